@@ -7,7 +7,7 @@
 //! ```
 
 use std::env;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -24,7 +24,8 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_ansi(colours).with_writer(io::stderr).init();
     let options = match parse(env::args().skip(1)) {
         Ok(options) => options,
         Err(reason) => {

@@ -41,12 +41,17 @@ fn room(limit: Option<u64>, cores: usize) -> Result<u64, String> {
     let needed = own + PER_CONNECTION;
     if limit < needed {
         return Err(format!(
-            "the descriptor limit of {limit} is too low: {cores} {threads} and one connection \
+            "the descriptor limit of {limit} is too low: {threads} and one connection \
              need {needed}; raise it with `ulimit -Hn` or LimitNOFILE=",
-            threads = if cores == 1 { "thread" } else { "threads" },
+            threads = count_of_threads(cores),
         ));
     }
     Ok((limit - own) / PER_CONNECTION)
+}
+
+/// `1 thread`, `2 threads`.
+pub fn count_of_threads(n: usize) -> String {
+    format!("{n} {}", if n == 1 { "thread" } else { "threads" })
 }
 
 fn words(limit: Option<u64>) -> String {

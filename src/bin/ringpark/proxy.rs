@@ -22,7 +22,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::args::{Address, BackendChoice, Limit};
 use crate::failure::{cannot_listen, forwards_to_itself, Failure};
-use crate::limits;
+use crate::limits::{self, count_of_threads};
 use crate::open::Open;
 use crate::repeat::{kept_back, Repeat};
 use crate::shutdown::{Shutdown, Stage};
@@ -133,7 +133,8 @@ impl Proxy {
     /// One more core listens. The last one says so for all: from then on nobody is refused.
     fn core_listens(&self) {
         if self.cores_listening.fetch_add(1, Ordering::AcqRel) + 1 == self.cores {
-            info!("listening on {} with {} threads", self.listen, self.cores);
+            let threads = count_of_threads(self.cores);
+            info!("listening on {} with {threads}", self.listen);
         }
     }
 

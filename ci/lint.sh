@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# What can be told from the text alone: format, lints, documentation, where `unsafe` stands and that
+# each has its proof, and that the README's example is the example that is built.
+# Usage: ci/lint.sh
+source "$(dirname "$0")/lib.sh"
+
+say 'rustfmt'
+cargo fmt --all -- --check
+ok 'every file is formatted'
+
+say 'clippy'
+cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+say 'documentation'
+RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
+
+say 'unsafe code'
+# Tests may be unsafe where they must, but the library's own code only in these places.
+allowed='^src/(sys|op|driver|buf)/|^src/runtime/task(\.rs|/)'
+unsafe_code='(^|[^[:alnum:]_"`])unsafe[[:space:]]*(\{|fn|impl|extern|trait|$)'
+outside=$(git ls-files 'src/*.rs' 'examples/*.rs' | grep -vE "$allowed" |
+    xargs grep -nE "$unsafe_code" | grep -vE ':[[:space:]]*//' || true)
+[[ -z $outside ]] || fail "unsafe code outside of its places:"$'\n'"$outside"
+ok 'unsafe code stands only where it may'
+while read -r file; do
+    blocks=$(grep -vE '^[[:space:]]*//' "$file" |
+        grep -cE '(^|[^[:alnum:]_"`])unsafe[[:space:]]*(\{|impl)' || true)
+    proofs=$(grep -cE '//[/!]*[[:space:]]*SAFETY:' "$file" || true)
+    ((proofs >= blocks)) || fail "$file: $blocks unsafe blocks, $proofs SAFETY proofs"
+done < <(git ls-files '*.rs')
+ok 'every unsafe block has its proof'
+
+say 'the README'
+# The first Rust block of the README is examples/hello.rs without the comment on top.
+diff <(awk '/^```rust/ { inside = 1; next } /^```/ { if (inside) exit } inside' README.md) \
+    <(sed -e '/^\/\/!/d' examples/hello.rs | sed -e '1{/^$/d}') ||
+    fail 'the example in the README is not examples/hello.rs'
+ok 'its example is the one that is built'

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# In its steady state a core on io_uring makes one kind of call, io_uring_enter, and for one
+# connection that sends and waits no more than one per message.
+# Usage: ci/syscalls.sh. Needs strace, python3, and leave to trace.
+source "$(dirname "$0")/lib.sh"
+
+say 'release build'
+build_release
+
+# count CONNECTIONS ROUNDS: leaves strace's table in $work/counts and the entries in $enters.
+count() {
+    start echo "$target/release/examples/echo" 127.0.0.1:0 --backend uring
+    local pid=$started addr
+    addr=$(listening echo)
+    coproc LOAD { exec python3 ci/load.py "$addr" "$1" "$2"; }
+    local load=$LOAD_PID to=${LOAD[1]} from=${LOAD[0]} line
+    servers+=("$load")
+    read -r -t 60 line <&"$from" || fail 'the load does not get ready'
+    [[ $line == ready ]] || fail "the load says $line"
+    start strace strace -f -c -o "$work/counts" -p "$pid"
+    local tracer=$started
+    wait_for strace 'attached'
+    echo go >&"$to"
+    read -r -t 120 line <&"$from" || fail 'the load does not end'
+    [[ $line == "done" ]] || fail "the load says $line"
+    kill -INT "$tracer"
+    wait "$tracer" || true
+    echo end >&"$to"
+    wait "$load" || fail 'the load failed'
+    end "$pid"
+    sed 's/^/   /' "$work/counts"
+    local calls
+    calls=$(awk '$1 ~ /^[0-9.]+$/ && $NF != "total" { print $NF }' "$work/counts")
+    [[ $calls == io_uring_enter ]] || fail "calls other than io_uring_enter: ${calls//$'\n'/ }"
+    enters=$(awk '$NF == "io_uring_enter" { print $4 }' "$work/counts")
+}
+
+say 'one connection, 5000 messages'
+count 1 5000
+# Some more for the moment in which strace takes hold.
+((enters <= 5050)) || fail "$enters entries for 5000 messages"
+ok "$enters entries into the kernel for 5000 messages, and no other call"
+
+say '64 connections, 200 messages each'
+count 64 200
+((enters <= 64 * 200)) || fail "$enters entries for 12800 messages"
+ok "$enters entries into the kernel for 12800 messages, and no other call"

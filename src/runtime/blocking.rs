@@ -254,8 +254,8 @@ fn start_thread(pool: &'static Pool) -> io::Result<()> {
     thread.spawn(move || pool.serve()).map(drop)
 }
 
-/// Locks. The states behind these locks change in one step each, so that a panic (of a waker that is
-/// cloned, for instance) leaves none half done, and a poisoned lock is as good as any.
+/// Locks. The states behind these locks change in one step each, so that a panic (of a waker that
+/// is cloned, for instance) leaves none half done, and a poisoned lock is as good as any.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

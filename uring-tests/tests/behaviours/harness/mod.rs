@@ -1,0 +1,86 @@
+//! The harness: which trials there are, and how one is run in a process of its own.
+
+pub mod alloc;
+pub mod log;
+pub mod pattern;
+pub mod support;
+pub mod sys;
+mod trial;
+pub mod variant;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+pub use pattern::{Checker, Pattern};
+pub use support::*;
+pub use variant::{On, Variant};
+
+/// A promise, and the function that puts it to the test.
+pub struct Behaviour {
+    /// The rows of the list of behaviours that it covers; extra tests have none.
+    pub rows: &'static [&'static str],
+    /// The name: what is promised.
+    pub name: &'static str,
+    /// The variants that it is run on.
+    pub on: On,
+    /// The test; it fails by panicking.
+    pub body: fn(&Variant),
+}
+
+/// Registers functions as behaviours under their own names:
+/// `behaviours![Every: "D1" => some_function, ...]`, with `""` for a test without a row.
+macro_rules! behaviours {
+    ($($on:ident: $($row:literal)|+ => $function:ident),* $(,)?) => {
+        &[$(crate::harness::Behaviour {
+            rows: &[$($row),+],
+            name: stringify!($function),
+            on: crate::harness::On::$on,
+            body: $function,
+        }),*]
+    };
+}
+pub(crate) use behaviours;
+
+/// Trials at a time, unless told otherwise: most of them wait more than they work.
+const JOBS: usize = 4;
+
+/// Runs the suite, or, in a child, the one trial that the environment names.
+pub fn main(behaviours: &[&'static Behaviour]) -> ExitCode {
+    if let Some(name) = std::env::var_os(trial::ENV_TRIAL) {
+        let name = name.into_string().expect("the names of trials are text");
+        return trial::run_here(&name, behaviours);
+    }
+    let mut arguments = Arguments::from_args();
+    let jobs = std::env::var("RINGPARK_TESTS_JOBS").ok().map(|text| {
+        text.parse().unwrap_or_else(|_| panic!("RINGPARK_TESTS_JOBS={text} is not a number"))
+    });
+    arguments.test_threads = arguments.test_threads.or(jobs).or(Some(JOBS));
+
+    let seed = variant::seed_from_env().unwrap_or_else(|| fastrand::u64(..));
+    let skip_uring = if arguments.list { None } else { trial::why_no_uring(seed) };
+    if !arguments.list {
+        println!("seed: {}={seed}", variant::ENV_SEED);
+        if let Some(reason) = &skip_uring {
+            println!("SKIPPED: every trial on io_uring, because this machine refuses it: {reason}");
+        }
+    }
+    let required = std::env::var_os("RINGPARK_TESTS_REQUIRE_URING").is_some_and(|v| v != "0");
+
+    let mut trials = Vec::new();
+    for behaviour in behaviours {
+        for variant in Variant::all(behaviour.on) {
+            let name = format!("{variant}::{}", behaviour.name);
+            let skip = skip_uring.clone().filter(|_| variant.needs_uring());
+            trials.push(Trial::ignorable_test(name.clone(), move || match skip {
+                Some(reason) if required => Err(Failed::from(format!("io_uring: {reason}"))),
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+                None => {
+                    trial::run_in_child(&name, seed).map_err(Failed::from)?;
+                    Ok(Completion::Completed)
+                }
+            }));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,159 @@
+//! The few system calls that the tests need and the standard library lacks.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The open descriptors of this process, with what they are.
+pub fn descriptors() -> BTreeMap<RawFd, PathBuf> {
+    let folder = "/proc/self/fd";
+    let entries = std::fs::read_dir(folder).expect("/proc is mounted");
+    let mut open = BTreeMap::new();
+    for entry in entries {
+        let entry = entry.expect("the folder can be read");
+        let number = entry.file_name().into_string().expect("numbers are text");
+        // The folder's own descriptor is listed too, and is gone when its link is read.
+        if let Ok(target) = std::fs::read_link(entry.path()) {
+            if !target.starts_with("/proc/") {
+                open.insert(number.parse().expect("the names are numbers"), target);
+            }
+        }
+    }
+    open
+}
+
+/// How many bytes can be read from a socket or pipe without waiting.
+pub fn readable_bytes(fd: BorrowedFd<'_>) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the request writes one integer to the pointer, which is to a local.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    assert_eq!(result, 0, "FIONREAD: {}", std::io::Error::last_os_error());
+    usize::try_from(count).expect("a count is not negative")
+}
+
+/// Whether a number is an open descriptor.
+pub fn is_open(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD takes no pointer and harms no descriptor.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+}
+
+/// The processor time that this thread has used.
+pub fn thread_cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a local.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    assert_eq!(result, 0, "the thread's clock can be read");
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// The soft limit of descriptors.
+pub fn descriptor_limit() -> libc::rlim_t {
+    limit(libc::RLIMIT_NOFILE).rlim_cur
+}
+
+/// Sets the soft limit of descriptors.
+pub fn set_descriptor_limit(soft: libc::rlim_t) {
+    let limits = libc::rlimit { rlim_cur: soft, ..limit(libc::RLIMIT_NOFILE) };
+    set_limit(libc::RLIMIT_NOFILE, limits);
+}
+
+/// Sets the limit of memory that may be locked, in bytes.
+pub fn set_locked_memory_limit(bytes: libc::rlim_t) {
+    set_limit(libc::RLIMIT_MEMLOCK, libc::rlimit { rlim_cur: bytes, rlim_max: bytes });
+}
+
+/// Gives up all privileges for good: this process is nobody's from now on.
+pub fn become_nobody() {
+    const NOBODY: libc::uid_t = 65534;
+    // SAFETY: an empty list of groups needs no memory.
+    let groups = unsafe { libc::setgroups(0, std::ptr::null()) };
+    // SAFETY: the calls take no pointers.
+    let ids = unsafe {
+        (libc::setresgid(NOBODY, NOBODY, NOBODY), libc::setresuid(NOBODY, NOBODY, NOBODY))
+    };
+    assert_eq!((groups, ids), (0, (0, 0)), "{}", std::io::Error::last_os_error());
+}
+
+/// Whether this process may give up privileges.
+pub fn is_root() -> bool {
+    // SAFETY: the call has no arguments.
+    unsafe { libc::geteuid() == 0 }
+}
+
+fn limit(resource: libc::__rlimit_resource_t) -> libc::rlimit {
+    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a local.
+    let result = unsafe { libc::getrlimit(resource, &mut limits) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    limits
+}
+
+fn set_limit(resource: libc::__rlimit_resource_t, limits: libc::rlimit) {
+    // SAFETY: the pointer is to a local.
+    let result = unsafe { libc::setrlimit(resource, &limits) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// From now on the kernel answers the system calls of io_uring (425 to 427) with this error, in
+/// this thread and those that it starts.
+pub fn refuse_io_uring(errno: libc::c_int) {
+    let step =
+        |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    let at_least = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
+    let above = libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K;
+    let give = libc::BPF_RET | libc::BPF_K;
+    let first = libc::SYS_io_uring_setup as u32;
+    let last = libc::SYS_io_uring_register as u32;
+    let mut program = [
+        // The number of the system call is the first word of what a filter sees.
+        step(load, 0, 0, 0),
+        step(at_least, 0, 2, first),
+        step(above, 1, 0, last),
+        step(give, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+        step(give, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the call takes no pointer; it only forbids new privileges.
+    let no_new = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(no_new, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the pointer is to a filter of the length that it tells, and the kernel copies it.
+    let set =
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Gives SIGPIPE back its power to end the process, which the standard library takes from it.
+pub fn arm_sigpipe() {
+    // SAFETY: the default action is no function of ours.
+    let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    assert_ne!(before, libc::SIG_ERR, "{}", std::io::Error::last_os_error());
+}
+
+/// A thread that can be interrupted.
+#[derive(Clone, Copy)]
+pub struct Interruptible(libc::pthread_t);
+
+impl Interruptible {
+    /// This thread. Installs a handler for SIGUSR1 that does nothing, without restarting calls.
+    pub fn this_thread() -> Interruptible {
+        extern "C" fn ignore(_signal: libc::c_int) {}
+        let handler: extern "C" fn(libc::c_int) = ignore;
+        // SAFETY: all-zero is a valid value of this plain structure: no flags, an empty mask.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = handler as libc::sighandler_t;
+        // SAFETY: the handler does nothing, which is safe at any point of any thread.
+        let set = unsafe { libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()) };
+        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+        // SAFETY: the call has no arguments.
+        Interruptible(unsafe { libc::pthread_self() })
+    }
+
+    /// Interrupts it. The thread must not have ended.
+    pub fn interrupt(self) {
+        // SAFETY: the tests join the thread that calls this before the interrupted one ends.
+        let sent = unsafe { libc::pthread_kill(self.0, libc::SIGUSR1) };
+        assert_eq!(sent, 0, "the thread lives");
+    }
+}

@@ -1,0 +1,132 @@
+//! One trial: the parent starts this program again for it, the child runs it and judges itself.
+//!
+//! ```text
+//! parent: start child ──▶ read its output until it ends, or kill it when the time is up
+//! child:  count descriptors ──▶ body ──▶ count again ──▶ exit code
+//! ```
+
+use std::io::Read;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::variant::{self, Variant};
+use super::{log, sys, Behaviour};
+
+/// Names the trial that a child runs.
+pub const ENV_TRIAL: &str = "RINGPARK_TESTS_TRIAL";
+
+/// The trial that only finds out whether io_uring works here.
+const PROBE: &str = "probe::uring";
+
+/// How long a trial may take: far more than any needs, so that it means a hang.
+const TIME_MAX: Duration = Duration::from_secs(90);
+
+/// Runs a trial in a child. The error holds all that it printed.
+pub fn run_in_child(name: &str, seed: u64) -> Result<(), String> {
+    let started = Instant::now();
+    let mut child = start(name, seed)?;
+    let outputs = [
+        collect(child.stdout.take().expect("the output is piped")),
+        collect(child.stderr.take().expect("the output is piped")),
+    ];
+    let mut printed = String::new();
+    let mut timed_out = false;
+    for output in outputs {
+        let left = TIME_MAX.saturating_sub(started.elapsed());
+        let bytes = output.recv_timeout(left).or_else(|_| {
+            timed_out = true;
+            stop(&mut child).and_then(|()| output.recv().map_err(|error| error.to_string()))
+        })?;
+        printed.push_str(&String::from_utf8_lossy(&bytes));
+    }
+    let status = child.wait().map_err(|error| format!("cannot wait for the child: {error}"))?;
+    let again = format!("run it again: {}={seed} cargo test {name}", variant::ENV_SEED);
+    if timed_out {
+        return Err(format!("no end after {TIME_MAX:?}; {again}\n{printed}"));
+    }
+    if !status.success() {
+        return Err(format!("{status}; {again}\n{printed}"));
+    }
+    Ok(())
+}
+
+/// Why io_uring cannot be used on this machine, if it cannot.
+pub fn why_no_uring(seed: u64) -> Option<String> {
+    let error = run_in_child(PROBE, seed).err()?;
+    let line = error.lines().find(|line| line.contains("io_uring")).unwrap_or(&error);
+    Some(line.to_owned())
+}
+
+/// Runs a trial in this process.
+pub fn run_here(name: &str, behaviours: &[&'static Behaviour]) -> ExitCode {
+    if name == PROBE {
+        let builder = ringpark::Builder::new().backend(ringpark::Backend::Uring);
+        return match builder.block_on(async {}) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                println!("io_uring: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let (variant, behaviour) = find(name, behaviours);
+    log::install();
+    let before = sys::descriptors();
+    let ended = std::panic::catch_unwind(|| (behaviour.body)(&variant));
+    let after = sys::descriptors();
+    if ended.is_err() {
+        println!("log of the trial:\n{}", log::text());
+        return ExitCode::FAILURE;
+    }
+    if before != after {
+        println!("descriptors before: {before:#?}\ndescriptors after: {after:#?}");
+        println!("log of the trial:\n{}", log::text());
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn start(name: &str, seed: u64) -> Result<Child, String> {
+    let program = std::env::current_exe().map_err(|error| format!("who am I: {error}"))?;
+    Command::new(program)
+        .env(ENV_TRIAL, name)
+        .env(variant::ENV_SEED, seed.to_string())
+        .env("RUST_BACKTRACE", "1")
+        .env_remove("RINGPARK_BACKEND")
+        .env_remove("RINGPARK_WITHOUT")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot start the child: {error}"))
+}
+
+fn stop(child: &mut Child) -> Result<(), String> {
+    child.kill().map_err(|error| format!("cannot kill the child: {error}"))
+}
+
+/// Reads all of a child's output on a thread of its own, so that neither pipe can fill up.
+fn collect(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Err(error) = pipe.read_to_end(&mut bytes) {
+            bytes.extend_from_slice(format!("\n(output cut: {error})").as_bytes());
+        }
+        // The parent has given up on this child if nobody receives.
+        drop(sender.send(bytes));
+    });
+    receiver
+}
+
+fn find(name: &str, behaviours: &[&'static Behaviour]) -> (Variant, &'static Behaviour) {
+    for behaviour in behaviours {
+        for variant in Variant::all(behaviour.on) {
+            if name == format!("{variant}::{}", behaviour.name) {
+                return (variant, behaviour);
+            }
+        }
+    }
+    panic!("there is no trial `{name}`");
+}

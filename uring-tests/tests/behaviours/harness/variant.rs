@@ -1,0 +1,165 @@
+//! The variants: the forms of ringpark that every promise must hold on.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use ringpark::{Backend, Builder, Feature};
+
+use super::log;
+
+/// Sets the seed of all random choices.
+pub const ENV_SEED: &str = "RINGPARK_TESTS_SEED";
+
+/// Which variants a behaviour is run on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum On {
+    /// All.
+    Every,
+    /// All but those with injected faults.
+    Faultless,
+    /// The three backends as they come.
+    Plain,
+    /// io_uring as it comes and without each feature.
+    Uring,
+    /// io_uring as it comes.
+    PlainUring,
+    /// No variant in particular: the test chooses its backends itself.
+    Once,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Plain(Backend),
+    Without(Feature),
+    Faults(Backend),
+    Once,
+}
+
+/// One form of ringpark.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Variant(Kind);
+
+const BACKENDS: [Backend; 3] = [Backend::Uring, Backend::Epoll, Backend::Poll];
+
+impl Variant {
+    /// The variants that a behaviour is run on.
+    pub fn all(on: On) -> Vec<Variant> {
+        let plain = BACKENDS.into_iter().map(Kind::Plain);
+        let without = Feature::ALL.iter().copied().map(Kind::Without);
+        let faults = BACKENDS.into_iter().map(Kind::Faults);
+        let kinds: Vec<Kind> = match on {
+            On::Every => plain.chain(without).chain(faults).collect(),
+            On::Faultless => plain.chain(without).collect(),
+            On::Plain => plain.collect(),
+            On::Uring => std::iter::once(Kind::Plain(Backend::Uring)).chain(without).collect(),
+            On::PlainUring => vec![Kind::Plain(Backend::Uring)],
+            On::Once => vec![Kind::Once],
+        };
+        kinds.into_iter().map(Variant).collect()
+    }
+
+    /// The backend that runs.
+    pub fn backend(&self) -> Backend {
+        match self.0 {
+            Kind::Plain(backend) | Kind::Faults(backend) => backend,
+            Kind::Without(_) => Backend::Uring,
+            Kind::Once => panic!("a test that is run once chooses its backends itself"),
+        }
+    }
+
+    /// Whether it cannot run without io_uring.
+    pub fn needs_uring(&self) -> bool {
+        self.0 != Kind::Once && self.backend() == Backend::Uring
+    }
+
+    /// Whether faults are injected, so that nothing is prompt.
+    pub fn has_faults(&self) -> bool {
+        matches!(self.0, Kind::Faults(_))
+    }
+
+    /// Whether io_uring is used without this feature, or not at all.
+    pub fn lacks(&self, feature: Feature) -> bool {
+        self.0 == Kind::Without(feature) || !self.needs_uring()
+    }
+
+    /// The whole amount on the plain backends; a tenth on the others, which differ in less; fewer
+    /// still with faults, which make everything take long.
+    pub fn scale(&self, full: u64) -> u64 {
+        let divisor = match self.0 {
+            Kind::Plain(_) | Kind::Once => 1,
+            Kind::Without(_) => 10,
+            Kind::Faults(_) => 20,
+        };
+        (full / divisor).max(1)
+    }
+
+    /// A random source for this trial, from the seed of the run.
+    pub fn rng(&self) -> fastrand::Rng {
+        fastrand::Rng::with_seed(self.seed())
+    }
+
+    /// A seed for this trial, from the seed of the run.
+    pub fn seed(&self) -> u64 {
+        let name = std::env::var(super::trial::ENV_TRIAL).unwrap_or_default();
+        let run = seed_from_env().unwrap_or_default();
+        // The FNV hash of the name: another seed for every trial of a run.
+        name.bytes().fold(run ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+
+    /// A builder for a runtime of this variant.
+    pub fn builder(&self) -> Builder {
+        let builder = Builder::new().backend(self.backend());
+        match self.0 {
+            Kind::Plain(_) | Kind::Once => builder,
+            Kind::Without(feature) => builder.without(feature),
+            Kind::Faults(_) => builder.faults(self.seed()),
+        }
+    }
+
+    /// Runs `main` on this variant, and then checks that nothing is left in flight.
+    pub fn run<F: Future>(&self, main: F) -> F::Output {
+        self.run_on(self.builder(), main)
+    }
+
+    /// The same with a builder that has been told more.
+    pub fn run_on<F: Future>(&self, builder: Builder, main: F) -> F::Output {
+        let ended = builder.block_on(async {
+            assert_eq!(ringpark::metrics().backend, self.backend(), "another backend runs");
+            let output = main.await;
+            drained().await;
+            output
+        });
+        ended.unwrap_or_else(|error| panic!("{self} does not start: {error}\n{}", log::text()))
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Kind::Plain(backend) => write!(f, "{backend}"),
+            Kind::Without(feature) => write!(f, "uring-without-{feature}"),
+            Kind::Faults(backend) => write!(f, "{backend}-faults"),
+            Kind::Once => write!(f, "once"),
+        }
+    }
+}
+
+/// The seed of the run, if the environment names one.
+pub fn seed_from_env() -> Option<u64> {
+    let text = std::env::var(ENV_SEED).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{ENV_SEED}={text} is not a number")))
+}
+
+/// Waits until the kernel has answered for everything: what is given up is cancelled promptly.
+pub async fn drained() {
+    for _ in 0..5000 {
+        if ringpark::metrics().in_flight == 0 {
+            return;
+        }
+        ringpark::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("operations are left in flight: {:?}", ringpark::metrics());
+}

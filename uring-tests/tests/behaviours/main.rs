@@ -1,0 +1,64 @@
+//! The behaviour suite: what ringpark promises, written once and run on every variant of it.
+//!
+//! A *variant* is a backend as it comes, io_uring without one of its optional features, or a backend
+//! under the seeded fault decorator. A *behaviour* is a promise, a function in one of the files
+//! here. A *trial* is a pair of them, named `variant::behaviour`, and runs in a process of its own,
+//! so that descriptors, limits, filters and a hang are its own affair.
+//!
+//! ```text
+//! cargo test -p ringpark-tests                         everything
+//! cargo test -p ringpark-tests dropped_reads           one behaviour on all variants
+//! cargo test -p ringpark-tests epoll::                 one variant
+//! RINGPARK_TESTS_SEED=7 cargo test ...                 the random choices of an earlier run
+//! RINGPARK_TESTS_REQUIRE_URING=1 cargo test ...        no io_uring is a failure, not a skip
+//! RINGPARK_TESTS_JOBS=1 cargo test ...                 trials at a time
+//! ```
+
+mod harness;
+
+mod accept;
+mod buffers;
+mod cancellation;
+mod close;
+mod connect;
+mod cores;
+mod deadlines;
+mod machine;
+mod read_write;
+mod relay;
+mod rows;
+mod running;
+mod shutdown;
+mod streams;
+mod tasks;
+mod time;
+
+use harness::Behaviour;
+
+#[global_allocator]
+static ALLOCATOR: harness::alloc::Counting = harness::alloc::Counting;
+
+/// Every behaviour of the suite, a list per file.
+const BEHAVIOURS: &[&[Behaviour]] = &[
+    deadlines::LIST,
+    close::LIST,
+    accept::LIST,
+    connect::LIST,
+    read_write::LIST,
+    buffers::LIST,
+    streams::LIST,
+    relay::LIST,
+    machine::LIST,
+    cancellation::LIST,
+    shutdown::LIST,
+    running::LIST,
+    cores::LIST,
+    tasks::LIST,
+    time::LIST,
+    rows::LIST,
+];
+
+fn main() -> std::process::ExitCode {
+    let behaviours: Vec<&'static Behaviour> = BEHAVIOURS.iter().copied().flatten().collect();
+    harness::main(&behaviours)
+}

@@ -1,0 +1,48 @@
+//! The suite about itself: every promise in scope has a test, and so has every operation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::harness::*;
+use crate::BEHAVIOURS;
+
+/// The behaviours of this file.
+pub const LIST: &[Behaviour] = behaviours![
+    Once: "" => every_row_in_scope_has_a_test,
+    Once: "" => names_are_unique,
+];
+
+/// The rows of the list of behaviours that this version promises.
+const ROWS: &[&str] = &[
+    "D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "D11", "D12", "D13", //
+    "C1", "C2", "C3", "C4", "C5", "C6", "C7", //
+    "A1", "A2", "A3", "A4", "A5", "A6", "A7", //
+    "R1", "R3", "R4", "R6", "R7", "R8", "R9", //
+    "S1", "S2", "S4", "S5", "S6", //
+    "M1", "P1", "P2", "P3", "P4", "P5", //
+    "X1", "X2", "X3", "X4", "X5", "X6", "X7", //
+    "Y1", "Y2", "Y3", "Y4", "Y5", "Z2", "Z4",
+];
+
+fn all() -> impl Iterator<Item = &'static Behaviour> {
+    BEHAVIOURS.iter().copied().flatten()
+}
+
+/// A row without a test is a promise that nobody keeps.
+fn every_row_in_scope_has_a_test(_: &Variant) {
+    let covered: BTreeSet<&str> = all().flat_map(|behaviour| behaviour.rows).copied().collect();
+    let missing: Vec<_> = ROWS.iter().filter(|row| !covered.contains(*row)).collect();
+    assert!(missing.is_empty(), "no test for {missing:?}");
+    let unknown: Vec<_> =
+        covered.iter().filter(|row| !row.is_empty() && !ROWS.contains(row)).collect();
+    assert!(unknown.is_empty(), "there are no rows {unknown:?}");
+}
+
+/// Two behaviours of one name could not be told apart.
+fn names_are_unique(_: &Variant) {
+    let mut counts = BTreeMap::new();
+    for behaviour in all() {
+        *counts.entry(behaviour.name).or_insert(0) += 1;
+    }
+    let twice: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 1).collect();
+    assert!(twice.is_empty(), "used more than once: {twice:?}");
+}

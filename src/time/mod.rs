@@ -1,0 +1,30 @@
+//! Waiting for time to pass: [`sleep`], [`interval`], and [`timeout`] for any future.
+//!
+//! Timers belong to the core that the task runs on. They have a resolution of one millisecond and
+//! fire at the first one that is not before the deadline: **never early**, and on a core that is
+//! not overloaded about a millisecond late at most. Arming and disarming costs a few nanoseconds
+//! and no system call: the nearest timer of a core becomes the time-out of its next wait.
+//!
+//! ```
+//! use ringpark::time::{sleep, timeout};
+//! use std::time::Duration;
+//!
+//! ringpark::block_on(async {
+//!     let slow = async {
+//!         sleep(Duration::from_secs(3600)).await;
+//!         "done"
+//!     };
+//!     assert!(timeout(Duration::from_millis(5), slow).await.is_err());
+//! });
+//! ```
+
+pub(crate) mod clock;
+mod interval;
+mod sleep;
+mod timeout;
+mod wheel;
+
+pub use interval::{interval, interval_at, Interval, MissedTickBehavior};
+pub use sleep::{sleep, sleep_until, Sleep};
+pub use timeout::{timeout, timeout_at, Elapsed, Timeout};
+pub(crate) use wheel::{TimerKey, Wheel};

@@ -148,6 +148,16 @@ pub unsafe trait IoBufMut: IoBuf {
     unsafe fn set_init(&mut self, n: usize);
 }
 
+/// Copies `bytes` to the front of a buffer, which has room for them.
+pub(crate) fn write_front<B: IoBufMut>(buffer: &mut B, bytes: &[u8]) {
+    assert!(bytes.len() <= buffer.bytes_total());
+    // SAFETY: there is room for the bytes, which lie elsewhere, and then they are initialized.
+    unsafe {
+        buffer.stable_mut_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        buffer.set_init(bytes.len());
+    }
+}
+
 // SAFETY: the bytes of a vector are on the heap (or, without capacity, nowhere, behind a dangling
 // pointer that is good for zero bytes), and move only when the vector is mutated.
 unsafe impl IoBuf for Vec<u8> {

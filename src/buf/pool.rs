@@ -1,0 +1,487 @@
+//! The buffers of one core, from which leases are cut.
+//!
+//! A buffer is a block of memory that is filled from front to back, a lease being the part that one
+//! receive has filled; when it is full (or the kernel is done with it) and its last lease has come
+//! back, it is empty again and goes to the end of the line. So small messages share a buffer, and
+//! the memory that is hot in the cache stays small.
+//!
+//! ```text
+//!             supply()                 fill()                   last lease dropped
+//!   (no memory) ──────▶ spare ─────▶ in use: filling ─────▶ in use: full ────────▶ spare
+//!        ▲                                                                           │
+//!        └─────────── more buffers than needed: its memory is freed ─────────────────┘
+//! ```
+//!
+//! Who fills: the kernel, from a ring of buffers that it takes in turn (`Supply::Ring`), or the
+//! core itself, into `room()`, attempt by attempt (`Supply::Core`). The pool begins small, grows
+//! when a receive found no buffer, up to a limit, and shrinks again. At the limit a receive waits
+//! until a buffer comes back, first come, first served.
+//!
+//! # Threads
+//! Everything here belongs to the core's thread, but leases may be dropped anywhere. A lease that
+//! comes home from another thread raises the buffer's `back` count, which the core takes in when it
+//! next looks. Each field says who touches it.
+
+use std::alloc::{alloc, dealloc, handle_alloc_error, Layout};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::lease::Lease;
+use crate::runtime::{Biased, Shared};
+
+/// Leases begin at multiples of this, so that two cores never share a cache line.
+const ALIGNMENT: usize = 64;
+/// A rest shorter than this is not worth a receive.
+const ROOM_MIN: usize = 1024;
+
+/// How many buffers there may be, and how long each is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PoolConfig {
+    /// How many there are at first; the pool shrinks to this again.
+    pub(crate) count_base: u16,
+    /// How many there may be.
+    pub(crate) count_max: u16,
+    /// Bytes each.
+    pub(crate) size: u32,
+}
+
+/// Where empty buffers go.
+pub(crate) trait BufferRing {
+    /// Gives the kernel a buffer to fill.
+    fn supply(&self, id: u16, memory: NonNull<u8>, len: u32);
+}
+
+/// One buffer, without its memory.
+struct Buffer {
+    /// Owner: the block; none while the pool is small.
+    memory: Cell<Option<NonNull<u8>>>,
+    /// Owner: bytes that have been filled.
+    filled: Cell<u32>,
+    /// Owner: leases cut from it that have not come home.
+    leases: Cell<u32>,
+    /// Owner: more leases may be cut from it; it is not to be emptied.
+    filling: Cell<bool>,
+    /// Any thread: leases that have come home elsewhere, and are still in `leases`.
+    back: AtomicU32,
+}
+
+/// The part of a pool that its leases keep alive.
+pub(crate) struct Blocks {
+    buffers: Box<[Buffer]>,
+    size: u32,
+    /// The leases out, and one reference of the pool itself.
+    references: Biased,
+    /// The core whose thread owns all this.
+    home: Arc<Shared>,
+    /// Any thread: some buffer's `back` is not zero.
+    dirty: AtomicBool,
+    /// Owner writes, any thread reads: a receive waits for a buffer.
+    starving: AtomicBool,
+    /// Owner: buffers that are full, with all their leases home.
+    emptied: RefCell<Vec<u16>>,
+}
+
+/// Where the next bytes may go.
+pub(crate) struct Room {
+    pub(crate) memory: NonNull<u8>,
+    pub(crate) len: usize,
+}
+
+/// The core's own handle of its buffers.
+pub(crate) struct Pool {
+    blocks: NonNull<Blocks>,
+    config: PoolConfig,
+    ring: RefCell<Option<Box<dyn BufferRing>>>,
+    /// The buffer that the core itself fills.
+    current: Cell<Option<u16>>,
+    /// Empty buffers with memory, where the core fills them itself. The latest is the hottest.
+    spare: RefCell<Vec<u16>>,
+    /// Numbers without memory.
+    unused: RefCell<Vec<u16>>,
+    /// Buffers that the kernel has been given and has not answered for.
+    supplied: Cell<usize>,
+    /// Receives that found no buffer, in order.
+    waiting: RefCell<VecDeque<(u64, Waker)>>,
+    tickets: Cell<u64>,
+    /// How often a receive found no buffer.
+    pub(crate) shortages: Cell<u64>,
+}
+
+impl Blocks {
+    fn layout(&self) -> Layout {
+        Layout::from_size_align(self.size as usize, ALIGNMENT).expect("a buffer has a sane size")
+    }
+
+    /// So many leases of this buffer are out now. Owner.
+    fn set_leases(&self, id: u16, leases: u32) {
+        let buffer = &self.buffers[id as usize];
+        buffer.leases.set(leases);
+        if leases == 0 && !buffer.filling.get() {
+            self.emptied.borrow_mut().push(id);
+        }
+    }
+
+    /// A lease has come home. Any thread.
+    ///
+    /// # Safety
+    /// `blocks` must be alive, and `id` the buffer of one of its leases, which is gone.
+    pub(super) unsafe fn give_back(blocks: NonNull<Blocks>, id: u16) {
+        // SAFETY: the lease's reference keeps the blocks alive until the end of this function.
+        let this = unsafe { blocks.as_ref() };
+        let buffer = &this.buffers[id as usize];
+        let last = if this.home.is_current() {
+            let leases = buffer.leases.get();
+            debug_assert!(leases > 0, "a lease came home twice");
+            this.set_leases(id, leases - 1);
+            this.references.sub_local()
+        } else {
+            buffer.back.fetch_add(1, Ordering::Release);
+            // SeqCst pairs with `starve`: either that sees `dirty`, or this sees `starving`.
+            this.dirty.store(true, Ordering::SeqCst);
+            if this.starving.load(Ordering::SeqCst) {
+                this.home.notify();
+            }
+            this.references.sub_shared()
+        };
+        if last {
+            // SAFETY: that was the last reference, and the pool has let go before.
+            drop(unsafe { Box::from_raw(blocks.as_ptr()) });
+        }
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        for buffer in &self.buffers {
+            if let Some(memory) = buffer.memory.take() {
+                // SAFETY: allocated with this layout, and no lease is left.
+                unsafe { dealloc(memory.as_ptr(), self.layout()) };
+            }
+        }
+    }
+}
+
+impl Pool {
+    /// A pool whose buffers the core fills itself, until it is given a ring.
+    pub(crate) fn new(config: PoolConfig, home: Arc<Shared>) -> Rc<Pool> {
+        assert!(config.count_base > 0 && config.count_base <= config.count_max && config.size > 0);
+        let buffer = || Buffer {
+            memory: Cell::new(None),
+            filled: Cell::new(0),
+            leases: Cell::new(0),
+            filling: Cell::new(false),
+            back: AtomicU32::new(0),
+        };
+        let blocks = Box::new(Blocks {
+            buffers: std::iter::repeat_with(buffer).take(config.count_max.into()).collect(),
+            size: config.size,
+            references: Biased::new(1),
+            home,
+            dirty: AtomicBool::new(false),
+            starving: AtomicBool::new(false),
+            emptied: RefCell::new(Vec::new()),
+        });
+        Rc::new(Pool {
+            blocks: NonNull::from(Box::leak(blocks)),
+            config,
+            ring: RefCell::new(None),
+            current: Cell::new(None),
+            spare: RefCell::new(Vec::new()),
+            unused: RefCell::new((0..config.count_max).rev().collect()),
+            supplied: Cell::new(0),
+            waiting: RefCell::new(VecDeque::new()),
+            tickets: Cell::new(0),
+            shortages: Cell::new(0),
+        })
+    }
+
+    /// From now on the kernel fills the buffers, from this ring.
+    pub(crate) fn attach(&self, ring: Box<dyn BufferRing>) {
+        debug_assert_eq!(self.buffers(), 0, "a ring is attached before the first buffer");
+        *self.ring.borrow_mut() = Some(ring);
+        for _ in 0..self.config.count_base {
+            self.add();
+        }
+    }
+
+    /// Nobody fills buffers any more: the driver has ended.
+    pub(crate) fn detach(&self) {
+        *self.ring.borrow_mut() = None;
+    }
+
+    fn blocks(&self) -> &Blocks {
+        // SAFETY: the pool's own reference keeps the blocks alive until it is dropped.
+        unsafe { self.blocks.as_ref() }
+    }
+
+    fn buffer(&self, id: u16) -> &Buffer {
+        &self.blocks().buffers[id as usize]
+    }
+
+    /// How many buffers have memory.
+    pub(crate) fn buffers(&self) -> usize {
+        usize::from(self.config.count_max) - self.unused.borrow().len()
+    }
+
+    /// How many leases are out.
+    pub(crate) fn leases(&self) -> usize {
+        usize::try_from(self.blocks().references.count() - 1).unwrap_or(0)
+    }
+
+    /// Adds a buffer, if the limit allows.
+    fn add(&self) -> bool {
+        let Some(id) = self.unused.borrow_mut().pop() else {
+            return false;
+        };
+        let layout = self.blocks().layout();
+        // SAFETY: the layout's size is not zero.
+        let memory = unsafe { alloc(layout) };
+        let memory = NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout));
+        self.buffer(id).memory.set(Some(memory));
+        self.supply(id);
+        true
+    }
+
+    /// An empty buffer goes to whoever fills them.
+    fn supply(&self, id: u16) {
+        let buffer = self.buffer(id);
+        debug_assert!(buffer.leases.get() == 0 && !buffer.filling.get());
+        buffer.filled.set(0);
+        match &*self.ring.borrow() {
+            Some(ring) => {
+                let memory = buffer.memory.get().expect("a buffer in use has memory");
+                buffer.filling.set(true);
+                self.supplied.set(self.supplied.get() + 1);
+                ring.supply(id, memory, self.config.size);
+            }
+            None => self.spare.borrow_mut().push(id),
+        }
+    }
+
+    /// How many empty buffers there are, as far as the core knows.
+    fn at_hand(&self) -> usize {
+        self.supplied.get() + self.spare.borrow().len()
+    }
+
+    /// A receive found no buffer: makes more, twice as many as there are.
+    pub(crate) fn grow(&self) -> bool {
+        self.shortages.set(self.shortages.get() + 1);
+        self.collect();
+        let more = self.buffers().max(self.config.count_base.into());
+        let grown = (0..more).take_while(|_| self.add()).count();
+        if grown > 0 {
+            tracing::debug!(target: "ringpark", buffers = self.buffers(), "buffer pool grew");
+        }
+        grown > 0 || self.at_hand() > 0
+    }
+
+    /// Whether a receive that is started now may find a buffer.
+    pub(crate) fn has_room(&self) -> bool {
+        if self.at_hand() > 0 || self.current_room().is_some() {
+            return true;
+        }
+        self.collect();
+        self.at_hand() > 0 || self.grow()
+    }
+
+    /// Takes in what has come home.
+    pub(crate) fn collect(&self) {
+        let blocks = self.blocks();
+        // SeqCst pairs with `give_back`: see there.
+        if blocks.dirty.load(Ordering::SeqCst) {
+            self.collect_foreign();
+        }
+        let keep = usize::from(self.config.count_base);
+        while let Some(id) = blocks.emptied.borrow_mut().pop() {
+            if self.at_hand() >= keep && self.waiting.borrow().is_empty() {
+                self.release(id);
+            } else {
+                self.supply(id);
+            }
+        }
+    }
+
+    /// Takes in the leases that were dropped on other threads.
+    fn collect_foreign(&self) {
+        let blocks = self.blocks();
+        blocks.dirty.store(false, Ordering::SeqCst);
+        for (id, buffer) in blocks.buffers.iter().enumerate() {
+            let back = buffer.back.swap(0, Ordering::Acquire);
+            if back > 0 {
+                blocks.set_leases(id as u16, buffer.leases.get() - back);
+            }
+        }
+    }
+
+    /// Frees the memory of an empty buffer.
+    fn release(&self, id: u16) {
+        let buffer = self.buffer(id);
+        let memory = buffer.memory.take().expect("a buffer in use has memory");
+        buffer.filled.set(0);
+        // SAFETY: allocated with this layout; no lease is left, and the kernel is done with it.
+        unsafe { dealloc(memory.as_ptr(), self.blocks().layout()) };
+        self.unused.borrow_mut().push(id);
+    }
+
+    /// Cuts a lease from buffer `id`: the kernel has filled the next `len` bytes, and goes on with
+    /// the same buffer if `more`.
+    pub(crate) fn filled_by_kernel(&self, id: u16, len: u32, more: bool) -> Lease {
+        let buffer = self.buffer(id);
+        assert!(buffer.filling.get(), "the kernel filled a buffer that it was not given");
+        if !more {
+            buffer.filling.set(false);
+            self.supplied.set(self.supplied.get() - 1);
+        }
+        let start = buffer.filled.get();
+        let end = start + len;
+        assert!(end <= self.config.size, "the kernel filled more than there was room");
+        buffer.filled.set(end);
+        // SAFETY: the kernel has filled these bytes, and gives them out once.
+        unsafe { self.cut(id, start, len) }
+    }
+
+    /// # Safety
+    /// The bytes must be filled, within the buffer, and in no other lease.
+    unsafe fn cut(&self, id: u16, start: u32, len: u32) -> Lease {
+        let buffer = self.buffer(id);
+        let memory = buffer.memory.get().expect("a buffer in use has memory");
+        buffer.leases.set(buffer.leases.get() + 1);
+        self.blocks().references.add_local();
+        // SAFETY: within the block, as the caller vouches.
+        let bytes = unsafe { memory.add(start as usize) };
+        // SAFETY: as the caller vouches; the counts have been raised for this lease.
+        unsafe { Lease::new(bytes, len, id, self.blocks) }
+    }
+
+    fn current_room(&self) -> Option<Room> {
+        let id = self.current.get()?;
+        let buffer = self.buffer(id);
+        let start = buffer.filled.get() as usize;
+        let len = self.config.size as usize - start;
+        // SAFETY: `start` is within the block.
+        let memory = unsafe { buffer.memory.get().expect("a buffer in use has memory").add(start) };
+        (len >= ROOM_MIN.min(self.config.size as usize)).then_some(Room { memory, len })
+    }
+
+    /// Room for the core itself to receive into; `None` at the limit.
+    pub(crate) fn room(&self) -> Option<Room> {
+        debug_assert!(self.ring.borrow().is_none(), "the kernel fills these buffers");
+        if let Some(id) = self.current.get() {
+            let buffer = self.buffer(id);
+            if buffer.leases.get() == 0 {
+                // All its leases are home: it begins anew, at the end that the cache knows.
+                buffer.filled.set(0);
+            }
+            if let Some(room) = self.current_room() {
+                return Some(room);
+            }
+            buffer.filling.set(false);
+            self.current.set(None);
+        }
+        if !self.has_room() {
+            return None;
+        }
+        let id = self.spare.borrow_mut().pop().expect("there is a spare buffer");
+        self.buffer(id).filling.set(true);
+        self.current.set(Some(id));
+        self.current_room()
+    }
+
+    /// Cuts a lease of the first `len` bytes of `room()`.
+    ///
+    /// # Safety
+    /// These bytes must have been filled.
+    pub(crate) unsafe fn fill(&self, len: u32) -> Lease {
+        let id = self.current.get().expect("there was room");
+        let buffer = self.buffer(id);
+        let start = buffer.filled.get();
+        let end = (start + len).next_multiple_of(ALIGNMENT as u32).min(self.config.size);
+        buffer.filled.set(end);
+        // SAFETY: as the caller vouches; `filled` goes up, so no other lease has these bytes.
+        let lease = unsafe { self.cut(id, start, len) };
+        debug_assert!(start + len <= self.config.size);
+        lease
+    }
+
+    /// A place in the line of those who wait for a buffer.
+    pub(crate) fn wait(&self, ticket: &mut Option<u64>, waker: &Waker) {
+        let mut waiting = self.waiting.borrow_mut();
+        let known = ticket.and_then(|id| waiting.iter_mut().find(|entry| entry.0 == id));
+        match known {
+            Some(entry) => entry.1.clone_from(waker),
+            None => {
+                let id = self.tickets.get();
+                self.tickets.set(id + 1);
+                *ticket = Some(id);
+                waiting.push_back((id, waker.clone()));
+            }
+        }
+        // SeqCst pairs with `give_back`: what came home before this is seen by the `collect` that
+        // the core makes before it sleeps, and what comes home later notifies it.
+        self.blocks().starving.store(true, Ordering::SeqCst);
+    }
+
+    /// Leaves the line.
+    pub(crate) fn leave(&self, ticket: &mut Option<u64>) {
+        if let Some(id) = ticket.take() {
+            let mut waiting = self.waiting.borrow_mut();
+            if let Some(index) = waiting.iter().position(|entry| entry.0 == id) {
+                let left = waiting.remove(index);
+                drop(waiting);
+                drop(left);
+            }
+        }
+    }
+
+    /// Whether somebody waits for a buffer.
+    pub(crate) fn is_starving(&self) -> bool {
+        !self.waiting.borrow().is_empty()
+    }
+
+    /// Whether `ticket` may try for a buffer now: the first ones in line, as many as there are.
+    pub(crate) fn admits(&self, ticket: Option<u64>) -> bool {
+        let waiting = self.waiting.borrow();
+        let place = match ticket {
+            Some(id) => waiting.iter().position(|entry| entry.0 == id),
+            None => Some(waiting.len()),
+        };
+        place.is_none_or(|place| place < self.at_hand().max(self.current_room().is_some().into()))
+    }
+
+    /// Wakes those in the line whom the buffers that have come home will serve.
+    pub(crate) fn serve_waiting(&self) {
+        if !self.is_starving() {
+            return;
+        }
+        self.collect();
+        let count = self.at_hand().max(self.current_room().is_some().into());
+        let wakers: Vec<Waker> =
+            self.waiting.borrow().iter().take(count).map(|entry| entry.1.clone()).collect();
+        wakers.into_iter().for_each(Waker::wake);
+        if self.waiting.borrow().is_empty() {
+            self.blocks().starving.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Gives the memory up without freeing it: the kernel may still write to it.
+    pub(crate) fn leak(&self) {
+        self.blocks().references.add_local();
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let blocks = self.blocks();
+        // The pool's own reference goes, and with it the owner's share of the count.
+        let last = blocks.references.sub_local() | blocks.references.merge();
+        if last {
+            // SAFETY: no lease is left, and the pool is going.
+            drop(unsafe { Box::from_raw(self.blocks.as_ptr()) });
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What a driver can be told: which backend, which optional features of io_uring, which sizes.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::buf::PoolConfig;
+use crate::op::Code;
+
+/// A way of the kernel to say that a task can go on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Backend {
+    /// io_uring (Linux 5.11 and newer): operations are submitted, completions resume.
+    Uring,
+    /// epoll(7) (Linux): readiness, edge-triggered.
+    Epoll,
+    /// poll(2): readiness, everywhere, slow with many descriptors.
+    Poll,
+}
+
+impl Backend {
+    /// The name, as in `RINGPARK_BACKEND`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Backend::Uring => "uring",
+            Backend::Epoll => "epoll",
+            Backend::Poll => "poll",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that is none of those known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownName {
+    what: &'static str,
+    name: String,
+    known: String,
+}
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not a {}: it must be one of {}", self.name, self.what, self.known)
+    }
+}
+
+impl std::error::Error for UnknownName {}
+
+impl FromStr for Backend {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Backend, UnknownName> {
+        let all = [Backend::Uring, Backend::Epoll, Backend::Poll];
+        all.into_iter().find(|backend| backend.name() == name).ok_or_else(|| UnknownName {
+            what: "backend",
+            name: name.to_owned(),
+            known: all.map(Backend::name).join(", "),
+        })
+    }
+}
+
+macro_rules! features {
+    ($($(#[$doc:meta])* $feature:ident = $name:literal;)*) => {
+        /// An optional feature of io_uring that ringpark uses where the kernel has it.
+        ///
+        /// Each can be switched off, with [`Builder::without`](crate::Builder::without) or with
+        /// `RINGPARK_WITHOUT=name,name`: to step round a kernel's bug, or to test what happens on a
+        /// kernel without it.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[non_exhaustive]
+        pub enum Feature { $($(#[$doc])* $feature,)* }
+
+        impl Feature {
+            /// All of them.
+            pub const ALL: &'static [Feature] = &[$(Feature::$feature,)*];
+
+            /// The name, as in `RINGPARK_WITHOUT`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Feature::$feature => $name,)* }
+            }
+        }
+    };
+}
+
+features! {
+    /// `IORING_SETUP_SINGLE_ISSUER` (6.0): one thread submits. Needed for `DeferTaskrun`.
+    SingleIssuer = "single-issuer";
+    /// `IORING_SETUP_DEFER_TASKRUN` (6.1): completions are processed when the core asks for them,
+    /// and not in the middle of its work. Without it io_uring is not chosen automatically, since
+    /// epoll is faster then.
+    DeferTaskrun = "defer-taskrun";
+    /// `IORING_SETUP_COOP_TASKRUN` (5.19): completions do not interrupt the core. Used where
+    /// `DeferTaskrun` is not.
+    CoopTaskrun = "coop-taskrun";
+    /// `IORING_SETUP_TASKRUN_FLAG` (5.19): tells without a system call whether there is work.
+    TaskrunFlag = "taskrun-flag";
+    /// `IORING_SETUP_SUBMIT_ALL` (5.18): one bad entry does not stop those behind it.
+    SubmitAll = "submit-all";
+    /// `IORING_SETUP_NO_SQARRAY` (6.6): one indirection less at each submission.
+    NoSqArray = "no-sqarray";
+    /// Registered ring descriptor (5.18): no look-up at each system call.
+    RegisteredRing = "registered-ring";
+    /// Multishot accept (5.19): one submission, many connections.
+    MultishotAccept = "multishot-accept";
+    /// Multishot receive into a ring of buffers (6.0): one submission, many messages, and no buffer
+    /// held by an idle connection.
+    MultishotRecv = "multishot-recv";
+    /// Incremental consumption of buffers (6.12): small messages share one.
+    IncrementalBuffers = "incremental-buffers";
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Feature {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Feature, UnknownName> {
+        let find = Feature::ALL.iter().find(|feature| feature.name() == name);
+        find.copied().ok_or_else(|| UnknownName {
+            what: "feature of io_uring",
+            name: name.to_owned(),
+            known: Feature::ALL.iter().map(|feature| feature.name()).collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+/// A set of features.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Features(u32);
+
+impl Features {
+    pub(crate) fn all() -> Features {
+        Features(Feature::ALL.iter().fold(0, |bits, &feature| bits | 1 << feature as u32))
+    }
+
+    pub(crate) fn has(self, feature: Feature) -> bool {
+        self.0 & 1 << feature as u32 != 0
+    }
+
+    pub(crate) fn remove(&mut self, feature: Feature) {
+        self.0 &= !(1 << feature as u32);
+    }
+}
+
+/// What a core's driver is to be like.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Forced by the builder.
+    pub(crate) backend: Option<Backend>,
+    /// Features that may be used.
+    pub(crate) features: Features,
+    /// Opcodes that the ring is to refuse.
+    pub(crate) forbidden: Vec<Code>,
+    pub(crate) submission_entries: u32,
+    pub(crate) completion_entries: u32,
+    /// Buffers, unless the backend's default is good.
+    pub(crate) pool: Option<PoolConfig>,
+    /// How long to look for completions before sleeping.
+    pub(crate) spin: Duration,
+    /// Seed of the fault decorator.
+    pub(crate) faults: Option<u64>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            backend: None,
+            features: Features::all(),
+            forbidden: Vec::new(),
+            submission_entries: 256,
+            completion_entries: 4096,
+            pool: None,
+            spin: Duration::ZERO,
+            faults: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for feature in Feature::ALL {
+            assert_eq!(feature.name().parse(), Ok(*feature));
+        }
+        assert_eq!("epoll".parse(), Ok(Backend::Epoll));
+        let error = "io_uring".parse::<Backend>().unwrap_err().to_string();
+        assert_eq!(error, "`io_uring` is not a backend: it must be one of uring, epoll, poll");
+    }
+}

@@ -1,0 +1,386 @@
+//! The driver: the one place where a core meets its kernel.
+//!
+//! A backend is five functions. Each backend's file follows this order.
+//!
+//! - `open(config)`: ready to use, or a [`SetupError`] that tells the operator what to change.
+//! - `start(token, &mut op)`: `Done(result)` if it finished without waiting, else `Pending`.
+//! - `cancel(token)`: ask. The completion still comes, exactly once, and a success beats the cancel.
+//! - `turn(wait, &mut batch)`: hand queued work to the kernel, wait at most `wait`, collect
+//!   completions.
+//! - the notifier: `Shared::notify` makes a concurrent or later `turn` return; coalesced.
+//!
+//! The promise: for each `Pending` there is exactly one final completion (a multishot operation has
+//! items before it), even after a cancel, even at shutdown, and the operation's memory is not
+//! touched after it. Backends never wake tasks and never run user code: `turn` fills a batch, the
+//! runtime lets go of the driver, then wakes.
+//!
+//! # Selection
+//! [`choose`] takes the environment (`RINGPARK_BACKEND`), then the builder, then the best that works
+//! here. A forced choice that fails is an error; an automatic one falls back, and says why.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::buf::{Pool, PoolConfig};
+use crate::op::{Code, Interest, Op};
+use crate::runtime::Shared;
+
+mod choose;
+mod config;
+mod error;
+mod fault;
+mod ready;
+mod slots;
+mod token;
+#[cfg(target_os = "linux")]
+mod uring;
+
+pub(crate) use choose::choose;
+pub use config::{Backend, Feature, UnknownName};
+pub(crate) use config::{Config, Features};
+pub use error::{NotPollable, SetupError};
+pub(crate) use fault::Faults;
+pub(crate) use slots::{Delivery, Orphan, Sink, Slots};
+pub(crate) use token::Token;
+
+use ready::Ready;
+#[cfg(target_os = "linux")]
+use uring::Uring;
+
+/// One answer of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Completion {
+    pub(crate) token: Token,
+    /// A count or a descriptor; the negative of an errno if it failed.
+    pub(crate) result: i32,
+    /// As in a completion queue entry; zero from a backend without rings.
+    pub(crate) flags: u32,
+}
+
+/// The buffer that a completion filled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filled {
+    pub(crate) id: u16,
+    /// The kernel goes on filling the same buffer.
+    pub(crate) more: bool,
+}
+
+impl Completion {
+    const BUFFER: u32 = 1 << 0;
+    const MORE: u32 = 1 << 1;
+    const BUFFER_MORE: u32 = 1 << 4;
+
+    /// What the runtime itself says to an operation.
+    pub(crate) fn errno(token: Token, errno: i32) -> Completion {
+        Completion { token, result: -errno, flags: 0 }
+    }
+
+    /// The operation goes on: this is an item, not the end.
+    pub(crate) fn more(&self) -> bool {
+        self.flags & Completion::MORE != 0
+    }
+
+    /// The buffer that the kernel chose.
+    pub(crate) fn buffer(&self) -> Option<Filled> {
+        (self.flags & Completion::BUFFER != 0).then(|| Filled {
+            id: (self.flags >> 16) as u16,
+            more: self.flags & Completion::BUFFER_MORE != 0,
+        })
+    }
+
+    /// The count, or the error.
+    pub(crate) fn into_result(self) -> io::Result<u32> {
+        match self.result {
+            0.. => Ok(self.result as u32),
+            errno => Err(io::Error::from_raw_os_error(-errno)),
+        }
+    }
+}
+
+/// How long a turn may wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// Not at all.
+    No,
+    /// At most so long.
+    For(Duration),
+    /// Until something happens.
+    Forever,
+}
+
+/// What became of an operation that was started.
+pub(crate) enum Started {
+    /// It finished without waiting.
+    Done(io::Result<u32>),
+    /// The kernel works on it: its completion is the result.
+    Submitted(Token),
+    /// It waits for readiness: after its completion it is to be started again.
+    Parked(Token),
+}
+
+/// What the kernel was asked and has said, for the metrics.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Counts {
+    /// System calls made to submit and wait.
+    pub(crate) entries: u64,
+    pub(crate) submissions: u64,
+    pub(crate) completions: u64,
+    pub(crate) overflows: u64,
+}
+
+// One per core, and matched on at every submission: boxing the larger one would gain nothing.
+#[allow(clippy::large_enum_variant)]
+enum Engine {
+    #[cfg(target_os = "linux")]
+    Uring(Uring),
+    Ready(Ready),
+    /// The runtime has ended: nothing can be started any more.
+    Ended,
+}
+
+/// A core's driver: the backend, and the operations in flight on it.
+pub(crate) struct Driver {
+    engine: Engine,
+    pub(crate) slots: Slots,
+    faults: Option<Box<Faults>>,
+    backend: Backend,
+    /// The counts as they were when the backend ended.
+    last: Counts,
+}
+
+/// The error of everything that is asked of a runtime that has ended.
+fn ended() -> io::Error {
+    io::Error::other("the runtime of this handle has ended")
+}
+
+impl Driver {
+    fn new(engine: Engine, backend: Backend, config: &Config) -> Driver {
+        let faults = config.faults.map(|seed| Box::new(Faults::new(seed)));
+        Driver { engine, slots: Slots::new(), faults, backend, last: Counts::default() }
+    }
+
+    pub(crate) fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        match &self.engine {
+            #[cfg(target_os = "linux")]
+            Engine::Uring(uring) => uring.counts(),
+            Engine::Ready(ready) => ready.counts(),
+            Engine::Ended => self.last,
+        }
+    }
+
+    /// Whether the backend works on non-blocking descriptors.
+    pub(crate) fn wants_nonblocking(&self) -> bool {
+        matches!(self.engine, Engine::Ready(_))
+    }
+
+    /// The buffers that suit the backend.
+    pub(crate) fn pool_config(&self, config: &Config) -> PoolConfig {
+        match &self.engine {
+            #[cfg(target_os = "linux")]
+            Engine::Uring(uring) => uring.pool_config(),
+            _ => config.pool.unwrap_or(ready::POOL),
+        }
+    }
+
+    /// Whether multishot accepts are to be had.
+    pub(crate) fn has_multishot_accept(&self) -> bool {
+        match &self.engine {
+            #[cfg(target_os = "linux")]
+            Engine::Uring(uring) => uring.has(Code::AcceptMulti),
+            _ => false,
+        }
+    }
+
+    /// Whether multishot receives into the pool's buffers are to be had.
+    pub(crate) fn has_multishot_recv(&self) -> bool {
+        match &self.engine {
+            #[cfg(target_os = "linux")]
+            Engine::Uring(uring) => uring.has(Code::RecvMulti),
+            _ => false,
+        }
+    }
+
+    /// Gives the pool the kernel's ring of buffers, where there is one.
+    pub(crate) fn attach(&mut self, pool: &Rc<Pool>) {
+        #[cfg(target_os = "linux")]
+        if let Engine::Uring(uring) = &mut self.engine {
+            uring.attach(pool);
+        }
+    }
+
+    /// Starts an operation, or goes on with one that was parked.
+    pub(crate) fn start<O: Op>(&mut self, op: &mut O) -> Started {
+        if let Some(faults) = &mut self.faults {
+            if let Some(errno) = faults.refuse(O::CODE) {
+                let token = self.slots.insert(O::CODE, op.fd());
+                faults.answer(Completion::errno(token, errno));
+                return Started::Submitted(token);
+            }
+        }
+        match &mut self.engine {
+            #[cfg(target_os = "linux")]
+            Engine::Uring(uring) => uring.start(&mut self.slots, op),
+            Engine::Ready(ready) => ready.start(&mut self.slots, op),
+            Engine::Ended => Started::Done(Err(ended())),
+        }
+    }
+
+    /// Waits for the readiness of a descriptor, whatever was tried before.
+    pub(crate) fn park(&mut self, code: Code, fd: RawFd, interest: Interest) -> Started {
+        match &mut self.engine {
+            #[cfg(target_os = "linux")]
+            Engine::Uring(uring) => uring.park(&mut self.slots, code, fd, interest),
+            Engine::Ready(ready) => ready.park(&mut self.slots, code, fd, interest),
+            Engine::Ended => Started::Done(Err(ended())),
+        }
+    }
+
+    /// The kernel said EAGAIN: waits for readiness, or `None` to start the operation again at once.
+    pub(crate) fn park_after_again<O: Op>(&mut self, op: &O) -> Option<Started> {
+        match &self.engine {
+            // It looks at the descriptor itself before it waits. (Nothing but a fault is answered
+            // with EAGAIN there.)
+            Engine::Ready(_) | Engine::Ended => None,
+            #[cfg(target_os = "linux")]
+            Engine::Uring(_) => Some(self.park(O::CODE, op.fd(), op.interest())),
+        }
+    }
+
+    /// Starts a multishot operation whose items go to `sink`. Rings only.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn start_stream(&mut self, code: Code, fd: RawFd, sink: Rc<dyn Sink>) -> Option<Token> {
+        match &mut self.engine {
+            Engine::Uring(uring) => Some(uring.start_stream(&mut self.slots, code, fd, sink)),
+            _ => None,
+        }
+    }
+
+    /// Asks for an operation to end. Its completion still comes.
+    pub(crate) fn cancel(&mut self, token: Token) {
+        if self.faults.as_ref().is_some_and(|faults| faults.will_answer(token)) {
+            return;
+        }
+        if let Engine::Ready(ready) = &mut self.engine {
+            ready.cancel(&mut self.slots, token);
+        } else {
+            self.slots.want_cancel(token);
+        }
+    }
+
+    /// The future of a submitted operation is gone: its data stays here until the answer.
+    pub(crate) fn orphan<O: Op>(&mut self, token: Token, op: O) -> Option<(O, Completion)> {
+        let mut op = Some(op);
+        let done = self.slots.orphan(token, || op.take().map(|op| Box::new(op) as Box<dyn Orphan>));
+        match done {
+            Some(completion) => op.map(|op| (op, completion)),
+            None => {
+                self.cancel(token);
+                None
+            }
+        }
+    }
+
+    /// The future of a parked operation is gone: nothing needs to be kept.
+    pub(crate) fn unpark(&mut self, token: Token) {
+        if self.slots.orphan(token, || None).is_some() {
+            return;
+        }
+        match &mut self.engine {
+            Engine::Ready(ready) => ready.forget(&mut self.slots, token),
+            _ => self.slots.want_cancel(token),
+        }
+    }
+
+    /// Closes a descriptor that no operation names any more, without waiting for it.
+    pub(crate) fn close_detached(&mut self, fd: std::os::fd::OwnedFd) {
+        match &mut self.engine {
+            #[cfg(target_os = "linux")]
+            Engine::Uring(uring) => uring.close_detached(&mut self.slots, fd),
+            Engine::Ready(ready) => {
+                ready.forget_descriptor(std::os::fd::AsRawFd::as_raw_fd(&fd));
+                drop(fd);
+            }
+            Engine::Ended => drop(fd),
+        }
+    }
+
+    /// A descriptor is about to be closed: forgets what is known of it.
+    pub(crate) fn forget_descriptor(&mut self, fd: RawFd) {
+        if let Engine::Ready(ready) = &mut self.engine {
+            ready.forget_descriptor(fd);
+        }
+    }
+
+    /// Hands queued work to the kernel, waits, and collects completions.
+    pub(crate) fn turn(&mut self, wait: Wait, batch: &mut Vec<Completion>) {
+        let wait = match &self.faults {
+            Some(faults) if faults.holds_something() => Wait::No,
+            _ => wait,
+        };
+        match &mut self.engine {
+            #[cfg(target_os = "linux")]
+            Engine::Uring(uring) => uring.turn(&mut self.slots, wait, batch),
+            Engine::Ready(ready) => ready.turn(&mut self.slots, wait, batch),
+            Engine::Ended => {}
+        }
+        if let Some(faults) = &mut self.faults {
+            faults.disturb(batch);
+        }
+    }
+
+    /// Hands queued work to the kernel, and nothing else.
+    pub(crate) fn flush(&mut self) {
+        #[cfg(target_os = "linux")]
+        if let Engine::Uring(uring) = &mut self.engine {
+            uring.flush(&mut self.slots);
+        }
+    }
+
+    /// Whether `turn` would find something without a system call: for a core that spins.
+    pub(crate) fn peek(&mut self) -> bool {
+        match &mut self.engine {
+            #[cfg(target_os = "linux")]
+            Engine::Uring(uring) => uring.peek(),
+            Engine::Ready(ready) => ready.peek(&mut self.slots),
+            Engine::Ended => false,
+        }
+    }
+
+    /// Whom to wake so that the operation's owner looks at it again.
+    pub(crate) fn waker(&mut self, token: Token) -> Option<Waker> {
+        self.slots.waker(token)
+    }
+
+    /// How much of a transfer may be asked for at once: less than there is, under faults.
+    pub(crate) fn clip(&mut self, len: usize) -> usize {
+        match &mut self.faults {
+            Some(faults) => faults.clip(len),
+            None => len,
+        }
+    }
+
+    /// Whether a receive is to find no buffer, under faults.
+    pub(crate) fn pretends_no_buffer(&mut self) -> bool {
+        self.faults.as_mut().is_some_and(|faults| faults.no_buffer())
+    }
+
+    /// The backend goes: closes the ring or the selector.
+    pub(crate) fn end(&mut self) {
+        self.last = self.counts();
+        self.engine = Engine::Ended;
+    }
+}
+
+/// What every backend is given to open.
+pub(crate) struct Opened {
+    pub(crate) driver: Driver,
+    pub(crate) shared: Arc<Shared>,
+}

@@ -1,0 +1,122 @@
+//! poll(2): the selector of last resort. It works everywhere, and each call costs time in
+//! proportion to the number of descriptors.
+//!
+//! poll is level-triggered; to behave like its siblings it asks of each descriptor only what somebody
+//! waits for, and asks no more once it has happened.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use super::{timeout_ms, Event, Wait};
+use crate::op::Interest;
+use crate::runtime::Shared;
+use crate::sys;
+
+pub(super) struct Poll {
+    /// The notifier first, then the watched descriptors in no order.
+    fds: Vec<libc::pollfd>,
+    /// The generations of `fds`.
+    generations: Vec<u32>,
+    /// Where in `fds` a descriptor is, by number.
+    places: Vec<Option<usize>>,
+}
+
+impl Poll {
+    /// Makes the selector and lets it watch the notifier.
+    pub(super) fn open(notifier: RawFd) -> Poll {
+        let fds = vec![libc::pollfd { fd: notifier, events: libc::POLLIN, revents: 0 }];
+        Poll { fds, generations: vec![0], places: Vec::new() }
+    }
+
+    /// Watches a descriptor, for nothing yet.
+    pub(super) fn watch(&mut self, fd: RawFd, generation: u32) -> io::Result<()> {
+        let number = fd as usize;
+        if number >= self.places.len() {
+            self.places.resize(number + 1, None);
+        }
+        debug_assert!(self.places[number].is_none(), "a descriptor is watched twice");
+        self.places[number] = Some(self.fds.len());
+        // A negative number is passed over by the kernel: nothing is asked.
+        self.fds.push(libc::pollfd { fd: !fd, events: 0, revents: 0 });
+        self.generations.push(generation);
+        Ok(())
+    }
+
+    /// Forgets a descriptor.
+    pub(super) fn unwatch(&mut self, fd: RawFd) {
+        let place = self.places[fd as usize].take().expect("the descriptor was watched");
+        self.fds.swap_remove(place);
+        self.generations.swap_remove(place);
+        if let Some(moved) = self.fds.get(place) {
+            self.places[number_of(moved) as usize] = Some(place);
+        }
+    }
+
+    /// Asks for a direction too, from the next wait on.
+    pub(super) fn arm(&mut self, fd: RawFd, interest: Interest) {
+        let place = self.places[fd as usize].expect("the descriptor is watched");
+        let asked = &mut self.fds[place];
+        asked.fd = fd;
+        asked.events |= match interest {
+            Interest::Readable => libc::POLLIN | libc::POLLRDHUP,
+            Interest::Writable => libc::POLLOUT,
+        };
+    }
+
+    /// Waits, and says what happened.
+    pub(super) fn wait(
+        &mut self,
+        wait: Wait,
+        shared: &Shared,
+        events: &mut Vec<Event>,
+    ) -> io::Result<()> {
+        let mut left = sys::poll(&mut self.fds, timeout_ms(wait))?;
+        let answers = self.fds.iter_mut().zip(&self.generations).enumerate();
+        for (place, (asked, &generation)) in answers {
+            if left == 0 {
+                break;
+            }
+            if asked.revents == 0 {
+                continue;
+            }
+            left -= 1;
+            if place == 0 {
+                shared.notifier().drain();
+                continue;
+            }
+            let what = asked.revents;
+            let failed = what & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0;
+            let finished = what & libc::POLLRDHUP != 0;
+            let readable = failed || finished || what & libc::POLLIN != 0;
+            let writable = failed || what & libc::POLLOUT != 0;
+            events.push(Event {
+                fd: asked.fd,
+                generation,
+                readable,
+                writable,
+                // Whoever waits again is asked for again: poll reports the end as often as asked.
+                read_ended: false,
+                write_ended: false,
+            });
+            if readable {
+                asked.events &= !(libc::POLLIN | libc::POLLRDHUP);
+            }
+            if writable {
+                asked.events &= !libc::POLLOUT;
+            }
+            if asked.events == 0 {
+                asked.fd = !asked.fd;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The number of a watched descriptor, whether anything is asked of it or not.
+fn number_of(asked: &libc::pollfd) -> RawFd {
+    if asked.fd < 0 {
+        !asked.fd
+    } else {
+        asked.fd
+    }
+}

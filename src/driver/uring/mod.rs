@@ -1,0 +1,373 @@
+//! The io_uring driver: operations are submitted to the core's ring, completions resume tasks.
+//!
+//! A turn enters the kernel at most once, which both submits and waits, and not at all when there is
+//! nothing to say. An operation whose opcode the ring lacks is polled for and attempted.
+//!
+//! Nothing that is to be submitted can be lost to a full queue: entries that find no room wait in
+//! the backlog, cancels in their slots, both in order, until the kernel has taken the ones before.
+//!
+//! The order within is that of every backend: open, start, cancel (a state of the slot: see
+//! `Slots::want_cancel`), turn, and the notifier, which is a read that is always under way.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use io_uring::squeue::Entry;
+use io_uring::types::Fd;
+use io_uring::{opcode, IoUring};
+
+use super::token::Kind;
+use super::{Completion, Config, Counts, Feature, Features, SetupError, Sink, Slots};
+use super::{Started, Token, Wait};
+use crate::buf::{Pool, PoolConfig};
+use crate::op::{self, CancelAnswer, Code, Interest, Op};
+use crate::runtime::Shared;
+use crate::sys::uring::{enter, ENTER_GETEVENTS, ENTER_REGISTERED_RING};
+
+mod buffers;
+mod refusal;
+mod setup;
+
+use buffers::{KernelRing, GROUP};
+use setup::Codes;
+
+/// A wait is not counted as one for a disk (6.15), so that a sleeping core does not look busy.
+const ENTER_NO_IOWAIT: u32 = 1 << 7;
+
+/// The buffers of a core whose kernel goes on filling one (6.12): few and large.
+const INCREMENTAL: PoolConfig = PoolConfig { count_base: 16, count_max: 1024, size: 64 << 10 };
+/// The buffers of a core whose kernel takes one for each message: many and small.
+const WHOLE: PoolConfig = PoolConfig { count_base: 128, count_max: 2048, size: 8 << 10 };
+
+/// Says that the ring is smaller than was asked for, and what it would have taken.
+pub(super) fn short_of_memory(config: &Config) -> String {
+    let needed = setup::locked_bytes(config.submission_entries, config.completion_entries);
+    refusal::memory(needed)
+}
+
+/// The driver of one ring.
+pub(super) struct Uring {
+    ring: IoUring,
+    features: Features,
+    refused: Vec<Feature>,
+    usable: Codes,
+    /// What names the ring in `enter`: an index if it is registered, else its descriptor.
+    name: RawFd,
+    enter_flags: u32,
+    /// Entries that found the submission queue full.
+    backlog: VecDeque<Entry>,
+    /// Where the kernel counts notifies into. On the heap: its address is in an entry.
+    notified: Box<[u8; 8]>,
+    notifier_armed: bool,
+    buffers: Option<KernelRing>,
+    pool_config: PoolConfig,
+    shared: Arc<Shared>,
+    counts: Counts,
+    overflowing: bool,
+}
+
+impl Uring {
+    /// Sets the ring up, and its buffers.
+    pub(super) fn open(config: &Config, shared: Arc<Shared>) -> Result<Uring, SetupError> {
+        let setup::Built { ring, mut features, refused, mut usable, registered } =
+            setup::build(config)?;
+        let needed = [Code::Read, Code::Poll, Code::Cancel];
+        if let Some(missing) = needed.into_iter().find(|&code| !usable.has(code)) {
+            return Err(SetupError {
+                backend: super::Backend::Uring,
+                step: "looking for what no ring can do without",
+                source: io::Error::from_raw_os_error(libc::EOPNOTSUPP),
+                hint: format!("the operation `{}` is missing or forbidden", missing.name()),
+            });
+        }
+        let mut pool_config = config.pool.unwrap_or(INCREMENTAL);
+        let mut buffers = None;
+        if usable.has(Code::RecvMulti) {
+            let submitter = ring.submitter();
+            if features.has(Feature::IncrementalBuffers) {
+                buffers = KernelRing::register(&submitter, pool_config.count_max, true).ok();
+            }
+            if buffers.is_none() {
+                features.remove(Feature::IncrementalBuffers);
+                pool_config = config.pool.unwrap_or(WHOLE);
+                buffers = KernelRing::register(&submitter, pool_config.count_max, false).ok();
+            }
+            if buffers.is_none() {
+                usable.remove(Code::RecvMulti);
+            }
+        }
+        let mut enter_flags = ENTER_GETEVENTS;
+        if ring.params().is_feature_no_iowait() {
+            enter_flags |= ENTER_NO_IOWAIT;
+        }
+        if registered.is_some() {
+            enter_flags |= ENTER_REGISTERED_RING;
+        }
+        Ok(Uring {
+            name: registered.map_or(ring.as_raw_fd(), |index| index as RawFd),
+            ring,
+            features,
+            refused,
+            usable,
+            enter_flags,
+            backlog: VecDeque::new(),
+            notified: Box::new([0; 8]),
+            notifier_armed: false,
+            buffers,
+            pool_config,
+            shared,
+            counts: Counts::default(),
+            overflowing: false,
+        })
+    }
+
+    /// Whether completions are processed when the core asks for them.
+    pub(super) fn is_deferred(&self) -> bool {
+        self.features.has(Feature::DeferTaskrun) && self.features.has(Feature::SingleIssuer)
+    }
+
+    /// The features in use, those that the kernel refused, and the sizes.
+    pub(super) fn describe(&self) -> (Vec<Feature>, &[Feature], [u32; 2]) {
+        let params = self.ring.params();
+        let in_use = Feature::ALL.iter().copied().filter(|&feature| match feature {
+            Feature::CoopTaskrun => !self.is_deferred() && self.features.has(feature),
+            Feature::RegisteredRing => self.enter_flags & ENTER_REGISTERED_RING != 0,
+            Feature::MultishotAccept => self.has(Code::AcceptMulti),
+            Feature::MultishotRecv => self.has(Code::RecvMulti),
+            Feature::IncrementalBuffers => {
+                self.has(Code::RecvMulti) && self.features.has(feature)
+            }
+            _ => self.features.has(feature),
+        });
+        (in_use.collect(), &self.refused, [params.sq_entries(), params.cq_entries()])
+    }
+
+    /// Which operations fall back to poll and attempt.
+    pub(super) fn missing(&self) -> impl Iterator<Item = Code> + '_ {
+        Code::all().filter(|&code| !self.usable.has(code))
+    }
+
+    /// Whether the ring takes this operation.
+    pub(super) fn has(&self, code: Code) -> bool {
+        self.usable.has(code)
+    }
+
+    /// The buffers that suit this ring.
+    pub(super) fn pool_config(&self) -> PoolConfig {
+        self.pool_config
+    }
+
+    /// Gives the pool the ring of buffers, if there is one.
+    pub(super) fn attach(&mut self, pool: &Rc<Pool>) {
+        if let Some(buffers) = self.buffers.take() {
+            pool.attach(Box::new(buffers));
+        }
+    }
+
+    /// Submits the operation, or attempts it where the ring has nothing to offer.
+    pub(super) fn start<O: Op>(&mut self, slots: &mut Slots, op: &mut O) -> Started {
+        if self.usable.has(O::CODE) {
+            if let Some(entry) = op.sqe() {
+                let token = slots.insert(O::CODE, op.fd());
+                self.push(entry.user_data(token.bits()));
+                return Started::Submitted(token);
+            }
+        }
+        loop {
+            match op.attempt() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.park(slots, O::CODE, op.fd(), op.interest());
+                }
+                result => return Started::Done(result),
+            }
+        }
+    }
+
+    /// Waits for the readiness of a descriptor.
+    pub(super) fn park(
+        &mut self,
+        slots: &mut Slots,
+        code: Code,
+        fd: RawFd,
+        interest: Interest,
+    ) -> Started {
+        let token = slots.insert(code, fd);
+        self.push(op::poll_sqe(fd, interest).user_data(token.bits()));
+        Started::Parked(token)
+    }
+
+    /// Submits a multishot operation.
+    pub(super) fn start_stream(
+        &mut self,
+        slots: &mut Slots,
+        code: Code,
+        fd: RawFd,
+        sink: Rc<dyn Sink>,
+    ) -> Token {
+        debug_assert!(self.has(code));
+        let token = slots.insert_stream(code, fd, sink);
+        let entry = match code {
+            Code::AcceptMulti => op::accept_multi_sqe(fd),
+            Code::RecvMulti => op::recv_multi_sqe(fd, GROUP),
+            _ => unreachable!("{code:?} has no multishot form"),
+        };
+        self.push(entry.user_data(token.bits()));
+        token
+    }
+
+    /// Closes a descriptor with the next entry into the kernel.
+    pub(super) fn close_detached(&mut self, slots: &mut Slots, fd: OwnedFd) {
+        if self.has(Code::Close) {
+            let fd = fd.into_raw_fd();
+            let token = slots.insert_detached(Code::Close, fd);
+            self.push(op::close_sqe(fd).user_data(token.bits()));
+        }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        // SAFETY: whoever made the entry keeps what it points to until its completion: see `Op`.
+        if !self.backlog.is_empty() || unsafe { self.ring.submission().push(&entry) }.is_err() {
+            self.backlog.push_back(entry);
+        } else {
+            self.counts.submissions += 1;
+        }
+    }
+
+    /// Moves what has waited for room into the submission queue. True if all of it found room.
+    fn refill(&mut self, slots: &mut Slots) -> bool {
+        let mut queue = self.ring.submission();
+        while let Some(entry) = self.backlog.front() {
+            // SAFETY: as in `push`.
+            if unsafe { queue.push(entry) }.is_err() {
+                return false;
+            }
+            self.backlog.pop_front();
+            self.counts.submissions += 1;
+        }
+        while !queue.is_full() {
+            let Some(target) = slots.next_cancel() else {
+                return true;
+            };
+            // SAFETY: a cancel points to nothing.
+            let pushed = unsafe { queue.push(&op::cancel_sqe(target)) };
+            debug_assert!(pushed.is_ok());
+            self.counts.submissions += 1;
+        }
+        !slots.wants_cancels()
+    }
+
+    /// Enters the kernel once, if there is a reason to, and takes all completions.
+    pub(super) fn turn(&mut self, slots: &mut Slots, wait: Wait, batch: &mut Vec<Completion>) {
+        self.arm_notifier();
+        let all_fit = self.refill(slots);
+        let (pending, overflowing, has_work) = {
+            let queue = self.ring.submission();
+            (queue.len() as u32, queue.cq_overflow(), queue.taskrun() || queue.cq_overflow())
+        };
+        self.note_overflow(overflowing);
+        let wait = if all_fit && self.ring.completion().is_empty() { wait } else { Wait::No };
+        let must_ask = has_work || self.must_ask_always();
+        if pending > 0 || wait != Wait::No || (must_ask && slots.in_flight() > 0) {
+            self.enter(pending, wait);
+        }
+        self.reap(slots, batch);
+    }
+
+    /// Without the flag that tells of pending work only the kernel can say.
+    fn must_ask_always(&self) -> bool {
+        self.is_deferred() && !self.features.has(Feature::TaskrunFlag)
+    }
+
+    fn note_overflow(&mut self, overflowing: bool) {
+        if overflowing && !self.overflowing {
+            self.counts.overflows += 1;
+        }
+        self.overflowing = overflowing;
+    }
+
+    fn enter(&mut self, pending: u32, wait: Wait) {
+        let (count, timeout) = match wait {
+            Wait::No => (0, None),
+            Wait::For(time) => (1, Some(time)),
+            Wait::Forever => (1, None),
+        };
+        self.counts.entries += 1;
+        match enter(self.name, pending, count, self.enter_flags, timeout) {
+            Ok(_) => {}
+            Err(error) => match error.raw_os_error() {
+                // The time is over, or a signal came: the core looks round and comes back. What the
+                // kernel has not taken stays in the queue.
+                Some(libc::ETIME | libc::EINTR) => {}
+                // The completion queue is full, or memory is short: what is there is taken now, and
+                // the rest is submitted the next time.
+                Some(libc::EBUSY | libc::EAGAIN | libc::ENOMEM) => {
+                    tracing::debug!(target: "ringpark", %error, "the ring asks for patience");
+                }
+                _ => tracing::error!(target: "ringpark", %error, "cannot enter the ring"),
+            },
+        }
+    }
+
+    fn reap(&mut self, slots: &mut Slots, batch: &mut Vec<Completion>) {
+        let before = batch.len();
+        let mut others = 0;
+        for entry in self.ring.completion() {
+            let token = Token::from_bits(entry.user_data());
+            match token.and_then(|token| token.kind().map(|kind| (kind, token))) {
+                Some((Kind::Op, token)) => {
+                    let (result, flags) = (entry.result(), entry.flags());
+                    batch.push(Completion { token, result, flags });
+                    continue;
+                }
+                Some((Kind::Cancel, token)) => {
+                    if CancelAnswer::from_result(entry.result()) == CancelAnswer::NotFound {
+                        slots.cancel_again(token.target());
+                    }
+                }
+                Some((Kind::Notify, _)) => self.notifier_armed = false,
+                None => slots.stale += 1,
+            }
+            others += 1;
+        }
+        self.counts.completions += (batch.len() - before + others) as u64;
+    }
+
+    /// Lets a read wait for the next notify.
+    fn arm_notifier(&mut self) {
+        if !self.notifier_armed {
+            let fd = Fd(self.shared.notifier().fd());
+            let count = self.notified.as_mut_ptr();
+            let entry = opcode::Read::new(fd, count, self.notified.len() as u32).build();
+            self.push(entry.user_data(Token::notify().bits()));
+            self.notifier_armed = true;
+        }
+    }
+
+    /// Submits what is queued.
+    pub(super) fn flush(&mut self, slots: &mut Slots) {
+        self.refill(slots);
+        let pending = self.ring.submission().len() as u32;
+        if pending > 0 {
+            self.enter(pending, Wait::No);
+        }
+    }
+
+    /// Whether a turn would find completions.
+    pub(super) fn peek(&mut self) -> bool {
+        if self.must_ask_always() {
+            self.enter(0, Wait::No);
+        }
+        let queue = self.ring.submission();
+        let has_work = queue.taskrun() || queue.cq_overflow();
+        drop(queue);
+        has_work || !self.ring.completion().is_empty()
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+}

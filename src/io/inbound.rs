@@ -1,0 +1,281 @@
+//! Bytes that come in: through a multishot receive where the ring has it, else one by one.
+//!
+//! Whatever way the bytes come, they pass in order through the handle's feed if anything stands
+//! there, so that all kinds of reads of one stream can be mixed.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::alarm::Alarm;
+use super::handle::{perform, turn, Handle, Turn};
+use crate::buf::{IoBufMut, Lease};
+use crate::driver::{Completion, Sink};
+use crate::op::{Code, Interest, Leftovers, Recv, RecvPooled};
+
+/// Bytes received and not read yet; none at all at the end of the stream.
+pub(crate) enum Chunk {
+    Lease(Lease),
+    /// A copy, where keeping the lease would keep a buffer from those who need one.
+    Copied(Vec<u8>),
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Chunk::Lease(lease) => lease,
+            Chunk::Copied(bytes) => bytes,
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Chunk::Lease(lease) => lease.advance(count),
+            Chunk::Copied(bytes) => drop(bytes.drain(..count)),
+        }
+    }
+}
+
+/// A handle whose feed holds bytes.
+pub(crate) type Bytes = Handle<Chunk>;
+
+/// Chunks that a multishot may deliver ahead of the reader, before it is stopped.
+const AHEAD_MAX: usize = 16;
+
+impl Sink for Bytes {
+    fn item(&self, completion: Completion, last: bool) -> Option<Waker> {
+        if last {
+            self.feed.set_disarmed();
+        }
+        let pool = &self.core.pool;
+        let count = completion.result.max(0) as u32;
+        let lease = completion.buffer().map(|it| pool.filled_by_kernel(it.id, count, it.more));
+        match (-completion.result, lease) {
+            (..=0, Some(lease)) if pool.is_starving() => {
+                self.feed.push(Ok(Chunk::Copied(lease.to_vec())));
+            }
+            (..=0, Some(lease)) => self.feed.push(Ok(Chunk::Lease(lease))),
+            (0, None) => self.feed.push(Ok(Chunk::Copied(Vec::new()))),
+            (..0, None) => unreachable!("bytes were received into no buffer"),
+            // The reader finds that it must wait for a buffer, or arm anew.
+            (libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN, _) => {}
+            (errno, _) => self.feed.push(Err(io::Error::from_raw_os_error(errno))),
+        }
+        if self.feed.len() >= AHEAD_MAX {
+            self.cancel_feed();
+        }
+        self.feed.take_waker()
+    }
+}
+
+impl Leftovers for Turn<Chunk> {
+    fn keep(&self, received: io::Result<&[u8]>) {
+        match received {
+            // The end of the stream is found again by the next read.
+            Ok([]) => {}
+            Ok(bytes) => self.handle().feed.push(Ok(Chunk::Copied(bytes.to_vec()))),
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {}
+            Err(error) => self.handle().feed.push(Err(error)),
+        }
+    }
+}
+
+/// A place in the line for a buffer.
+struct Ticket<'a> {
+    handle: &'a Bytes,
+    ticket: Option<u64>,
+}
+
+impl Ticket<'_> {
+    /// Starts the multishot receive if there may be a buffer for it; else waits for one.
+    #[cfg(target_os = "linux")]
+    fn arm(&mut self, handle: &Rc<Bytes>, cx: &mut Context<'_>) {
+        let pool = &self.handle.core.pool;
+        if !self.may_try(cx) {
+            return;
+        }
+        pool.leave(&mut self.ticket);
+        let mut driver = self.handle.core.driver.borrow_mut();
+        if driver.pretends_no_buffer() {
+            cx.waker().wake_by_ref();
+            return;
+        }
+        let sink: Rc<dyn Sink> = handle.clone();
+        match driver.start_stream(Code::RecvMulti, handle.fd(), sink) {
+            Some(token) => handle.feed.set_armed(token),
+            // The runtime has ended.
+            None => handle.feed.push(Err(super::error::Closed::error())),
+        }
+    }
+
+    /// Whether it may try for a buffer now; else the task is woken when it may.
+    fn may_try(&mut self, cx: &mut Context<'_>) -> bool {
+        let pool = &self.handle.core.pool;
+        if pool.has_room() && pool.admits(self.ticket) {
+            return true;
+        }
+        pool.wait(&mut self.ticket, cx.waker());
+        false
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.handle.core.pool.leave(&mut self.ticket);
+    }
+}
+
+/// The next bytes, in a lease; `None` at the end of the stream.
+pub(crate) async fn recv(handle: &Rc<Bytes>) -> io::Result<Option<Lease>> {
+    let turn = turn(handle, Interest::Readable).await?;
+    let multishot = handle.core.driver.borrow().has_multishot_recv();
+    if !multishot && handle.feed.is_empty() {
+        return recv_pooled(turn).await;
+    }
+    let chunk = next_chunk(handle, multishot).await?.expect("the feed is armed or has something");
+    if handle.core.pool.is_starving() {
+        // Others wait for a buffer: stand in line behind them for the next one.
+        handle.cancel_feed();
+    }
+    match chunk {
+        Chunk::Lease(lease) => Ok((!lease.is_empty()).then_some(lease)),
+        Chunk::Copied(bytes) if bytes.is_empty() => Ok(None),
+        Chunk::Copied(bytes) => Ok(Some(Lease::from_vec(bytes))),
+    }
+}
+
+/// The next item of the feed. If nothing is there and nothing under way, `arm` says whether to start
+/// a multishot receive; if not, the answer is `None`.
+async fn next_chunk(handle: &Rc<Bytes>, arm: bool) -> io::Result<Option<Chunk>> {
+    let mut alarm = Alarm::new(handle.core.clone());
+    let mut ticket = Ticket { handle, ticket: None };
+    poll_fn(|cx| {
+        if let Some(error) = handle.stopped(Interest::Readable, &mut alarm, cx) {
+            return Poll::Ready(Err(error));
+        }
+        if let Some(item) = handle.feed.pop() {
+            return Poll::Ready(item.map(Some));
+        }
+        if handle.feed.armed().is_none() {
+            if !arm {
+                return Poll::Ready(Ok(None));
+            }
+            #[cfg(target_os = "linux")]
+            ticket.arm(handle, cx);
+            if let Some(item) = handle.feed.pop() {
+                return Poll::Ready(item.map(Some));
+            }
+        }
+        handle.feed.set_waker(cx);
+        Poll::Pending
+    })
+    .await
+}
+
+/// A receive into a buffer of the core, where the kernel does not choose one itself.
+async fn recv_pooled(turn: Turn<Chunk>) -> io::Result<Option<Lease>> {
+    let handle = turn.handle().clone();
+    let pool = &handle.core.pool;
+    let mut turn = Some(turn);
+    loop {
+        let mut alarm = Alarm::new(handle.core.clone());
+        let mut ticket = Ticket { handle: &handle, ticket: None };
+        poll_fn(|cx| {
+            if let Some(error) = handle.stopped(Interest::Readable, &mut alarm, cx) {
+                return Poll::Ready(Err(error));
+            }
+            if ticket.may_try(cx) { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await?;
+        drop(ticket);
+        let mine = turn.take().expect("the turn comes back when there was no buffer");
+        let op = RecvPooled::new(mine, pool.clone());
+        let (lease, back) = perform(&handle, Interest::Readable, op).await;
+        turn = Some(back);
+        if let Some(lease) = lease? {
+            return Ok((!lease.is_empty()).then_some(lease));
+        }
+    }
+}
+
+/// Reads into the caller's buffer; 0 is the end of the stream, unless the buffer has no room.
+/// `direct` makes the operation that is used when nothing was received ahead.
+pub(crate) async fn read<B, O>(
+    handle: &Rc<Bytes>,
+    mut buffer: B,
+    direct: impl FnOnce(Turn<Chunk>, B, usize) -> O,
+) -> (io::Result<usize>, B)
+where
+    B: IoBufMut,
+    O: crate::op::Op<Output = (io::Result<usize>, B)>,
+{
+    let turn = match turn(handle, Interest::Readable).await {
+        Ok(turn) => turn,
+        Err(error) => return (Err(error), buffer),
+    };
+    if buffer.bytes_total() == 0 {
+        return (Ok(0), buffer);
+    }
+    match next_chunk(handle, false).await {
+        Err(error) => (Err(error), buffer),
+        Ok(Some(mut chunk)) => {
+            let count = fill(&mut buffer, chunk.bytes());
+            if count < chunk.bytes().len() {
+                chunk.advance(count);
+                handle.feed.put_back(chunk);
+            }
+            (Ok(count), buffer)
+        }
+        Ok(None) => {
+            let limit = handle.core.driver.borrow_mut().clip(buffer.bytes_total());
+            perform(handle, Interest::Readable, direct(turn, buffer, limit)).await
+        }
+    }
+}
+
+/// Looks at the next bytes and leaves them where they are.
+pub(crate) async fn peek<B: IoBufMut>(
+    handle: &Rc<Bytes>,
+    mut buffer: B,
+) -> (io::Result<usize>, B) {
+    let turn = match turn(handle, Interest::Readable).await {
+        Ok(turn) => turn,
+        Err(error) => return (Err(error), buffer),
+    };
+    match next_chunk(handle, false).await {
+        Err(error) => (Err(error), buffer),
+        Ok(Some(chunk)) => {
+            let count = fill(&mut buffer, chunk.bytes());
+            handle.feed.put_back(chunk);
+            (Ok(count), buffer)
+        }
+        Ok(None) => {
+            let limit = handle.core.driver.borrow_mut().clip(buffer.bytes_total());
+            perform(handle, Interest::Readable, Recv::peek(turn, buffer, limit)).await
+        }
+    }
+}
+
+/// Copies as much as there is room for to the front of a buffer.
+fn fill<B: IoBufMut>(buffer: &mut B, bytes: &[u8]) -> usize {
+    let count = bytes.len().min(buffer.bytes_total());
+    crate::buf::write_front(buffer, &bytes[..count]);
+    count
+}
+
+/// Ends the multishot receive, so that the next bytes stay in the socket. Fails if some have been
+/// received already: whoever wants to look into the socket itself would not find them there.
+pub(crate) async fn stop_ahead(handle: &Rc<Bytes>) -> io::Result<()> {
+    handle.cancel_feed();
+    let mut alarm = Alarm::new(handle.core.clone());
+    poll_fn(|cx| match handle.stopped(Interest::Readable, &mut alarm, cx) {
+        Some(error) => Poll::Ready(Err(error)),
+        None => handle.feed.poll_disarmed(cx).map(Ok),
+    })
+    .await?;
+    if handle.feed.is_empty() {
+        return Ok(());
+    }
+    Err(io::Error::other("bytes have been received ahead by `recv`: take those with `read` first"))
+}

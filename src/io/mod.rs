@@ -1,0 +1,24 @@
+//! Moving bytes: relays between connections, and descriptors of any kind.
+
+mod alarm;
+mod descriptor;
+mod error;
+mod feed;
+pub(crate) mod handle;
+pub(crate) mod inbound;
+pub(crate) mod outbound;
+pub(crate) mod ready;
+mod relay;
+mod submission;
+
+pub(crate) use alarm::Alarm;
+pub use descriptor::Descriptor;
+pub(crate) use error::timed_out;
+pub use error::{written, Closed};
+pub use relay::{relay, Relay, RelayError, Transferred};
+pub(crate) use submission::Submission;
+
+/// The error of a handle that has been closed.
+pub(crate) fn closed() -> std::io::Error {
+    Closed::error()
+}

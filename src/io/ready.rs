@@ -1,0 +1,54 @@
+//! Waiting for readiness, and closures that make their own system calls.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::rc::Rc;
+
+use super::handle::{perform, turn, Handle};
+use super::inbound::{stop_ahead, Bytes};
+use crate::op::{Interest, Poll};
+use crate::sys;
+
+/// Waits until the descriptor is ready in this direction.
+pub(crate) async fn ready(handle: &Rc<Bytes>, interest: Interest) -> io::Result<()> {
+    let turn = turn(handle, interest).await?;
+    if interest == Interest::Readable && !handle.feed.is_empty() {
+        return Ok(());
+    }
+    if interest == Interest::Readable && handle.feed.armed().is_some() {
+        // A receive is under way, and would take what comes. If it has taken some, that is there.
+        if stop_ahead(handle).await.is_err() && !handle.feed.is_empty() {
+            return Ok(());
+        }
+    }
+    perform(handle, interest, Poll::new(turn, interest)).await.map(drop)
+}
+
+/// Calls `attempt` until it does not say `WouldBlock`, waiting for readiness in between.
+pub(crate) async fn with<R>(
+    handle: &Rc<Bytes>,
+    interest: Interest,
+    mut attempt: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+) -> io::Result<R> {
+    let mut mine = turn(handle, interest).await?;
+    if interest == Interest::Readable {
+        stop_ahead(handle).await?;
+    }
+    loop {
+        let result = attempt_once(handle, &mut attempt);
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                mine = perform(handle, interest, Poll::new(mine, interest)).await?;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn attempt_once<T: 'static, R>(
+    handle: &Handle<T>,
+    attempt: &mut impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+) -> io::Result<R> {
+    handle.with_fd(|fd| sys::non_blocking(fd.as_raw_fd(), handle.is_nonblocking(), || attempt(fd)))?
+}

@@ -1,0 +1,78 @@
+//! ringpark is a runtime for network programs that move many bytes over many connections: proxies,
+//! gateways, brokers. Code reads as if it blocked; a task that cannot go on is parked, and its core
+//! goes on with another.
+//!
+//! Each core has its own executor and its own io_uring: reads, writes and accepts are submitted to
+//! the ring, and the completion entry resumes the parked task. Where io_uring is missing or
+//! forbidden the same binary runs on epoll, and on poll(2) as the last resort.
+//!
+//! ```text
+//!    your async fn
+//!         │ await
+//!    net  io  time        owned buffers, leases, deadlines, relay
+//!         │ builds
+//!    op                   one file per kernel operation: its ring form, its system call
+//!         │
+//!    driver               operations in flight, cancellation, the choice of backend
+//!      ├─ uring           ring, set-up ladder, buffer ring
+//!      └─ ready           one readiness engine over epoll or poll
+//!    runtime              tasks, the turn loop, cores, wakes from other threads
+//! ```
+//!
+//! # A relay
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use ringpark::net::{TcpListener, TcpStream};
+//!
+//! fn main() -> std::io::Result<()> {
+//!     ringpark::Builder::new().run(|| async { // once on every core, on a shared port
+//!         let listener = TcpListener::bind("0.0.0.0:8080").await?;
+//!         loop {
+//!             let (client, _peer) = listener.accept().await?;
+//!             ringpark::spawn(async move {
+//!                 let server = TcpStream::connect("10.0.0.7:80").await?;
+//!                 let idle = Duration::from_secs(60);
+//!                 ringpark::io::relay(&client, &server).idle_timeout(idle).await?;
+//!                 std::io::Result::Ok(())
+//!             });
+//!         }
+//!     })
+//! }
+//! ```
+//!
+//! # What dropping a future does
+//!
+//! Nothing is lost. Bytes that arrive for a read whose future was dropped are given to the next read
+//! of that stream, in order; a connection that an abandoned accept has got, to the next accept. So
+//! `timeout(read)` and `select!` are safe. A buffer that the kernel still uses stays allocated until
+//! the kernel has answered.
+//!
+//! # Where it runs
+//!
+//! | system | backend | what it takes |
+//! | --- | --- | --- |
+//! | Linux 6.1 and newer | io_uring | permission: many containers forbid it |
+//! | Linux 5.11 to 6.0 | epoll; io_uring if forced | |
+//! | any Linux | epoll, poll | nothing |
+//!
+//! `RINGPARK_BACKEND=uring|epoll|poll` forces a backend, and a line logged through [`tracing`] says
+//! which one a core runs on and why.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod buf;
+mod driver;
+pub mod io;
+pub mod net;
+mod op;
+mod runtime;
+mod sys;
+pub mod time;
+
+pub use driver::{Backend, Feature, NotPollable, SetupError, UnknownName};
+pub use io::Closed;
+pub use runtime::{
+    block_on, metrics, spawn, yield_now, Builder, JoinError, JoinHandle, Metrics, YieldNow,
+};
+pub use time::Elapsed;

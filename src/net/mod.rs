@@ -1,0 +1,17 @@
+//! TCP over the core's driver.
+//!
+//! All methods take `&self`, so that one task can read while another writes. Each direction has one
+//! operation under way; others wait for their turn, in order. Dropped reads and accepts lose nothing.
+
+mod listener;
+mod options;
+mod resolve;
+mod socket;
+mod split;
+mod stream;
+
+pub use listener::TcpListener;
+pub use resolve::ToSocketAddrs;
+pub use socket::TcpSocket;
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
+pub use stream::TcpStream;

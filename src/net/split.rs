@@ -1,0 +1,136 @@
+//! The two halves of a connection, for two tasks.
+
+use std::fmt;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::time::Instant;
+
+use socket2::SockRef;
+
+use super::TcpStream;
+use crate::buf::{IoBuf, IoBufMut, Lease};
+
+/// The reading half of a [`TcpStream`]; the methods are those of the stream.
+#[derive(Debug)]
+pub struct OwnedReadHalf {
+    stream: TcpStream,
+}
+
+/// The writing half of a [`TcpStream`]; the methods are those of the stream. Dropping it shuts
+/// writing down, so that the other side finds the end of the stream.
+#[derive(Debug)]
+pub struct OwnedWriteHalf {
+    /// Taken when the halves are put together again.
+    stream: Option<TcpStream>,
+}
+
+pub(super) fn split(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
+    let other = stream.share();
+    (OwnedReadHalf { stream }, OwnedWriteHalf { stream: Some(other) })
+}
+
+impl OwnedReadHalf {
+    /// See [`TcpStream::recv`].
+    pub async fn recv(&self) -> io::Result<Option<Lease>> {
+        self.stream.recv().await
+    }
+
+    /// See [`TcpStream::read`].
+    pub async fn read<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
+        self.stream.read(buffer).await
+    }
+
+    /// See [`TcpStream::read_exact`].
+    pub async fn read_exact<B: IoBufMut>(&self, buffer: B) -> (io::Result<()>, B) {
+        self.stream.read_exact(buffer).await
+    }
+
+    /// See [`TcpStream::peek`].
+    pub async fn peek<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
+        self.stream.peek(buffer).await
+    }
+
+    /// See [`TcpStream::set_read_deadline`].
+    pub fn set_read_deadline(&self, at: Option<Instant>) {
+        self.stream.set_read_deadline(at);
+    }
+
+    /// The address of the other side.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
+    /// Puts the halves of one connection together again.
+    ///
+    /// # Errors
+    /// Both halves, if they are of two connections.
+    pub fn reunite(self, mut write: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+        if !Rc::ptr_eq(self.stream.handle(), write.stream().handle()) {
+            return Err(ReuniteError(self, write));
+        }
+        drop(write.stream.take());
+        Ok(self.stream)
+    }
+}
+
+impl OwnedWriteHalf {
+    fn stream(&self) -> &TcpStream {
+        self.stream.as_ref().expect("a half has its stream until it is reunited")
+    }
+
+    /// See [`TcpStream::write`].
+    pub async fn write<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
+        self.stream().write(buffer).await
+    }
+
+    /// See [`TcpStream::write_all`].
+    pub async fn write_all<B: IoBuf>(&self, buffer: B) -> (io::Result<()>, B) {
+        self.stream().write_all(buffer).await
+    }
+
+    /// See [`TcpStream::write_vectored`].
+    pub async fn write_vectored<B: IoBuf>(&self, buffers: Vec<B>) -> (io::Result<usize>, Vec<B>) {
+        self.stream().write_vectored(buffers).await
+    }
+
+    /// See [`TcpStream::write_vectored_all`].
+    pub async fn write_vectored_all<B: IoBuf>(&self, buffers: Vec<B>) -> (io::Result<()>, Vec<B>) {
+        self.stream().write_vectored_all(buffers).await
+    }
+
+    /// Shuts writing down: the other side finds the end of the stream.
+    pub async fn shutdown(&self) -> io::Result<()> {
+        self.stream().shutdown(Shutdown::Write).await
+    }
+
+    /// See [`TcpStream::set_write_deadline`].
+    pub fn set_write_deadline(&self, at: Option<Instant>) {
+        self.stream().set_write_deadline(at);
+    }
+
+    /// The address of the other side.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream().peer_addr()
+    }
+}
+
+impl Drop for OwnedWriteHalf {
+    fn drop(&mut self) {
+        let Some(stream) = &self.stream else { return };
+        // A connection that is gone already has nothing to shut down.
+        let _ = stream.with_fd(|fd| SockRef::from(&fd).shutdown(Shutdown::Write));
+    }
+}
+
+/// Two halves that are not of the same connection. They come back in here.
+#[derive(Debug)]
+pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
+
+impl fmt::Display for ReuniteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the halves are of two connections")
+    }
+}
+
+impl std::error::Error for ReuniteError {}

@@ -1,0 +1,37 @@
+//! `IORING_OP_ASYNC_CANCEL`: the wish that another operation end.
+//!
+//! It has no attempt form: without a ring nothing runs in the kernel that could be cancelled, and a
+//! readiness backend ends a wait by itself. It may lose: the other operation then ends with its own
+//! result, which nobody drops.
+
+#[cfg(target_os = "linux")]
+use io_uring::{opcode, squeue::Entry};
+
+use crate::driver::Token;
+
+/// The entry that cancels `target`.
+#[cfg(target_os = "linux")]
+pub(crate) fn cancel_sqe(target: Token) -> Entry {
+    opcode::AsyncCancel::new(target.bits()).build().user_data(target.cancel().bits())
+}
+
+/// What the kernel said to a cancel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CancelAnswer {
+    /// The operation was found: its own completion follows.
+    Found,
+    /// It is being executed: its own completion follows, perhaps late.
+    Running,
+    /// It was not found: its completion is on the way, or it was between two states.
+    NotFound,
+}
+
+impl CancelAnswer {
+    pub(crate) fn from_result(result: i32) -> CancelAnswer {
+        match -result {
+            libc::ENOENT => CancelAnswer::NotFound,
+            libc::EALREADY => CancelAnswer::Running,
+            _ => CancelAnswer::Found,
+        }
+    }
+}

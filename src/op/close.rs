@@ -1,0 +1,71 @@
+//! `close(2)`: the end of a descriptor.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+#[cfg(target_os = "linux")]
+use io_uring::{opcode, squeue::Entry, types::Fd};
+
+use super::{Code, Interest, Op};
+use crate::sys;
+
+/// Closes a descriptor that no other operation names any more.
+pub(crate) struct Close {
+    fd: Option<OwnedFd>,
+    number: RawFd,
+}
+
+impl Close {
+    pub(crate) fn new(fd: OwnedFd) -> Close {
+        Close { number: fd.as_raw_fd(), fd: Some(fd) }
+    }
+}
+
+/// The entry for a close that nobody waits for.
+#[cfg(target_os = "linux")]
+pub(crate) fn close_sqe(fd: RawFd) -> Entry {
+    opcode::Close::new(Fd(fd)).build()
+}
+
+// SAFETY: the entry points to nothing.
+unsafe impl Op for Close {
+    type Output = io::Result<()>;
+    const CODE: Code = Code::Close;
+
+    fn fd(&self) -> RawFd {
+        self.number
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Readable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        Some(close_sqe(self.number))
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        let fd = self.fd.take().expect("a close is attempted once");
+        sys::close(fd).map(|()| 0)
+    }
+
+    fn finish(mut self, result: io::Result<u32>) -> Self::Output {
+        if let Some(fd) = self.fd.take() {
+            use std::os::fd::IntoRawFd;
+            match &result {
+                // Cancelled before it ran: the descriptor is open still.
+                Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => drop(fd),
+                // The kernel has closed the number: forget that we owned it.
+                _ => drop(fd.into_raw_fd()),
+            }
+        }
+        result.map(drop)
+    }
+
+    fn discard(self, result: io::Result<u32>) {
+        if let Err(error) = self.finish(result) {
+            tracing::debug!(target: "ringpark", %error, "closing a descriptor");
+        }
+    }
+}

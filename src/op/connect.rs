@@ -1,0 +1,82 @@
+//! `connect(2)`: a connection to an address.
+
+use std::io;
+use std::os::fd::RawFd;
+
+#[cfg(target_os = "linux")]
+use io_uring::{opcode, squeue::Entry, types::Fd};
+use socket2::{SockAddr, SockRef};
+
+use super::{Code, Interest, KeepsOpen, Op};
+use crate::sys;
+
+/// Connects a socket. `K` keeps it open.
+pub(crate) struct Connect<K> {
+    socket: K,
+    /// On the heap, since the entry points to it.
+    address: Box<SockAddr>,
+    nonblocking: bool,
+    /// An attempt is under way: the next one asks how it went.
+    started: bool,
+}
+
+impl<K> Connect<K> {
+    pub(crate) fn new(socket: K, address: SockAddr, nonblocking: bool) -> Connect<K> {
+        Connect { socket, address: Box::new(address), nonblocking, started: false }
+    }
+}
+
+// SAFETY: the entry points to the address, which is in a box that only this operation has.
+unsafe impl<K: KeepsOpen> Op for Connect<K> {
+    type Output = io::Result<K>;
+    const CODE: Code = Code::Connect;
+
+    fn fd(&self) -> RawFd {
+        self.socket.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Writable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        let address = self.address.as_ptr().cast();
+        Some(opcode::Connect::new(Fd(self.fd()), address, self.address.len()).build())
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        // SAFETY: `socket` keeps it open.
+        let fd = unsafe { sys::borrow(self.fd()) };
+        let socket = SockRef::from(&fd);
+        if self.started {
+            if let Some(error) = socket.take_error()? {
+                return Err(error);
+            }
+            // No error is no success yet: readiness may have been told of an earlier state.
+            return match socket.peer_addr() {
+                Ok(_) => Ok(0),
+                Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => {
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                Err(error) => Err(error),
+            };
+        }
+        let begun = sys::non_blocking(self.fd(), self.nonblocking, || socket.connect(&self.address));
+        self.started = true;
+        match begun.as_ref().map_err(io::Error::raw_os_error) {
+            Ok(()) => Ok(0),
+            Err(Some(libc::EINPROGRESS | libc::EALREADY | libc::EINTR)) => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Err(_) => begun.map(|()| 0),
+        }
+    }
+
+    fn finish(self, result: io::Result<u32>) -> Self::Output {
+        result.map(|_| self.socket)
+    }
+
+    /// The socket goes with the operation: a connection that came too late is closed.
+    fn discard(self, _result: io::Result<u32>) {}
+}

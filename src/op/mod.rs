@@ -1,0 +1,224 @@
+//! Kernel operations, a file each: its data, how it is asked for, what its answers mean.
+//!
+//! An operation has two forms side by side. `attempt` is the universal one: the system call, made so
+//! that it cannot block, with `interest` saying what readiness unblocks it. `sqe` is the accelerator:
+//! the same thing asked of a ring. A backend without rings needs only the first; a ring that lacks
+//! an opcode polls and attempts. So a missing opcode is a slower operation, never a missing feature.
+//!
+//! # The life of an operation
+//!
+//! | stage | who owns the data | who may touch the memory it points to |
+//! | --- | --- | --- |
+//! | not started | the future | the future |
+//! | started, future alive | the future, which may move | the kernel |
+//! | started, future dropped | the slot (one box) | the kernel |
+//! | answered | `finish` or `discard`, exactly one of them | whoever gets it from there |
+//!
+//! The data may move while the kernel works, so whatever an entry points to lives on the heap.
+
+use std::io;
+use std::os::fd::RawFd;
+
+#[cfg(target_os = "linux")]
+use io_uring::squeue::Entry;
+
+mod accept;
+mod cancel;
+mod close;
+mod connect;
+mod poll;
+mod read;
+mod recv;
+mod send;
+mod sendmsg;
+mod shutdown;
+mod socket;
+mod write;
+
+pub(crate) use accept::{accepted, Accept, Backlog};
+#[cfg(target_os = "linux")]
+pub(crate) use accept::accept_multi_sqe;
+#[cfg(target_os = "linux")]
+pub(crate) use cancel::{cancel_sqe, CancelAnswer};
+#[cfg(target_os = "linux")]
+pub(crate) use close::close_sqe;
+pub(crate) use close::Close;
+pub(crate) use connect::Connect;
+#[cfg(target_os = "linux")]
+pub(crate) use poll::poll_sqe;
+pub(crate) use poll::Poll;
+pub(crate) use read::Read;
+#[cfg(target_os = "linux")]
+pub(crate) use recv::recv_multi_sqe;
+pub(crate) use recv::{Leftovers, Recv, RecvPooled};
+pub(crate) use send::Send;
+pub(crate) use sendmsg::SendMsg;
+pub(crate) use shutdown::Shutdown;
+pub(crate) use socket::Socket;
+pub(crate) use write::Write;
+
+/// What must happen at a descriptor before an operation can go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Interest {
+    Readable,
+    Writable,
+}
+
+/// Keeps a descriptor open while an operation works on it.
+pub(crate) trait KeepsOpen: 'static {
+    /// The number, which is open.
+    fn fd(&self) -> RawFd;
+}
+
+/// One kernel operation.
+///
+/// # Safety
+/// Everything that the entry made by `sqe` points to lives on the heap, belongs to the operation,
+/// keeps its address when the operation is moved, and stays allocated and untouched by safe code
+/// until `finish` or `discard` takes the operation.
+pub(crate) unsafe trait Op: Sized + 'static {
+    /// What the future of the operation yields.
+    type Output;
+
+    /// The operation's row in the table.
+    const CODE: Code;
+
+    /// The descriptor that it works on; -1 for none.
+    fn fd(&self) -> RawFd;
+
+    /// What readiness unblocks `attempt`.
+    fn interest(&self) -> Interest;
+
+    /// The ring form; `None` where the ring would only hand the call to a worker thread.
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry>;
+
+    /// The system call, which never blocks: `WouldBlock` says to wait for `interest`.
+    fn attempt(&mut self) -> io::Result<u32>;
+
+    /// Whether this success of `attempt` shows that the descriptor has no more to give, so that
+    /// another attempt before the next readiness event would be in vain.
+    fn exhausts(&self, _result: u32) -> bool {
+        false
+    }
+
+    /// What the result means to the one who asked.
+    fn finish(self, result: io::Result<u32>) -> Self::Output;
+
+    /// What to do with the result now that nobody wants it: what it owns is handed on or closed.
+    fn discard(self, result: io::Result<u32>);
+}
+
+impl<O: Op> crate::driver::Orphan for O {
+    fn discard(self: Box<Self>, result: io::Result<u32>) {
+        Op::discard(*self, result);
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $code:ident = $name:literal, $opcode:ident, $kernel:literal;)*) => {
+        /// Every operation there is.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub(crate) enum Code { $($(#[$doc])* $code,)* }
+
+        /// The table of operations, in the order of `Code`.
+        pub(crate) const TABLE: &[Row] = &[
+            $(Row {
+                name: $name,
+                #[cfg(target_os = "linux")]
+                opcode: io_uring::opcode::$opcode::CODE,
+                kernel: $kernel,
+            },)*
+        ];
+    };
+}
+
+/// One row of the table of operations.
+pub(crate) struct Row {
+    /// The name in metrics, traces and options.
+    pub(crate) name: &'static str,
+    /// The opcode of the ring form.
+    #[cfg(target_os = "linux")]
+    pub(crate) opcode: u8,
+    /// The first kernel that has the ring form.
+    pub(crate) kernel: &'static str,
+}
+
+codes! {
+    /// One connection from a listener.
+    Accept = "accept", Accept, "5.5";
+    /// Connections from a listener, until cancelled.
+    AcceptMulti = "accept-multishot", AcceptMulti, "5.19";
+    /// The wish that another operation end.
+    Cancel = "cancel", AsyncCancel, "5.5";
+    /// The end of a descriptor.
+    Close = "close", Close, "5.6";
+    /// A connection to an address.
+    Connect = "connect", Connect, "5.5";
+    /// The wait for readiness.
+    Poll = "poll", PollAdd, "5.1";
+    /// Bytes from any descriptor.
+    Read = "read", Read, "5.6";
+    /// Bytes from a socket.
+    Recv = "recv", Recv, "5.6";
+    /// Bytes from a socket into the core's buffers, until cancelled.
+    RecvMulti = "recv-multishot", RecvMulti, "6.0";
+    /// Bytes to a socket.
+    Send = "send", Send, "5.6";
+    /// Several buffers to a socket.
+    SendMsg = "sendmsg", SendMsg, "5.3";
+    /// The end of one or both halves of a connection. Attempted at once: the ring would punt it.
+    Shutdown = "shutdown", Shutdown, "5.11";
+    /// A new socket.
+    Socket = "socket", Socket, "5.19";
+    /// Bytes to any descriptor.
+    Write = "write", Write, "5.6";
+}
+
+impl Code {
+    /// The operation's row.
+    pub(crate) fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
+
+    /// The operation's name.
+    pub(crate) fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// All operations, in the order of the table.
+    pub(crate) fn all() -> impl Iterator<Item = Code> {
+        const ALL: [Code; TABLE.len()] = [
+            Code::Accept,
+            Code::AcceptMulti,
+            Code::Cancel,
+            Code::Close,
+            Code::Connect,
+            Code::Poll,
+            Code::Read,
+            Code::Recv,
+            Code::RecvMulti,
+            Code::Send,
+            Code::SendMsg,
+            Code::Shutdown,
+            Code::Socket,
+            Code::Write,
+        ];
+        ALL.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_codes() {
+        for (index, code) in Code::all().enumerate() {
+            assert_eq!(code as usize, index);
+            assert!(!code.name().is_empty() && code.row().kernel.contains('.'));
+        }
+        assert_eq!(Code::all().count(), TABLE.len());
+    }
+}

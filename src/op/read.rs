@@ -1,0 +1,80 @@
+//! `read(2)`: bytes from any descriptor.
+
+use std::io;
+use std::os::fd::RawFd;
+
+#[cfg(target_os = "linux")]
+use io_uring::{opcode, squeue::Entry, types::Fd};
+
+use super::recv::{filled, Leftovers};
+use super::{Code, Interest, Op};
+use crate::buf::IoBufMut;
+use crate::sys;
+
+/// Reads at the descriptor's own position. `S` keeps it open.
+pub(crate) struct Read<S, B> {
+    descriptor: S,
+    buffer: B,
+    limit: usize,
+    nonblocking: bool,
+}
+
+impl<S, B: IoBufMut> Read<S, B> {
+    /// Reads `limit` bytes at most, which is not more than the buffer's room; `nonblocking` is the
+    /// mode of the descriptor.
+    pub(crate) fn new(descriptor: S, buffer: B, limit: usize, nonblocking: bool) -> Read<S, B> {
+        Read { descriptor, buffer, limit, nonblocking }
+    }
+
+    /// Where the bytes go, and how many.
+    fn room(&mut self) -> (*mut u8, usize) {
+        let len = self.limit.min(self.buffer.bytes_total()).min(sys::TRANSFER_MAX);
+        (self.buffer.stable_mut_ptr(), len)
+    }
+}
+
+/// The offset that means the descriptor's own position.
+#[cfg(target_os = "linux")]
+pub(super) const OWN_POSITION: u64 = u64::MAX;
+
+// SAFETY: the entry points to the buffer's memory, whose address `IoBufMut` promises to be stable.
+unsafe impl<S: Leftovers, B: IoBufMut> Op for Read<S, B> {
+    type Output = (io::Result<usize>, B);
+    const CODE: Code = Code::Read;
+
+    fn fd(&self) -> RawFd {
+        self.descriptor.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Readable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        let (memory, len) = self.room();
+        Some(opcode::Read::new(Fd(self.fd()), memory, len as u32).offset(OWN_POSITION).build())
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        let (memory, len) = self.room();
+        let fd = self.fd();
+        sys::non_blocking(fd, self.nonblocking, || {
+            // SAFETY: `IoBufMut` promises that this memory is valid.
+            unsafe { sys::read(fd, memory, len) }
+        })
+    }
+
+    fn finish(mut self, result: io::Result<u32>) -> Self::Output {
+        filled(&mut self.buffer, &result);
+        (result.map(|count| count as usize), self.buffer)
+    }
+
+    fn discard(mut self, result: io::Result<u32>) {
+        filled(&mut self.buffer, &result);
+        match result {
+            Ok(count) => self.descriptor.keep(Ok(&self.buffer.as_slice()[..count as usize])),
+            Err(error) => self.descriptor.keep(Err(error)),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! `recv(2)`: bytes from a socket, into the caller's buffer or into the core's.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+
+#[cfg(target_os = "linux")]
+use io_uring::{opcode, squeue::Entry, types::Fd};
+
+use super::{Code, Interest, KeepsOpen, Op};
+use crate::buf::{IoBufMut, Lease, Pool};
+use crate::sys;
+
+/// Where received bytes go that nobody waits for any more.
+pub(crate) trait Leftovers: KeepsOpen {
+    /// Keeps the outcome for the next read.
+    fn keep(&self, received: io::Result<&[u8]>);
+}
+
+/// Receives into the caller's buffer. `S` keeps the socket open.
+pub(crate) struct Recv<S, B> {
+    socket: S,
+    buffer: B,
+    limit: usize,
+    flags: i32,
+}
+
+impl<S, B: IoBufMut> Recv<S, B> {
+    /// Receives `limit` bytes at most, which is not more than the buffer's room.
+    pub(crate) fn new(socket: S, buffer: B, limit: usize) -> Recv<S, B> {
+        Recv { socket, buffer, limit, flags: 0 }
+    }
+
+    /// Looks at the bytes and leaves them where they are.
+    pub(crate) fn peek(socket: S, buffer: B, limit: usize) -> Recv<S, B> {
+        Recv { socket, buffer, limit, flags: libc::MSG_PEEK }
+    }
+
+    /// Where the bytes go, and how many.
+    fn room(&mut self) -> (*mut u8, usize) {
+        let len = self.limit.min(self.buffer.bytes_total()).min(sys::TRANSFER_MAX);
+        (self.buffer.stable_mut_ptr(), len)
+    }
+}
+
+/// The entry that receives into buffers of `group` until it is cancelled.
+#[cfg(target_os = "linux")]
+pub(crate) fn recv_multi_sqe(fd: RawFd, group: u16) -> Entry {
+    opcode::RecvMulti::new(Fd(fd), group).build()
+}
+
+/// Tells a buffer how many of its bytes the kernel has filled.
+pub(super) fn filled<B: IoBufMut>(buffer: &mut B, result: &io::Result<u32>) {
+    if let Ok(count) = *result {
+        assert!(count as usize <= buffer.bytes_total(), "the kernel wrote past the buffer");
+        // SAFETY: the kernel has written the first `count` bytes.
+        unsafe { buffer.set_init(count as usize) };
+    }
+}
+
+// SAFETY: the entry points to the buffer's memory, whose address `IoBufMut` promises to be stable.
+unsafe impl<S: Leftovers, B: IoBufMut> Op for Recv<S, B> {
+    type Output = (io::Result<usize>, B);
+    const CODE: Code = Code::Recv;
+
+    fn fd(&self) -> RawFd {
+        self.socket.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Readable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        let (memory, len) = self.room();
+        Some(opcode::Recv::new(Fd(self.fd()), memory, len as u32).flags(self.flags).build())
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        let (memory, len) = self.room();
+        // SAFETY: `IoBufMut` promises that this memory is valid.
+        unsafe { sys::recv(self.fd(), memory, len, self.flags) }
+    }
+
+    fn exhausts(&self, result: u32) -> bool {
+        // Fewer bytes than asked for: the socket is empty. The end of the stream is for ever.
+        self.flags == 0 && result > 0 && (result as usize) < self.limit
+    }
+
+    fn finish(mut self, result: io::Result<u32>) -> Self::Output {
+        filled(&mut self.buffer, &result);
+        (result.map(|count| count as usize), self.buffer)
+    }
+
+    fn discard(mut self, result: io::Result<u32>) {
+        if self.flags & libc::MSG_PEEK != 0 {
+            return;
+        }
+        filled(&mut self.buffer, &result);
+        match result {
+            Ok(count) => self.socket.keep(Ok(&self.buffer.as_slice()[..count as usize])),
+            Err(error) => self.socket.keep(Err(error)),
+        }
+    }
+}
+
+/// Receives into a buffer of the core, one attempt at a time: for backends whose kernel does not
+/// choose the buffer itself. No buffer is held while it waits.
+pub(crate) struct RecvPooled<S> {
+    socket: S,
+    pool: Rc<Pool>,
+    lease: Option<Lease>,
+    /// The last attempt filled the room that there was.
+    full: bool,
+}
+
+impl<S> RecvPooled<S> {
+    pub(crate) fn new(socket: S, pool: Rc<Pool>) -> RecvPooled<S> {
+        RecvPooled { socket, pool, lease: None, full: false }
+    }
+}
+
+// SAFETY: there is no entry.
+unsafe impl<S: Leftovers> Op for RecvPooled<S> {
+    /// The lease, an empty one at the end of the stream, `None` if there was no buffer; and what
+    /// keeps the socket open.
+    type Output = (io::Result<Option<Lease>>, S);
+    const CODE: Code = Code::Recv;
+
+    fn fd(&self) -> RawFd {
+        self.socket.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Readable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        None
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        let fd = self.fd();
+        let Some(room) = self.pool.room() else {
+            return Ok(0);
+        };
+        // SAFETY: the room is valid for its length, and nobody else uses it until `fill`.
+        let count = unsafe { sys::recv(fd, room.memory.as_ptr(), room.len, 0) }?;
+        self.full = count as usize == room.len;
+        // SAFETY: the kernel has written the first `count` bytes of the room.
+        self.lease = Some(unsafe { self.pool.fill(count) });
+        Ok(count)
+    }
+
+    fn exhausts(&self, result: u32) -> bool {
+        result > 0 && !self.full
+    }
+
+    fn finish(self, result: io::Result<u32>) -> Self::Output {
+        (result.map(|_| self.lease), self.socket)
+    }
+
+    fn discard(self, result: io::Result<u32>) {
+        match (result, &self.lease) {
+            (Err(error), _) => self.socket.keep(Err(error)),
+            (Ok(_), Some(lease)) => self.socket.keep(Ok(lease)),
+            (Ok(_), None) => {}
+        }
+    }
+}

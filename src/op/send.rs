@@ -1,0 +1,77 @@
+//! `send(2)`: bytes to a socket.
+
+use std::io;
+use std::os::fd::RawFd;
+
+#[cfg(target_os = "linux")]
+use io_uring::{opcode, squeue::Entry, types::Fd};
+
+use super::{Code, Interest, KeepsOpen, Op};
+use crate::buf::IoBuf;
+use crate::sys;
+
+/// Sends from the caller's buffer. `S` keeps the socket open.
+pub(crate) struct Send<S, B> {
+    socket: S,
+    buffer: B,
+    /// Where in the buffer to begin.
+    start: usize,
+    /// How many bytes to send at most.
+    limit: usize,
+    flags: i32,
+}
+
+impl<S, B: IoBuf> Send<S, B> {
+    /// Sends as much as there is room for, of the `limit` bytes that follow `start`.
+    pub(crate) fn some(socket: S, buffer: B, start: usize, limit: usize) -> Send<S, B> {
+        Send { socket, buffer, start, limit, flags: libc::MSG_NOSIGNAL }
+    }
+
+    /// The same, but the ring goes on by itself where the socket takes a part only, so that there is
+    /// one completion. A result may be short all the same.
+    pub(crate) fn all(socket: S, buffer: B, start: usize, limit: usize) -> Send<S, B> {
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        Send { socket, buffer, start, limit, flags }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        let limit = self.limit.min(sys::TRANSFER_MAX);
+        &self.buffer.as_slice()[self.start..][..limit]
+    }
+}
+
+// SAFETY: the entry points to the buffer's memory, whose address `IoBuf` promises to be stable.
+unsafe impl<S: KeepsOpen, B: IoBuf> Op for Send<S, B> {
+    /// How many bytes went out, the buffer, and what keeps the socket open.
+    type Output = (io::Result<usize>, B, S);
+    const CODE: Code = Code::Send;
+
+    fn fd(&self) -> RawFd {
+        self.socket.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Writable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        let bytes = self.bytes();
+        let entry = opcode::Send::new(Fd(self.fd()), bytes.as_ptr(), bytes.len() as u32);
+        Some(entry.flags(self.flags).build())
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        sys::send(self.fd(), self.bytes())
+    }
+
+    fn exhausts(&self, result: u32) -> bool {
+        (result as usize) < self.bytes().len()
+    }
+
+    fn finish(self, result: io::Result<u32>) -> Self::Output {
+        (result.map(|count| count as usize), self.buffer, self.socket)
+    }
+
+    fn discard(self, _result: io::Result<u32>) {}
+}

@@ -1,0 +1,100 @@
+//! `sendmsg(2)`: several buffers to a socket, as one operation.
+
+use std::io;
+use std::os::fd::RawFd;
+
+#[cfg(target_os = "linux")]
+use io_uring::{opcode, squeue::Entry, types::Fd};
+
+use super::{Code, Interest, KeepsOpen, Op};
+use crate::buf::IoBuf;
+use crate::sys;
+
+/// The most vectors that one call takes (`IOV_MAX`).
+const VECTORS_MAX: usize = 1024;
+
+/// Sends from the caller's buffers, in order. `S` keeps the socket open.
+pub(crate) struct SendMsg<S, B> {
+    socket: S,
+    buffers: Vec<B>,
+    message: Box<Message>,
+}
+
+/// What the entry points to.
+struct Message {
+    header: libc::msghdr,
+    vectors: Vec<libc::iovec>,
+    flags: i32,
+}
+
+impl<S, B: IoBuf> SendMsg<S, B> {
+    /// Sends of the `limit` bytes that follow the first `start` of all buffers together; `all` as in
+    /// `Send`.
+    pub(crate) fn new(
+        socket: S,
+        buffers: Vec<B>,
+        start: usize,
+        limit: usize,
+        all: bool,
+    ) -> SendMsg<S, B> {
+        let mut vectors = Vec::with_capacity(buffers.len().min(VECTORS_MAX));
+        let (mut skip, mut left) = (start, limit);
+        for buffer in &buffers {
+            let bytes = buffer.as_slice();
+            let skipped = skip.min(bytes.len());
+            skip -= skipped;
+            let bytes = &bytes[skipped..];
+            let bytes = &bytes[..bytes.len().min(left)];
+            if !bytes.is_empty() && vectors.len() < VECTORS_MAX {
+                left -= bytes.len();
+                let memory = bytes.as_ptr().cast_mut().cast();
+                vectors.push(libc::iovec { iov_base: memory, iov_len: bytes.len() });
+            }
+        }
+        // SAFETY: all zeros is a header that names nothing.
+        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        header.msg_iov = vectors.as_mut_ptr();
+        header.msg_iovlen = vectors.len() as _;
+        let flags = libc::MSG_NOSIGNAL | if all { libc::MSG_WAITALL } else { 0 };
+        SendMsg { socket, buffers, message: Box::new(Message { header, vectors, flags }) }
+    }
+}
+
+// SAFETY: the entry points to the header, which is in a box; the header to the vectors, which are
+// on the heap; the vectors to the buffers, whose addresses `IoBuf` promises to be stable.
+unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendMsg<S, B> {
+    /// How many bytes went out, the buffers, and what keeps the socket open.
+    type Output = (io::Result<usize>, Vec<B>, S);
+    const CODE: Code = Code::SendMsg;
+
+    fn fd(&self) -> RawFd {
+        self.socket.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Writable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        let flags = self.message.flags as u32;
+        let header = &raw const self.message.header;
+        Some(opcode::SendMsg::new(Fd(self.fd()), header).flags(flags).build())
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        // SAFETY: the vectors describe the buffers, which this operation owns.
+        unsafe { sys::sendmsg(self.fd(), &self.message.header) }
+    }
+
+    fn exhausts(&self, result: u32) -> bool {
+        let asked: usize = self.message.vectors.iter().map(|vector| vector.iov_len).sum();
+        (result as usize) < asked
+    }
+
+    fn finish(self, result: io::Result<u32>) -> Self::Output {
+        (result.map(|count| count as usize), self.buffers, self.socket)
+    }
+
+    fn discard(self, _result: io::Result<u32>) {}
+}

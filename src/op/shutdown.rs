@@ -1,0 +1,56 @@
+//! `shutdown(2)`: the end of one or both halves of a connection.
+
+use std::io;
+use std::net;
+use std::os::fd::RawFd;
+
+#[cfg(target_os = "linux")]
+use io_uring::squeue::Entry;
+use socket2::SockRef;
+
+use super::{Code, Interest, KeepsOpen, Op};
+use crate::sys;
+
+/// Shuts a socket down. `K` keeps the descriptor open.
+pub(crate) struct Shutdown<K> {
+    socket: K,
+    how: net::Shutdown,
+}
+
+impl<K> Shutdown<K> {
+    pub(crate) fn new(socket: K, how: net::Shutdown) -> Shutdown<K> {
+        Shutdown { socket, how }
+    }
+}
+
+// SAFETY: there is no entry.
+unsafe impl<K: KeepsOpen> Op for Shutdown<K> {
+    type Output = io::Result<()>;
+    const CODE: Code = Code::Shutdown;
+
+    fn fd(&self) -> RawFd {
+        self.socket.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Writable
+    }
+
+    /// The ring hands every shutdown to a worker thread, and the call never blocks.
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        None
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        // SAFETY: `socket` keeps it open.
+        let socket = unsafe { sys::borrow(self.fd()) };
+        SockRef::from(&socket).shutdown(self.how).map(|()| 0)
+    }
+
+    fn finish(self, result: io::Result<u32>) -> Self::Output {
+        result.map(drop)
+    }
+
+    fn discard(self, _result: io::Result<u32>) {}
+}

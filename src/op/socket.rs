@@ -1,0 +1,59 @@
+//! `socket(2)`: a new socket.
+
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+
+#[cfg(target_os = "linux")]
+use io_uring::{opcode, squeue::Entry};
+
+use super::{Code, Interest, Op};
+use crate::sys;
+
+/// A new socket, close-on-exec.
+pub(crate) struct Socket {
+    domain: i32,
+    kind: i32,
+    nonblocking: bool,
+}
+
+impl Socket {
+    pub(crate) fn stream(domain: socket2::Domain, nonblocking: bool) -> Socket {
+        Socket { domain: domain.into(), kind: libc::SOCK_STREAM, nonblocking }
+    }
+}
+
+// SAFETY: the entry points to nothing.
+unsafe impl Op for Socket {
+    type Output = io::Result<OwnedFd>;
+    const CODE: Code = Code::Socket;
+
+    fn fd(&self) -> RawFd {
+        -1
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Readable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        let mode = if self.nonblocking { libc::SOCK_NONBLOCK } else { 0 };
+        let kind = self.kind | libc::SOCK_CLOEXEC | mode;
+        Some(opcode::Socket::new(self.domain, kind, 0).build())
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        use std::os::fd::IntoRawFd;
+        let socket = sys::socket(self.domain, self.kind, self.nonblocking)?;
+        Ok(socket.into_raw_fd() as u32)
+    }
+
+    fn finish(self, result: io::Result<u32>) -> Self::Output {
+        // SAFETY: the result of this operation is a descriptor made for us.
+        result.map(|fd| unsafe { sys::own(fd as RawFd) })
+    }
+
+    fn discard(self, result: io::Result<u32>) {
+        drop(self.finish(result));
+    }
+}

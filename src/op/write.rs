@@ -1,0 +1,75 @@
+//! `write(2)`: bytes to any descriptor.
+
+use std::io;
+use std::os::fd::RawFd;
+
+#[cfg(target_os = "linux")]
+use io_uring::{opcode, squeue::Entry, types::Fd};
+
+#[cfg(target_os = "linux")]
+use super::read::OWN_POSITION;
+use super::{Code, Interest, KeepsOpen, Op};
+use crate::buf::IoBuf;
+use crate::sys;
+
+/// Writes at the descriptor's own position. `S` keeps it open.
+pub(crate) struct Write<S, B> {
+    descriptor: S,
+    buffer: B,
+    /// Where in the buffer to begin.
+    start: usize,
+    /// How many bytes to write at most.
+    limit: usize,
+    nonblocking: bool,
+}
+
+impl<S, B: IoBuf> Write<S, B> {
+    /// Writes of the `limit` bytes that follow `start`; `nonblocking` is the descriptor's mode.
+    pub(crate) fn new(
+        descriptor: S,
+        buffer: B,
+        start: usize,
+        limit: usize,
+        nonblocking: bool,
+    ) -> Write<S, B> {
+        Write { descriptor, buffer, start, limit, nonblocking }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        let limit = self.limit.min(sys::TRANSFER_MAX);
+        &self.buffer.as_slice()[self.start..][..limit]
+    }
+}
+
+// SAFETY: the entry points to the buffer's memory, whose address `IoBuf` promises to be stable.
+unsafe impl<S: KeepsOpen, B: IoBuf> Op for Write<S, B> {
+    /// How many bytes went out, the buffer, and what keeps the descriptor open.
+    type Output = (io::Result<usize>, B, S);
+    const CODE: Code = Code::Write;
+
+    fn fd(&self) -> RawFd {
+        self.descriptor.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Writable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        let bytes = self.bytes();
+        let entry = opcode::Write::new(Fd(self.fd()), bytes.as_ptr(), bytes.len() as u32);
+        Some(entry.offset(OWN_POSITION).build())
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        let (fd, bytes) = (self.fd(), self.bytes());
+        sys::non_blocking(fd, self.nonblocking, || sys::write(fd, bytes))
+    }
+
+    fn finish(self, result: io::Result<u32>) -> Self::Output {
+        (result.map(|count| count as usize), self.buffer, self.descriptor)
+    }
+
+    fn discard(self, _result: io::Result<u32>) {}
+}

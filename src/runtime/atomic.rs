@@ -1,0 +1,7 @@
+//! The atomics of the cross-thread parts: those of std, or loom's when a model is checked.
+
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, Ordering};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, Ordering};

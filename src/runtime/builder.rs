@@ -1,0 +1,207 @@
+//! Settings of a runtime, and the ways to start one.
+
+use std::future::Future;
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use super::core;
+use super::launch::{self, Membership, Plan};
+use crate::buf::PoolConfig;
+use crate::driver::{Backend, Config, Feature};
+use crate::op::Code;
+use crate::sys;
+
+/// Settings of a runtime.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// let sum = ringpark::Builder::new()
+///     .backend(ringpark::Backend::Epoll)
+///     .block_on(async { 1 + 1 })?;
+/// assert_eq!(sum, 2);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    cores: Option<usize>,
+    cpus: Option<Vec<usize>>,
+    pin: bool,
+    name: String,
+    config: Config,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder::new()
+    }
+}
+
+impl Builder {
+    /// The defaults: as many cores as there is parallelism, not pinned, the best backend that works.
+    pub fn new() -> Builder {
+        Builder {
+            cores: None,
+            cpus: None,
+            pin: false,
+            name: "ringpark".to_owned(),
+            config: Config::default(),
+        }
+    }
+
+    /// How many cores [`run`](Builder::run) starts, each on a thread of its own.
+    pub fn cores(mut self, count: usize) -> Builder {
+        self.cores = Some(count);
+        self
+    }
+
+    /// The processors to run on: one core on each, pinned to it.
+    pub fn cpus(mut self, cpus: impl IntoIterator<Item = usize>) -> Builder {
+        self.cpus = Some(cpus.into_iter().collect());
+        self
+    }
+
+    /// Whether each core is pinned to a processor: the first core to the first that this process
+    /// may run on, and so on. With more cores than processors they begin again with the first.
+    pub fn pin(mut self, pin: bool) -> Builder {
+        self.pin = pin;
+        self
+    }
+
+    /// Forces a backend. If it does not work here, that is an error. `RINGPARK_BACKEND` overrules.
+    pub fn backend(mut self, backend: Backend) -> Builder {
+        self.config.backend = Some(backend);
+        self
+    }
+
+    /// Does without an optional feature of io_uring, as if the kernel did not have it.
+    pub fn without(mut self, feature: Feature) -> Builder {
+        self.config.features.remove(feature);
+        self
+    }
+
+    /// Entries of a ring's submission queue: 256 if not set. More of them save nothing, since a turn
+    /// submits what there is. The kernel rounds up to a power of two.
+    pub fn submission_entries(mut self, entries: u32) -> Builder {
+        self.config.submission_entries = entries.max(1);
+        self
+    }
+
+    /// Entries of a ring's completion queue: 4096 if not set, at least as many as the submission
+    /// queue has. Each takes 16 bytes. An overflow costs time and loses nothing.
+    pub fn completion_entries(mut self, entries: u32) -> Builder {
+        self.config.completion_entries = entries.max(1);
+        self
+    }
+
+    /// The most buffers that a core's receives may use, and the size of each in bytes. When all are
+    /// in use, receives wait for one to come back. Unless set this is 1024 of 64 KiB, of which a core
+    /// that needs few has few.
+    ///
+    /// # Panics
+    /// If there are none, or more than 32768, or if they have no size, or one above 1 GiB.
+    pub fn buffer_pool(mut self, count_max: usize, size: usize) -> Builder {
+        assert!((1..=32768).contains(&count_max), "a pool has 1 to 32768 buffers");
+        assert!((1..=1 << 30).contains(&size), "a buffer has 1 byte to 1 GiB");
+        let count_max = count_max as u16;
+        let count_base = count_max.min(16);
+        self.config.pool = Some(PoolConfig { count_base, count_max, size: size as u32 });
+        self
+    }
+
+    /// How long a core looks for work before it sleeps. To sleep and be woken takes tens of
+    /// microseconds in a virtual machine, much more than the work itself often does; to look
+    /// for work takes processor time. Zero, the default, does not look.
+    pub fn spin(mut self, time: Duration) -> Builder {
+        self.config.spin = time;
+        self
+    }
+
+    /// What the threads of [`run`](Builder::run) are named, followed by their number.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Builder {
+        self.name = name.into();
+        self
+    }
+
+    /// Disturbs the backend as a kernel may, decided by this seed: for tests.
+    #[doc(hidden)]
+    pub fn faults(mut self, seed: u64) -> Builder {
+        self.config.faults = Some(seed);
+        self
+    }
+
+    /// Lets the ring refuse these operations, as a policy may: for tests.
+    ///
+    /// # Panics
+    /// If there is no operation of that name.
+    #[doc(hidden)]
+    pub fn forbid(mut self, operations: &[&str]) -> Builder {
+        for name in operations {
+            let code = Code::all().find(|code| code.name() == *name);
+            self.config.forbidden.push(code.unwrap_or_else(|| panic!("no operation `{name}`")));
+        }
+        self
+    }
+
+    /// The names of all operations: for tests.
+    #[doc(hidden)]
+    pub fn operations() -> Vec<&'static str> {
+        Code::all().map(Code::name).collect()
+    }
+
+    /// Runs a future on one core, on this thread, until it is done. The tasks that it spawned and
+    /// that are not done are dropped then, and operations in flight are waited for.
+    ///
+    /// # Errors
+    /// If the backend cannot be set up: a [`SetupError`](crate::SetupError) for the operator.
+    ///
+    /// # Panics
+    /// Inside a runtime; if the future panics; if nothing can ever wake the future (a deadlock).
+    pub fn block_on<F: Future>(self, future: F) -> io::Result<F::Output> {
+        core::block_on(&self.config, Membership::alone(), future)
+    }
+
+    /// Runs the same main once on every core, each on a thread of its own, until all are done.
+    /// Listeners that the cores bind to the same address share its port, and the kernel spreads
+    /// the connections.
+    ///
+    /// # Errors
+    /// The first error of any core's main or set-up. The others are stopped then: their main is
+    /// dropped where it waits.
+    ///
+    /// # Panics
+    /// Inside a runtime. A panic of any core's main stops the others and goes on here.
+    pub fn run<F, Fut>(self, main: F) -> io::Result<()>
+    where
+        F: Fn() -> Fut + Send + Sync,
+        Fut: Future<Output = io::Result<()>>,
+    {
+        super::context::assert_outside();
+        launch::run(&self.plan()?, &self.config, main)
+    }
+
+    fn plan(&self) -> io::Result<Plan> {
+        let invalid = |message: &str| io::Error::new(io::ErrorKind::InvalidInput, message);
+        let cores = match (&self.cpus, self.cores) {
+            (Some(cpus), None) => cpus.len(),
+            (Some(cpus), Some(cores)) if cpus.len() != cores => {
+                return Err(invalid("the number of cores is not that of the processors given"));
+            }
+            (_, Some(cores)) => cores,
+            (None, None) => thread::available_parallelism()?.get(),
+        };
+        if cores == 0 {
+            return Err(invalid("a runtime needs one core at least"));
+        }
+        let cpus = match &self.cpus {
+            Some(cpus) => Some(cpus.clone()),
+            None if self.pin => {
+                let allowed = sys::allowed_cpus()?;
+                Some((0..cores).map(|core| allowed[core % allowed.len()]).collect())
+            }
+            None => None,
+        };
+        Ok(Plan { cores, cpus, name: self.name.clone() })
+    }
+}

@@ -1,0 +1,374 @@
+//! A core: one thread's executor, timers, buffers and driver, and the loop that turns them.
+//!
+//! # A turn
+//!
+//! ```text
+//!   ┌─▶ take in what other threads have woken
+//!   │   run tasks that are ready, at most a budget of them
+//!   │   fire timers that are due
+//!   │   driver: submit, wait if nothing is ready, collect completions ── the only system call
+//!   └── deliver completions: wake tasks, hand items to their handles
+//! ```
+//!
+//! Fairness: a task that wakes itself goes to the end of the queue, behind all that are ready, and
+//! after at most `BUDGET` task runs the driver is asked and timers fire. So no task, and no pair of
+//! tasks that wake each other, keeps the others or the network out.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{poll_fn, Future};
+use std::io;
+use std::panic::Location;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use super::context::{self, Entered};
+use super::metrics::Metrics;
+use super::shared::Shared;
+use super::task::{Header, JoinError, JoinHandle, TaskRef};
+use crate::buf::Pool;
+use crate::driver::{choose, Completion, Config, Delivery, Driver, Wait};
+use crate::time::{clock, Wheel};
+
+/// Task runs between two looks at the driver, at most.
+const BUDGET: usize = 128;
+
+/// How long the end of a runtime waits for the kernel to answer what is in flight.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// One core's everything. It belongs to its thread; what others may touch is in `shared`.
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) driver: RefCell<Driver>,
+    pub(crate) timers: RefCell<Wheel>,
+    pub(crate) pool: Rc<Pool>,
+    /// Tasks that are ready to run, in order.
+    ready: RefCell<VecDeque<*mut Header>>,
+    tasks: RefCell<Slab<TaskRef>>,
+    spin: Duration,
+    /// How many cores run the same main, and the ports that they share.
+    pub(crate) group: Rc<super::launch::Membership>,
+    turns: Cell<u64>,
+    polls: Cell<u64>,
+}
+
+/// Runs a future on a core of its own, on this thread, until it is done.
+pub(super) fn block_on<F: Future>(
+    config: &Config,
+    group: super::launch::Membership,
+    future: F,
+) -> io::Result<F::Output> {
+    context::assert_outside();
+    let core = Core::open(config, group)?;
+    let running = Running { core: core.clone(), entered: Some(context::enter(core)) };
+    let mut future = pin!(future);
+    let output = running.core.run(|cx| future.as_mut().poll(cx));
+    Ok(output)
+}
+
+/// A core that has been entered; ends it in order, also when the main future panics.
+struct Running {
+    core: Rc<Core>,
+    entered: Option<Entered>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.core.end();
+        drop(self.entered.take());
+    }
+}
+
+impl Core {
+    fn open(config: &Config, group: super::launch::Membership) -> io::Result<Rc<Core>> {
+        let opened = choose(config)?;
+        let (mut driver, shared) = (opened.driver, opened.shared);
+        let pool = Pool::new(driver.pool_config(config), shared.clone());
+        driver.attach(&pool);
+        Ok(Rc::new(Core {
+            shared,
+            driver: RefCell::new(driver),
+            timers: RefCell::new(Wheel::new(clock::now())),
+            pool,
+            ready: RefCell::new(VecDeque::new()),
+            tasks: RefCell::new(Slab::new()),
+            spin: config.spin,
+            group: Rc::new(group),
+            turns: Cell::new(0),
+            polls: Cell::new(0),
+        }))
+    }
+
+    /// Starts a task on this core.
+    pub(super) fn spawn<F: Future + 'static>(
+        &self,
+        future: F,
+        location: &'static Location<'static>,
+    ) -> JoinHandle<F::Output> {
+        let task = TaskRef::new(future, self.shared.clone(), location);
+        let handle = JoinHandle::new::<F>(&task);
+        let key = self.tasks.borrow_mut().insert(task);
+        let tasks = self.tasks.borrow();
+        tasks[key].set_key(key);
+        tasks[key].schedule(self);
+        handle
+    }
+
+    /// Puts a task that has just been marked as scheduled into the queue.
+    pub(super) fn enqueue(&self, task: *mut Header) {
+        self.ready.borrow_mut().push_back(task);
+    }
+
+    /// Turns until `main` is done.
+    #[track_caller]
+    fn run<T>(&self, mut main: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+        // The main future lives on the stack of the caller. What stands for it among the tasks only
+        // notes that it has been woken.
+        let woken = Rc::new(Cell::new(true));
+        let note = woken.clone();
+        let stand_in = poll_fn(move |_| {
+            note.set(true);
+            Poll::<()>::Pending
+        });
+        drop(self.spawn(stand_in, Location::caller()));
+        let waker = self.tasks.borrow()[0].waker();
+        let mut context = Context::from_waker(&waker);
+        let mut batch = Vec::new();
+        let mut fired = Vec::new();
+        loop {
+            self.turns.set(self.turns.get() + 1);
+            for task in self.shared.receive() {
+                task.schedule(self);
+            }
+            if woken.replace(false) {
+                if let Poll::Ready(output) = main(&mut context) {
+                    return output;
+                }
+            }
+            self.run_tasks();
+            let next = self.fire_timers(&mut fired);
+            self.pool.serve_waiting();
+            self.pool.collect();
+            let wait = match (woken.get() || !self.ready.borrow().is_empty(), next) {
+                (true, _) => Wait::No,
+                (false, Some(at)) => Wait::For(at.saturating_duration_since(clock::now())),
+                (false, None) => Wait::Forever,
+            };
+            if wait == Wait::Forever {
+                self.check_deadlock();
+            }
+            self.turn(wait, &mut batch);
+            for completion in batch.drain(..) {
+                self.deliver(completion);
+            }
+        }
+    }
+
+    /// Runs what is ready now, and what gets ready meanwhile, within the budget.
+    fn run_tasks(&self) {
+        for _ in 0..BUDGET {
+            let Some(task) = self.ready.borrow_mut().pop_front() else {
+                return;
+            };
+            self.polls.set(self.polls.get() + 1);
+            TaskRef::run_queued(task, |done| self.tasks.borrow_mut().remove(done));
+        }
+    }
+
+    /// Fires the timers that are due; says when to look again.
+    fn fire_timers(&self, fired: &mut Vec<Waker>) -> Option<Instant> {
+        let next = self.timers.borrow().next()?;
+        let now = clock::now();
+        if next > now {
+            return Some(next);
+        }
+        self.timers.borrow_mut().expire(now, fired);
+        fired.drain(..).for_each(Waker::wake);
+        self.timers.borrow().next()
+    }
+
+    /// Asks the driver; sleeps in there if it may.
+    fn turn(&self, wait: Wait, batch: &mut Vec<Completion>) {
+        let wait = if wait == Wait::No || self.spin_for_work(wait) { Wait::No } else { wait };
+        let parked = wait != Wait::No && self.shared.park();
+        let wait = if parked { wait } else { Wait::No };
+        self.driver.borrow_mut().turn(wait, batch);
+        if parked {
+            self.shared.unpark();
+        }
+    }
+
+    /// Looks for work for a while without sleeping. True if there is some.
+    fn spin_for_work(&self, wait: Wait) -> bool {
+        if self.spin.is_zero() {
+            return false;
+        }
+        let limit = match wait {
+            Wait::For(time) => time.min(self.spin),
+            _ => self.spin,
+        };
+        let start = clock::now();
+        let mut driver = self.driver.borrow_mut();
+        // What is queued goes out first, or there would be nothing to wait for.
+        driver.flush();
+        loop {
+            if driver.peek() || self.shared.has_mail() {
+                return true;
+            }
+            if start.elapsed() >= limit {
+                return false;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Does what a completion asks for, with the driver let go.
+    fn deliver(&self, completion: Completion) {
+        let delivery = self.driver.borrow_mut().slots.complete(completion);
+        match delivery {
+            Delivery::Wake(waker) => waker.wake(),
+            Delivery::Discard(orphan) => orphan.discard(completion.into_result()),
+            Delivery::Item { sink, last } => {
+                if let Some(waker) = sink.item(completion, last) {
+                    waker.wake();
+                }
+            }
+            Delivery::Detached(code) => {
+                if let Err(error) = completion.into_result() {
+                    let op = code.name();
+                    tracing::debug!(target: "ringpark", op, %error, "nobody waited for this");
+                }
+            }
+            Delivery::Nothing => {}
+        }
+    }
+
+    /// Panics if nothing can ever wake anything here.
+    fn check_deadlock(&self) {
+        let in_flight = self.driver.borrow().slots.in_flight();
+        if in_flight > 0 || self.pool.is_starving() {
+            return;
+        }
+        let tasks = self.tasks.borrow();
+        // The waker that `run` holds for the main future is no means to wake it.
+        let by_itself = |key: usize| if key == 0 { 1 } else { 0 };
+        if tasks.iter().any(|(key, task)| task.may_be_woken(by_itself(key))) {
+            return;
+        }
+        let waiting: Vec<String> = tasks
+            .iter()
+            .skip(1)
+            .map(|(_, task)| format!("the task spawned at {}", task.location()))
+            .take(10)
+            .collect();
+        let others = match waiting.is_empty() {
+            true => String::new(),
+            false => format!(", and so do {} tasks ({})", tasks.len() - 1, waiting.join(", ")),
+        };
+        drop(tasks);
+        panic!(
+            "deadlock: the main future waits{others}, but no operation is in flight, no timer is \
+             armed, and nobody holds a waker"
+        );
+    }
+
+    /// Ends the core: drops all tasks, and waits for the kernel to let go of their memory.
+    fn end(&self) {
+        self.drop_tasks();
+        let mut driver = self.driver.borrow_mut();
+        driver.slots.want_cancel_all();
+        drop(driver);
+        let start = clock::now();
+        let mut batch = Vec::new();
+        while self.driver.borrow().slots.in_flight() > 0 && start.elapsed() < DRAIN_LIMIT {
+            let wait = Wait::For(Duration::from_millis(100));
+            self.driver.borrow_mut().turn(wait, &mut batch);
+            for completion in batch.drain(..) {
+                self.deliver(completion);
+            }
+        }
+        self.leak_unanswered();
+        // Closes that the last completions have led to go out with this.
+        self.driver.borrow_mut().turn(Wait::No, &mut batch);
+        self.pool.detach();
+        self.driver.borrow_mut().end();
+        // A waker of a foreign thread may have come late.
+        drop(self.shared.close());
+    }
+
+    /// Drops the future of every task, and whatever their destructors spawn.
+    fn drop_tasks(&self) {
+        loop {
+            for task in self.ready.borrow_mut().drain(..) {
+                TaskRef::unschedule(task);
+            }
+            let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+            if tasks.is_empty() {
+                return;
+            }
+            for (_, task) in &tasks {
+                task.fail(JoinError::cancelled());
+            }
+            // What they woke in their end is queued and still allocated.
+            for task in self.ready.borrow_mut().drain(..) {
+                TaskRef::unschedule(task);
+            }
+            for (_, task) in tasks {
+                task.release();
+            }
+        }
+    }
+
+    /// Gives up, without freeing it, what the kernel has not let go of in time.
+    fn leak_unanswered(&self) {
+        let mut driver = self.driver.borrow_mut();
+        let left = driver.slots.in_flight();
+        if left == 0 {
+            return;
+        }
+        let ops: Vec<String> = driver
+            .slots
+            .unanswered()
+            .take(10)
+            .map(|(code, fd, cancel)| format!("{} on {fd} (cancel: {cancel:?})", code.name()))
+            .collect();
+        tracing::error!(
+            target: "ringpark",
+            left,
+            ops = ops.join(", "),
+            "the kernel still works on operations at the runtime's end: their memory is leaked"
+        );
+        driver.slots.leak();
+        self.pool.leak();
+    }
+
+    /// What the core has done so far.
+    pub(super) fn metrics(&self) -> Metrics {
+        let driver = self.driver.borrow();
+        let counts = driver.counts();
+        Metrics {
+            backend: driver.backend(),
+            in_flight: driver.slots.in_flight() as u64,
+            // The stand-in of the main future is no task of the user's.
+            tasks: self.tasks.borrow().len() as u64 - 1,
+            timers: self.timers.borrow().len() as u64,
+            turns: self.turns.get(),
+            polls: self.polls.get(),
+            entries: counts.entries,
+            submissions: counts.submissions,
+            completions: counts.completions,
+            overflows: counts.overflows,
+            stale: driver.slots.stale,
+            out_of_buffers: self.pool.shortages.get(),
+            cancels: driver.slots.cancels,
+            leases: self.pool.leases() as u64,
+            buffers: self.pool.buffers() as u64,
+            notifies: self.shared.notifies.load(std::sync::atomic::Ordering::Relaxed),
+        }
+    }
+}

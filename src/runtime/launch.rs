@@ -1,0 +1,170 @@
+//! Starting the same main on several cores, and what these cores share.
+
+use std::collections::HashSet;
+use std::future::{poll_fn, Future};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
+use std::thread;
+
+use super::core;
+use crate::driver::Config;
+use crate::sys;
+
+/// What the cores of one `run` share.
+#[derive(Default)]
+struct Group {
+    /// A core has failed: the others are to end.
+    stopped: AtomicBool,
+    /// Whom to wake then.
+    wakers: Mutex<Vec<Waker>>,
+    /// Addresses that some core listens on.
+    listening: Mutex<HashSet<SocketAddr>>,
+}
+
+/// A core's place among those that run the same main.
+pub(crate) struct Membership {
+    group: Arc<Group>,
+    cores: usize,
+}
+
+impl Membership {
+    /// A core by itself.
+    pub(super) fn alone() -> Membership {
+        Membership { group: Arc::default(), cores: 1 }
+    }
+
+    /// Calls `bind`, saying whether another core of the group may listen on the same address: the
+    /// first to bind must have the address to itself, so that a foreign listener is noticed.
+    pub(crate) fn bind_shared<T>(
+        &self,
+        address: SocketAddr,
+        bind: impl FnOnce(Sharing) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.cores == 1 || address.port() == 0 {
+            return bind(Sharing::No);
+        }
+        // The lock is held while binding, so that the first is first.
+        let mut listening =
+            self.group.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = !listening.contains(&address);
+        let bound = bind(if first { Sharing::AsFirst } else { Sharing::WithOthers })?;
+        listening.insert(address);
+        Ok(bound)
+    }
+}
+
+/// How a listener's address is shared among the cores of a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sharing {
+    /// Not at all.
+    No,
+    /// Taken alone, then opened to the others.
+    AsFirst,
+    /// Another core has it already.
+    WithOthers,
+}
+
+impl Group {
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        let wakers = std::mem::take(&mut *self.lock_wakers());
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock_wakers(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `main` until it is done or the group is stopped.
+    async fn until_stopped(
+        &self,
+        main: impl Future<Output = io::Result<()>>,
+    ) -> io::Result<()> {
+        let mut main = pin!(main);
+        let mut registered = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = main.as_mut().poll(cx) {
+                return Poll::Ready(result);
+            }
+            if !registered {
+                self.lock_wakers().push(cx.waker().clone());
+                registered = true;
+            }
+            match self.stopped.load(Ordering::SeqCst) {
+                true => Poll::Ready(Ok(())),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// Which threads to start.
+pub(super) struct Plan {
+    pub(super) cores: usize,
+    /// The processor of each core, if they are to be pinned.
+    pub(super) cpus: Option<Vec<usize>>,
+    pub(super) name: String,
+}
+
+/// Runs `main` once on each core, and waits for all. The first error stops the others and is the
+/// result; a panic does so too, and goes on in the caller.
+pub(super) fn run<F, Fut>(plan: &Plan, config: &Config, main: F) -> io::Result<()>
+where
+    F: Fn() -> Fut + Send + Sync,
+    Fut: Future<Output = io::Result<()>>,
+{
+    let group = Arc::new(Group::default());
+    let one = |index: usize| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(cpus) = &plan.cpus {
+                pin(cpus[index])?;
+            }
+            let member = Membership { group: group.clone(), cores: plan.cores };
+            core::block_on(config, member, async { group.until_stopped(main()).await })?
+        }));
+        if !matches!(outcome, Ok(Ok(()))) {
+            group.stop();
+        }
+        outcome
+    };
+    let one = &one;
+    let outcomes = thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for index in 0..plan.cores {
+            let name = format!("{}-{index}", plan.name);
+            let thread = thread::Builder::new().name(name).spawn_scoped(scope, move || one(index));
+            match thread {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    group.stop();
+                    threads.into_iter().for_each(|thread| drop(thread.join()));
+                    return vec![Ok(Err(error))];
+                }
+            }
+        }
+        // What a thread panics with has been caught in there.
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(Err)).collect()
+    });
+    let mut result = Ok(());
+    for outcome in outcomes {
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => result = result.and(Err(error)),
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+    result
+}
+
+fn pin(cpu: usize) -> io::Result<()> {
+    sys::pin_to(cpu).map_err(|error| {
+        let message = format!("cannot pin a core to CPU {cpu}: {error}; choose one that is allowed");
+        io::Error::new(error.kind(), message)
+    })
+}

@@ -1,0 +1,94 @@
+//! Running futures: cores, tasks, and what wakes them.
+
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+mod atomic;
+mod biased;
+pub(crate) mod blocking;
+mod builder;
+mod context;
+mod core;
+mod launch;
+mod metrics;
+mod shared;
+mod task;
+
+pub(crate) use self::core::Core;
+pub(crate) use biased::Biased;
+pub use builder::Builder;
+pub(crate) use launch::Sharing;
+pub use metrics::Metrics;
+pub(crate) use shared::Shared;
+pub use task::{JoinError, JoinHandle};
+
+/// Runs a future on one core, on this thread, until it is done. See [`Builder::block_on`].
+///
+/// # Panics
+/// If no backend can be set up, and for the reasons given there.
+///
+/// ```
+/// assert_eq!(ringpark::block_on(async { 6 * 7 }), 42);
+/// ```
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    match Builder::new().block_on(future) {
+        Ok(output) => output,
+        Err(error) => panic!("cannot start a runtime: {error}"),
+    }
+}
+
+/// Starts a task on this core. It need not be `Send`: it stays here.
+///
+/// It runs whether or not the handle is awaited; dropping the handle detaches it. If it panics, that
+/// is its [`JoinError`], and the core and its other tasks go on.
+///
+/// # Panics
+/// Outside a runtime.
+#[track_caller]
+pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
+    Core::current().spawn(future, Location::caller())
+}
+
+/// The counters of this core.
+///
+/// # Panics
+/// Outside a runtime.
+#[track_caller]
+pub fn metrics() -> Metrics {
+    Core::current().metrics()
+}
+
+/// Lets the other tasks that are ready run first.
+///
+/// ```
+/// ringpark::block_on(async {
+///     let other = ringpark::spawn(async {});
+///     ringpark::yield_now().await;
+///     assert!(other.is_finished());
+/// });
+/// ```
+pub fn yield_now() -> YieldNow {
+    YieldNow { yielded: false }
+}
+
+/// The future of [`yield_now`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct YieldNow {
+    yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.yielded {
+            return Poll::Ready(());
+        }
+        self.yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,99 @@
+//! The part of a core that other threads may touch: its inbox and its notifier.
+//!
+//! # The sleep handshake
+//! A core that is about to sleep says so in `parked`, then looks into the inbox once more. A thread
+//! that has put something there looks at `parked` afterwards. Both sides store first and load
+//! second, sequentially consistent, so at least one of them sees the other: either the core finds
+//! the entry and stays awake, or the thread finds the core parked and notifies. Only the one that
+//! takes `parked` down makes the system call: ten notifies cost one.
+
+use std::io;
+use std::sync::atomic::AtomicU64;
+
+use super::atomic::{AtomicBool, Ordering};
+use super::context;
+use super::task::{Inbox, TaskRef};
+use crate::sys::EventFd;
+
+/// What threads share of one core.
+pub(crate) struct Shared {
+    inbox: Inbox,
+    parked: AtomicBool,
+    notifier: EventFd,
+    /// System calls made to wake the core.
+    pub(crate) notifies: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(notifier: EventFd) -> Shared {
+        Shared {
+            inbox: Inbox::new(),
+            parked: AtomicBool::new(false),
+            notifier,
+            notifies: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether the calling thread runs this core.
+    pub(crate) fn is_current(&self) -> bool {
+        context::is_current(self)
+    }
+
+    /// The descriptor that becomes readable when the core is notified.
+    pub(crate) fn notifier(&self) -> &EventFd {
+        &self.notifier
+    }
+
+    /// Puts a woken task into the inbox. Any thread; never blocks.
+    pub(super) fn send(&self, task: TaskRef) {
+        if self.inbox.push(task) {
+            self.notify();
+        }
+    }
+
+    /// Ends the core's sleep, or keeps it from falling asleep. Any thread; never blocks.
+    pub(crate) fn notify(&self) {
+        if self.parked.swap(false, Ordering::SeqCst) {
+            self.notifies.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if let Err(error) = self.raise() {
+                // Nothing but a bug of ours closes the descriptor while the core lives.
+                tracing::error!(target: "ringpark", %error, "cannot notify a core");
+            }
+        }
+    }
+
+    fn raise(&self) -> io::Result<()> {
+        self.notifier.raise()
+    }
+
+    /// Takes what other threads have sent, in order.
+    pub(super) fn receive(&self) -> impl Iterator<Item = TaskRef> {
+        self.inbox.drain()
+    }
+
+    /// Says that the core is about to sleep. False if it must not, since something has come.
+    pub(super) fn park(&self) -> bool {
+        self.parked.store(true, Ordering::SeqCst);
+        if self.inbox.is_empty() {
+            return true;
+        }
+        self.unpark();
+        false
+    }
+
+    /// The core is awake.
+    pub(super) fn unpark(&self) {
+        // No thread needs to notify from now on. One that is about to anyhow costs an empty turn.
+        self.parked.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether anything has been sent: for a core that spins.
+    pub(super) fn has_mail(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// The core is gone: what is sent from now on is dropped.
+    pub(super) fn close(&self) -> impl Iterator<Item = TaskRef> {
+        self.inbox.close()
+    }
+}

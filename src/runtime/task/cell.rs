@@ -1,0 +1,464 @@
+//! The task cell: a future, its result, and who may touch what.
+//!
+//! A task belongs to one core. Everything in it but three fields is touched by that core's thread
+//! only, through plain cells: to run it, to wake it from its own core, to await or abort it costs no
+//! atomic instruction. Other threads can do two things: hold references (wakers), and wake.
+//!
+//! ```text
+//!             spawn                             1  Core::spawn → schedule
+//!               │ 1                             2  Core::run_task, budgeted
+//!               ▼                               3  poll returned Pending
+//!   ┌──▶ scheduled, queued ◀──────────┐         4  wake on the core's own thread, or Core draining
+//!   │           │ 2                   │            the inbox
+//!   │ 4         ▼                     │ 4       5  poll returned Ready or panicked, or the task was
+//!   │        running ─────────────────┤            aborted: the future is dropped, the result kept
+//!   │           │ 3        (woken     │            for the JoinHandle
+//!   │           ▼        meanwhile)   │
+//!   └──────── idle ───────────────────┘
+//!               │ 5 (from running)
+//!               ▼
+//!             done ─── the core lets go of its reference; the last one frees the memory
+//! ```
+//!
+//! | field | who |
+//! | --- | --- |
+//! | `references` | see `Biased` |
+//! | `mailed`, `next` | whoever raised `mailed` owns `next`, until the core's drain takes it down |
+//! | all others | the core's thread; after the core is gone, the thread that has the `JoinHandle` |
+//!
+//! A wake from another thread raises `mailed`; only the one who raised it pushes the task into the
+//! core's inbox. The drain takes `mailed` down *before* it schedules: a wake that comes later mails
+//! again, one that came earlier is covered by the poll that follows.
+//!
+//! The future and the result are not `Send`. They are dropped on the core's thread, since the core
+//! holds a reference until the task is done, and the result belongs to the `JoinHandle`, which is
+//! not `Send` either. What other threads may come to free is the memory alone.
+
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::future::Future;
+use std::mem::ManuallyDrop;
+use std::panic::{catch_unwind, AssertUnwindSafe, Location};
+use std::pin::Pin;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+
+use super::super::atomic::{AtomicBool, Ordering};
+use super::super::biased::Biased;
+use super::super::core::Core;
+use super::super::shared::Shared;
+use super::join::JoinError;
+
+/// The part of a task that does not depend on its future. It stands first in the cell.
+#[repr(C)]
+pub(crate) struct Header {
+    references: Biased,
+    /// The task is in its core's inbox, or about to be.
+    mailed: AtomicBool,
+    /// The link of the inbox.
+    next: UnsafeCell<*mut Header>,
+    shared: Arc<Shared>,
+    vtable: &'static Vtable,
+    /// Where the task was spawned.
+    pub(super) location: &'static Location<'static>,
+    /// The core's number for it.
+    key: Cell<usize>,
+    scheduled: Cell<bool>,
+    aborted: Cell<bool>,
+    pub(super) done: Cell<bool>,
+    /// A `JoinHandle` exists, which will take the result.
+    pub(super) joined: Cell<bool>,
+    pub(super) joiner: Cell<Option<Waker>>,
+}
+
+struct Vtable {
+    /// Polls once. True if the task is done.
+    poll: unsafe fn(*const Header, &mut Context<'_>) -> bool,
+    /// Ends the task with this error instead of a result.
+    fail: unsafe fn(*const Header, JoinError),
+    /// Drops the result, if it is still there.
+    drop_result: unsafe fn(*const Header),
+    free: unsafe fn(*mut Header),
+}
+
+/// A task with its future, and later its result.
+#[repr(C)]
+pub(super) struct Task<F: Future> {
+    header: Header,
+    stage: UnsafeCell<Stage<F>>,
+}
+
+pub(super) enum Stage<F: Future> {
+    Running(F),
+    Finished(Result<F::Output, JoinError>),
+    Taken,
+}
+
+/// A counted reference to a task.
+pub(crate) struct TaskRef(NonNull<Header>);
+
+impl TaskRef {
+    /// A new task, not scheduled yet. Its core's thread.
+    pub(crate) fn new<F: Future + 'static>(
+        future: F,
+        shared: Arc<Shared>,
+        location: &'static Location<'static>,
+    ) -> TaskRef {
+        let task = Box::new(Task {
+            header: Header {
+                references: Biased::new(1),
+                mailed: AtomicBool::new(false),
+                next: UnsafeCell::new(ptr::null_mut()),
+                shared,
+                vtable: &Vtable {
+                    poll: Task::<F>::poll,
+                    fail: Task::<F>::fail,
+                    drop_result: Task::<F>::drop_result,
+                    free: Task::<F>::free,
+                },
+                location,
+                key: Cell::new(usize::MAX),
+                scheduled: Cell::new(false),
+                aborted: Cell::new(false),
+                done: Cell::new(false),
+                joined: Cell::new(false),
+                joiner: Cell::new(None),
+            },
+            stage: UnsafeCell::new(Stage::Running(future)),
+        });
+        TaskRef(NonNull::from(Box::leak(task)).cast())
+    }
+
+    pub(super) fn into_raw(self) -> *mut Header {
+        ManuallyDrop::new(self).0.as_ptr()
+    }
+
+    /// # Safety
+    /// The pointer must be of `into_raw`, and its reference is taken over.
+    pub(super) unsafe fn from_raw(header: *mut Header) -> TaskRef {
+        // SAFETY: `into_raw` gives no null pointer.
+        TaskRef(unsafe { NonNull::new_unchecked(header) })
+    }
+
+    pub(super) fn header(&self) -> &Header {
+        // SAFETY: the reference keeps the task allocated.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(super) fn as_ptr(&self) -> *const Header {
+        self.0.as_ptr()
+    }
+
+    /// The core's number for the task.
+    pub(crate) fn key(&self) -> usize {
+        self.header().key.get()
+    }
+
+    pub(crate) fn set_key(&self, key: usize) {
+        self.header().key.set(key);
+    }
+
+    /// Where it was spawned.
+    pub(crate) fn location(&self) -> &'static Location<'static> {
+        self.header().location
+    }
+
+    /// Whether anybody may wake it: all references but those of the core, of the join handle, and
+    /// `own` wakers that are known to be held in vain.
+    pub(crate) fn may_be_woken(&self, own: isize) -> bool {
+        let header = self.header();
+        let known = 1 + isize::from(header.joined.get()) + own;
+        header.scheduled.get() || header.references.count() > known
+    }
+
+    pub(super) fn unmail(&self) {
+        // AcqRel: what the waker did happens before the poll that this leads to.
+        self.header().mailed.swap(false, Ordering::AcqRel);
+    }
+
+    /// Puts the task into the core's queue, unless it is there or done. The core's thread.
+    pub(crate) fn schedule(&self, core: &Core) {
+        let header = self.header();
+        if !header.scheduled.get() && !header.done.get() {
+            header.scheduled.set(true);
+            core.enqueue(self.0.as_ptr());
+        }
+    }
+
+    /// Runs a task that was taken from the core's queue. If it is done, `remove` takes it out of the
+    /// core's keeping, by its number. The core's thread, not reentrant.
+    pub(crate) fn run_queued(queued: *mut Header, remove: impl FnOnce(usize) -> TaskRef) {
+        // SAFETY: the core's own reference outlives the queue's: see `release`.
+        let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(queued) });
+        task.run();
+        // A task that has woken itself before it was done is still in the queue.
+        if task.header().done.get() && !task.header().scheduled.get() {
+            remove(task.key()).release();
+        }
+    }
+
+    fn run(&self) {
+        let header = self.header();
+        debug_assert!(header.scheduled.get());
+        header.scheduled.set(false);
+        if header.done.get() {
+            return;
+        }
+        if header.aborted.get() {
+            return self.fail(JoinError::cancelled());
+        }
+        // SAFETY: the waker takes no reference of its own, and goes before the task can.
+        let waker = ManuallyDrop::new(unsafe { Waker::from_raw(raw_waker(self.0.as_ptr())) });
+        let mut context = Context::from_waker(&waker);
+        // SAFETY: the vtable is of this task; it is running here and nowhere else.
+        if unsafe { (header.vtable.poll)(self.as_ptr(), &mut context) } {
+            self.finish();
+        } else if header.aborted.get() {
+            // It aborted itself.
+            self.fail(JoinError::cancelled());
+        }
+    }
+
+    /// Ends the task now, unless it is done. The core's thread, while the task does not run.
+    pub(crate) fn fail(&self, error: JoinError) {
+        if !self.header().done.get() {
+            // SAFETY: the vtable is of this task, which is not running.
+            unsafe { (self.header().vtable.fail)(self.as_ptr(), error) };
+            self.finish();
+        }
+    }
+
+    fn finish(&self) {
+        let header = self.header();
+        header.done.set(true);
+        if let Some(joiner) = header.joiner.take() {
+            joiner.wake();
+        }
+        if !header.joined.get() {
+            self.drop_result();
+        }
+    }
+
+    pub(super) fn drop_result(&self) {
+        // SAFETY: the vtable is of this task, which is done.
+        unsafe { (self.header().vtable.drop_result)(self.as_ptr()) };
+    }
+
+    /// Wishes the task to end. The core's thread.
+    pub(super) fn abort(&self) {
+        let header = self.header();
+        if !header.done.get() && header.shared.is_current() {
+            header.aborted.set(true);
+            self.schedule(&Core::current());
+        }
+    }
+
+    /// A waker of the task.
+    pub(crate) fn waker(&self) -> Waker {
+        let header = self.clone_ref().into_raw();
+        // SAFETY: the waker takes over the reference that has just been made.
+        unsafe { Waker::from_raw(raw_waker(header)) }
+    }
+
+    pub(super) fn clone_ref(&self) -> TaskRef {
+        // SAFETY: the reference keeps the task allocated.
+        unsafe { add_reference(self.0.as_ptr()) };
+        TaskRef(self.0)
+    }
+
+    /// The core lets go of a task that is done and not queued.
+    pub(crate) fn release(self) {
+        let header = ManuallyDrop::new(self).0;
+        // SAFETY: the reference keeps the task allocated. The core's own share goes, and the
+        // owner's half of the count is merged into the shared one.
+        unsafe {
+            let references = &header.as_ref().references;
+            debug_assert!(header.as_ref().done.get() && !header.as_ref().scheduled.get());
+            if references.sub_local() | references.merge() {
+                (header.as_ref().vtable.free)(header.as_ptr());
+            }
+        }
+    }
+
+    /// Takes a task out of the queue without running it: the core is going.
+    pub(crate) fn unschedule(queued: *mut Header) {
+        // SAFETY: the core's own reference outlives the queue's: see `release`.
+        unsafe { (*queued).scheduled.set(false) };
+    }
+}
+
+impl Drop for TaskRef {
+    fn drop(&mut self) {
+        // SAFETY: this reference is given up here.
+        unsafe { drop_reference(self.0.as_ptr()) };
+    }
+}
+
+impl Header {
+    /// # Safety
+    /// The task must be alive, and the link be the caller's.
+    pub(super) unsafe fn set_next(this: *mut Header, next: *mut Header) {
+        // SAFETY: as the caller vouches.
+        unsafe { *(*this).next.get() = next }
+    }
+
+    /// # Safety
+    /// As for `set_next`.
+    pub(super) unsafe fn next(this: *mut Header) -> *mut Header {
+        // SAFETY: as the caller vouches.
+        unsafe { *(*this).next.get() }
+    }
+
+    /// # Safety
+    /// The task's output must be of type `T`, its result be the caller's, and the task be done.
+    pub(super) unsafe fn take_result<F: Future>(this: *const Header) -> Result<F::Output, JoinError> {
+        let task = this.cast::<Task<F>>();
+        // SAFETY: as the caller vouches.
+        match std::mem::replace(unsafe { &mut *(*task).stage.get() }, Stage::Taken) {
+            Stage::Finished(result) => result,
+            Stage::Running(_) | Stage::Taken => panic!("a JoinHandle was polled after it was done"),
+        }
+    }
+}
+
+impl<F: Future> Task<F> {
+    unsafe fn poll(this: *const Header, context: &mut Context<'_>) -> bool {
+        let task = this.cast::<Task<F>>();
+        // SAFETY: the core polls a task in one place at a time, and nobody else touches the stage.
+        let stage = unsafe { &mut *(*task).stage.get() };
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let Stage::Running(future) = &mut *stage else {
+                unreachable!("a task that is done was polled");
+            };
+            // SAFETY: the future stays in its box until it is dropped there.
+            unsafe { Pin::new_unchecked(future) }.poll(context)
+        }));
+        let result = match polled {
+            Ok(Poll::Pending) => return false,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(panic) => Err(JoinError::panicked(panic)),
+        };
+        // SAFETY: as above.
+        unsafe { Task::<F>::finish(task, result) };
+        true
+    }
+
+    unsafe fn fail(this: *const Header, error: JoinError) {
+        // SAFETY: the caller does not run the task.
+        unsafe { Task::<F>::finish(this.cast(), Err(error)) };
+    }
+
+    /// Drops the future, whose destructor may panic too, and keeps the result.
+    unsafe fn finish(task: *const Task<F>, result: Result<F::Output, JoinError>) {
+        // SAFETY: nobody else touches the stage of a task that does not run.
+        let stage = unsafe { &mut *(*task).stage.get() };
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop_in_place_of(stage)));
+        *stage = Stage::Finished(match dropped {
+            Ok(()) => result,
+            Err(panic) => Err(JoinError::panicked(panic)),
+        });
+    }
+
+    unsafe fn drop_result(this: *const Header) {
+        let task = this.cast::<Task<F>>();
+        // SAFETY: the task is done, and its result belongs to the caller.
+        let stage = unsafe { &mut *(*task).stage.get() };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop_in_place_of(stage))) {
+            report(panic.as_ref());
+        }
+    }
+
+    unsafe fn free(this: *mut Header) {
+        // SAFETY: that was the last reference, of a task made by `Box::new`.
+        drop(unsafe { Box::from_raw(this.cast::<Task<F>>()) });
+    }
+}
+
+/// Drops what the stage holds where it lies, since a future must not move, even if that panics.
+fn drop_in_place_of<F: Future>(stage: &mut Stage<F>) {
+    struct SetTaken<F: Future>(*mut Stage<F>);
+    impl<F: Future> Drop for SetTaken<F> {
+        fn drop(&mut self) {
+            // SAFETY: what was there has been dropped; nothing is dropped twice by a plain write.
+            unsafe { self.0.write(Stage::Taken) };
+        }
+    }
+    let guard = SetTaken(stage);
+    // SAFETY: the stage is valid, and overwritten by the guard without being dropped again.
+    unsafe { ptr::drop_in_place(guard.0) };
+}
+
+fn report(panic: &(dyn Any + Send)) {
+    let message = super::join::panic_message(panic);
+    tracing::error!(target: "ringpark", message, "the result of a task panicked when dropped");
+}
+
+/// # Safety
+/// The caller must hold a reference.
+unsafe fn add_reference(header: *const Header) {
+    // SAFETY: as the caller vouches.
+    let header = unsafe { &*header };
+    if header.shared.is_current() {
+        header.references.add_local();
+    } else {
+        header.references.add_shared();
+    }
+}
+
+/// # Safety
+/// The caller must hold a reference, and gives it up.
+unsafe fn drop_reference(header: *mut Header) {
+    // SAFETY: as the caller vouches; the borrow ends before the memory is freed.
+    let (last, free) = unsafe {
+        let header = &*header;
+        let local = header.shared.is_current();
+        let references = &header.references;
+        let last = if local { references.sub_local() } else { references.sub_shared() };
+        (last, header.vtable.free)
+    };
+    if last {
+        // SAFETY: that was the last reference.
+        unsafe { free(header) };
+    }
+}
+
+fn raw_waker(header: *const Header) -> RawWaker {
+    RawWaker::new(header.cast(), &WAKER)
+}
+
+static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
+
+unsafe fn clone(data: *const ()) -> RawWaker {
+    // SAFETY: a waker holds a reference.
+    unsafe { add_reference(data.cast()) };
+    raw_waker(data.cast())
+}
+
+unsafe fn wake(data: *const ()) {
+    // SAFETY: a waker holds a reference, which `wake` takes over.
+    unsafe {
+        wake_by_ref(data);
+        drop_waker(data);
+    }
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    let pointer = data.cast::<Header>().cast_mut();
+    // SAFETY: a waker holds a reference.
+    let header = unsafe { &*pointer };
+    if header.shared.is_current() {
+        // SAFETY: the waker's reference outlives the borrowed one.
+        let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(pointer) });
+        Core::with_current(|core| task.schedule(core));
+    } else if !header.mailed.swap(true, Ordering::AcqRel) {
+        header.references.add_shared();
+        // SAFETY: the reference has just been added.
+        header.shared.send(unsafe { TaskRef::from_raw(pointer) });
+    }
+}
+
+unsafe fn drop_waker(data: *const ()) {
+    // SAFETY: a waker holds a reference, which it gives up.
+    unsafe { drop_reference(data.cast::<Header>().cast_mut()) };
+}

@@ -1,0 +1,9 @@
+//! Tasks: the cell that holds one, the handle that awaits it, and the inbox for wakes from afar.
+
+mod cell;
+mod inbox;
+mod join;
+
+pub(crate) use cell::{Header, TaskRef};
+pub(crate) use inbox::Inbox;
+pub use join::{JoinError, JoinHandle};

@@ -175,32 +175,25 @@ fn a_connection_without_traffic_ends_after_the_idle_timeout() {
 }
 
 #[test]
-fn running_out_of_descriptors_does_not_end_the_proxy() {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -n 60 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ringpark")]);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let upstream = listener.local_addr().unwrap();
-    let proxy = Proxy::start_as(shell, &[upstream], &[]);
-    let before = proxy.descriptors();
-    let clients: Vec<TcpStream> = (0..100).map(|_| proxy.connect()).collect();
-    // Served as far as descriptors reach: at least ten pairs fit under the limit.
-    let servers: Vec<TcpStream> = (0..10).map(|_| bounded(listener.accept().unwrap().0)).collect();
-    drop(clients);
-    drop(servers);
-    // Whatever the proxy makes of the clients that waited, they have gone and leave nothing.
-    let (drained, server) = (upstream, listener);
-    let answering = thread::spawn(move || loop {
-        let mut stream = bounded(server.accept().unwrap().0);
-        let mut heard = String::new();
-        stream.read_to_string(&mut heard).ok();
-        if heard == "after the flood" {
-            return stream.write_all(b"here").unwrap();
+fn more_clients_than_descriptors_wait_and_are_all_served() {
+    const CLIENTS: usize = 100;
+    for backend in BACKENDS {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -n 60 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ringpark")]);
+        let (upstream, server) = answering_at_the_end(CLIENTS, "!");
+        let mut proxy = Proxy::start_as(shell, &[upstream], &["--backend", backend]);
+        // All are connected before the first of them says anything, so most must wait.
+        let clients: Vec<TcpStream> = (0..CLIENTS).map(|_| proxy.connect()).collect();
+        proxy.wait_for("as many as the descriptor limit lets it have");
+        for client in clients {
+            assert_eq!(ask(client, "patience"), "patience!", "{backend}");
         }
-    });
-    proxy.wait_for_descriptors(before);
-    assert_eq!(ask(proxy.connect(), "after the flood"), "here", "{drained}");
-    answering.join().unwrap();
-    proxy.stop();
+        server.join().unwrap();
+        let said = proxy.stop();
+        assert!(summary(&said).contains("100 served (0 ended by an error"), "{said:#?}");
+        assert!(summary(&said).contains("0 refused, 0 cut"), "{said:#?}");
+        assert!(!said.iter().any(|line| line.contains("os error")), "{backend}: {said:#?}");
+    }
 }
 
 /// Reads to the end, whether that is an orderly one or a reset; the bytes on the way.

@@ -5,7 +5,7 @@ use std::future::{poll_fn, Future};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-/// The connections open on one core, and the one task that may wait for the last of them.
+/// The connections open on one core, and the one task that may wait for some of them to end.
 #[derive(Default)]
 pub struct Open {
     count: Cell<usize>,
@@ -24,10 +24,15 @@ impl Open {
         self.count.get()
     }
 
-    /// Resolves when none is open. One task at a time may wait for that.
+    /// Resolves when none is open.
     pub fn none_left(&self) -> impl Future<Output = ()> + '_ {
-        poll_fn(|cx| {
-            if self.count.get() == 0 {
+        self.fewer_than(1)
+    }
+
+    /// Resolves when fewer than `limit` are open. One task at a time may wait.
+    pub fn fewer_than(&self, limit: usize) -> impl Future<Output = ()> + '_ {
+        poll_fn(move |cx| {
+            if self.count.get() < limit {
                 return Poll::Ready(());
             }
             *self.waiter.borrow_mut() = Some(cx.waker().clone());
@@ -42,11 +47,9 @@ pub struct OpenGuard(Rc<Open>);
 impl Drop for OpenGuard {
     fn drop(&mut self) {
         self.0.count.set(self.0.count.get() - 1);
-        if self.0.count.get() == 0 {
-            let waiter = self.0.waiter.borrow_mut().take();
-            if let Some(waker) = waiter {
-                waker.wake();
-            }
+        let waiter = self.0.waiter.borrow_mut().take();
+        if let Some(waker) = waiter {
+            waker.wake();
         }
     }
 }
@@ -58,17 +61,19 @@ mod tests {
     use std::task::Context;
 
     #[test]
-    fn the_last_connection_to_end_lets_the_waiting_task_go_on() {
+    fn who_waits_for_fewer_goes_on_as_soon_as_they_are_fewer() {
         let open = Rc::new(Open::default());
         let (first, second) = (open.enter(), open.enter());
-        let mut none_left = pin!(open.none_left());
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(none_left.as_mut().poll(&mut cx).is_pending());
-        drop(first);
+        let mut none_left = pin!(open.none_left());
         assert!(none_left.as_mut().poll(&mut cx).is_pending());
         assert!(open.waiter.borrow().is_some());
-        drop(second);
+        drop(first);
         assert!(open.waiter.borrow().is_none(), "the waiter was woken");
+        assert!(none_left.as_mut().poll(&mut cx).is_pending());
+        assert!(pin!(open.fewer_than(2)).poll(&mut cx).is_ready());
+        drop(second);
         assert!(none_left.as_mut().poll(&mut cx).is_ready());
+        assert_eq!(open.count(), 0);
     }
 }

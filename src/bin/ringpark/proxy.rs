@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 
 use ringpark::net::{TcpListener, TcpStream};
 use ringpark::time::{sleep, timeout};
-use ringpark::Builder;
+use ringpark::{Builder, Feature};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::{debug, error, info, warn};
 
 use crate::args::{Address, BackendChoice, Limit};
 use crate::failure::{cannot_listen, forwards_to_itself, Failure};
-use crate::limits::{self, count_of_threads};
+use crate::limits::{self, count_of_threads, Room};
 use crate::open::Open;
 use crate::repeat::{kept_back, Repeat};
 use crate::shutdown::{Shutdown, Stage};
@@ -73,7 +73,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Some(threads) => usize::from(threads),
         None => available_parallelism()?.get(),
     };
-    limits::raise(cores)?;
+    let room = limits::raise(cores)?;
     let reservation = reserve(&args.listen)?;
     let listen = address_of(&reservation)?;
     if args.to.contains(&Address::Fixed(listen)) {
@@ -83,7 +83,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if let BackendChoice(Some(backend)) = args.backend {
         builder = builder.backend(backend);
     }
-    let proxy = Arc::new(Proxy::new(args, cores, listen));
+    if !room.accept_ahead {
+        builder = builder.without(Feature::MultishotAccept);
+    }
+    let proxy = Arc::new(Proxy::new(args, cores, listen, room));
     let signals = Watch::start(proxy.shutdown.clone())?;
     let on_each_core = {
         let proxy = proxy.clone();
@@ -107,14 +110,16 @@ struct Proxy {
     shutdown: Arc<Shutdown>,
     totals: Totals,
     cores: usize,
+    connections_per_core_max: usize,
     cores_listening: AtomicUsize,
     cores_done_listening: AtomicUsize,
+    room_trouble: Repeat,
     accept_trouble: Repeat,
     upstream_trouble: Repeat,
 }
 
 impl Proxy {
-    fn new(args: Args, cores: usize, listen: SocketAddr) -> Proxy {
+    fn new(args: Args, cores: usize, listen: SocketAddr, room: Room) -> Proxy {
         Proxy {
             listen,
             upstreams: Upstreams::new(args.to, args.connect_timeout.0),
@@ -123,8 +128,10 @@ impl Proxy {
             shutdown: Arc::default(),
             totals: Totals::default(),
             cores,
+            connections_per_core_max: room.per_core,
             cores_listening: AtomicUsize::new(0),
             cores_done_listening: AtomicUsize::new(0),
+            room_trouble: Repeat::default(),
             accept_trouble: Repeat::default(),
             upstream_trouble: Repeat::default(),
         }
@@ -193,6 +200,19 @@ async fn core(proxy: Arc<Proxy>) -> io::Result<()> {
 
 async fn accept_until_stopped(proxy: &Arc<Proxy>, listener: &TcpListener, open: &Rc<Open>) {
     while proxy.shutdown.stage() == Stage::Running {
+        if open.count() == proxy.connections_per_core_max {
+            if let Some(count) = proxy.room_trouble.due(Instant::now()) {
+                let tail = kept_back(count);
+                warn!(
+                    "a thread has {} connections, as many as the descriptor limit lets it have; \
+                       new ones wait{tail}",
+                    open.count()
+                );
+            }
+            let room = open.fewer_than(proxy.connections_per_core_max);
+            proxy.shutdown.unless(Stage::Stopping, room).await;
+            continue;
+        }
         match proxy.shutdown.unless(Stage::Stopping, listener.accept()).await {
             None => break,
             Some(Ok((client, peer))) => {

@@ -177,7 +177,7 @@ mod tests {
         let mut table = Table::new();
         let generation = table.register(5).unwrap();
         let tokens: Vec<Token> = (0..4).map(|slot| Token::op(slot, 1)).collect();
-        tokens.iter().for_each(|&token| table.wait(5, Interest::Readable, token));
+        assert!(tokens.iter().all(|&token| table.wait(5, Interest::Readable, token)));
         assert!(table.unwait(5, tokens[1]) && !table.unwait(5, tokens[1]));
         let mut fired = Vec::new();
         table.fire(event(generation), |token| fired.push(token));

@@ -413,9 +413,10 @@ unsafe fn drop_reference(header: *mut Header) {
     let (last, free) = unsafe {
         let header = &*header;
         let local = header.shared.is_current();
+        // Read before the count goes down: after that, another thread may free the task.
+        let free = header.vtable.free;
         let references = &header.references;
-        let last = if local { references.sub_local() } else { references.sub_shared() };
-        (last, header.vtable.free)
+        (if local { references.sub_local() } else { references.sub_shared() }, free)
     };
     if last {
         // SAFETY: that was the last reference.

@@ -289,6 +289,12 @@ impl Pool {
         self.at_hand() > 0 || self.grow()
     }
 
+    /// Whether somebody waits for a buffer and one has come home on another thread: for a core that
+    /// is about to sleep, and has said so to those threads.
+    pub(crate) fn has_news(&self) -> bool {
+        self.is_starving() && self.blocks().dirty.load(Ordering::SeqCst)
+    }
+
     /// Takes in what has come home.
     pub(crate) fn collect(&self) {
         let blocks = self.blocks();
@@ -421,8 +427,8 @@ impl Pool {
                 waiting.push_back((id, waker.clone()));
             }
         }
-        // SeqCst pairs with `give_back`: what came home before this is seen by the `collect` that
-        // the core makes before it sleeps, and what comes home later notifies it.
+        // SeqCst pairs with `give_back`: what came home before this is seen by `has_news`, which the
+        // core asks before it sleeps, and what comes home later notifies it.
         self.blocks().starving.store(true, Ordering::SeqCst);
     }
 
@@ -432,6 +438,9 @@ impl Pool {
             let mut waiting = self.waiting.borrow_mut();
             if let Some(index) = waiting.iter().position(|entry| entry.0 == id) {
                 let left = waiting.remove(index);
+                if waiting.is_empty() {
+                    self.blocks().starving.store(false, Ordering::SeqCst);
+                }
                 drop(waiting);
                 drop(left);
             }
@@ -463,9 +472,6 @@ impl Pool {
         let wakers: Vec<Waker> =
             self.waiting.borrow().iter().take(count).map(|entry| entry.1.clone()).collect();
         wakers.into_iter().for_each(Waker::wake);
-        if self.waiting.borrow().is_empty() {
-            self.blocks().starving.store(false, Ordering::SeqCst);
-        }
     }
 
     /// Gives the memory up without freeing it: the kernel may still write to it.

@@ -127,18 +127,22 @@ mod tests {
                     let token = Token::op(slot, 1);
                     batch.push(Completion { token, result: round, flags: 0 });
                 }
-                faults.disturb(&mut batch);
-                for completion in batch.drain(..) {
-                    let last = &mut seen[completion.token.slot() as usize];
-                    assert_eq!(completion.result, *last + 1, "seed {seed}");
-                    *last = completion.result;
-                }
+                check(&mut faults, &mut batch, &mut seen);
             }
             while faults.holds_something() {
-                faults.disturb(&mut batch);
+                check(&mut faults, &mut batch, &mut seen);
             }
-            batch.iter().for_each(|c| seen[c.token.slot() as usize] = c.result);
             assert_eq!(seen, vec![100; 8], "seed {seed}");
+        }
+    }
+
+    /// Disturbs, and takes what comes of it, in order.
+    fn check(faults: &mut Faults, batch: &mut Vec<Completion>, seen: &mut [i32]) {
+        faults.disturb(batch);
+        for completion in batch.drain(..) {
+            let last = &mut seen[completion.token.slot() as usize];
+            assert_eq!(completion.result, *last + 1);
+            *last = completion.result;
         }
     }
 

@@ -5,7 +5,7 @@ use std::task::Context;
 use std::time::Instant;
 
 use crate::runtime::Core;
-use crate::time::{clock, TimerKey};
+use crate::time::TimerKey;
 
 /// Wakes whoever waits when his deadline passes, wherever it has been moved to meanwhile.
 pub(crate) struct Alarm {
@@ -18,17 +18,12 @@ impl Alarm {
         Alarm { core, armed: None }
     }
 
-    /// Whether the deadline has passed; if not, the task is woken when it does.
-    pub(crate) fn is_over(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> bool {
+    /// Lets the task be woken at the deadline; one that has passed wakes it at once.
+    pub(crate) fn arm(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) {
         if self.armed.is_some_and(|(_, at)| Some(at) != deadline) {
             self.disarm();
         }
-        let Some(at) = deadline else {
-            return false;
-        };
-        if at <= clock::now() {
-            return true;
-        }
+        let Some(at) = deadline else { return };
         let replaced = {
             let mut timers = self.core.timers.borrow_mut();
             match self.armed {
@@ -41,7 +36,6 @@ impl Alarm {
         };
         // Dropped only now: a waker may run code of its own.
         drop(replaced);
-        false
     }
 
     fn disarm(&mut self) {

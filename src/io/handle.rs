@@ -37,6 +37,7 @@ use crate::driver::Token;
 use crate::op::{self, Interest, KeepsOpen, Op};
 use crate::runtime::Core;
 use crate::sys::SharedFd;
+use crate::time::clock;
 
 /// One direction of a handle.
 #[derive(Default)]
@@ -160,17 +161,13 @@ impl<T: 'static> Handle<T> {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// What stops whoever waits, or would begin, in a direction.
-    pub(crate) fn stopped(
-        &self,
-        interest: Interest,
-        alarm: &mut Alarm,
-        cx: &mut Context<'_>,
-    ) -> Option<io::Error> {
+    /// Why nobody may begin or go on in a direction, if there is a reason.
+    pub(crate) fn refusal(&self, interest: Interest) -> Option<io::Error> {
         if self.closing.get() {
             return Some(Closed::error());
         }
-        alarm.is_over(self.deadline(interest), cx).then(timed_out)
+        let deadline = self.deadline(interest)?;
+        (deadline <= clock::now()).then(timed_out)
     }
 }
 
@@ -265,21 +262,17 @@ pub(crate) async fn turn<T: 'static>(
     interest: Interest,
 ) -> io::Result<Turn<T>> {
     let direction = handle.direction(interest);
-    let free = !direction.taken.get() && direction.line.borrow().is_empty();
-    if free && !handle.closing.get() && direction.deadline.get().is_none() {
-        direction.taken.set(true);
-        return Ok(Turn { handle: handle.clone(), interest });
-    }
     let mut alarm = Alarm::new(handle.core.clone());
     let mut place = Place { direction, ticket: None };
     poll_fn(|cx| {
-        if let Some(error) = handle.stopped(interest, &mut alarm, cx) {
+        if let Some(error) = handle.refusal(interest) {
             return Poll::Ready(Err(error));
         }
-        match place.poll(cx) {
-            true => Poll::Ready(Ok(Turn { handle: handle.clone(), interest })),
-            false => Poll::Pending,
+        if place.poll(cx) {
+            return Poll::Ready(Ok(Turn { handle: handle.clone(), interest }));
         }
+        alarm.arm(direction.deadline.get(), cx);
+        Poll::Pending
     })
     .await
 }
@@ -301,9 +294,10 @@ pub(crate) async fn perform<T: 'static, O: Op>(
         }
         handle.direction(interest).current.set(submission.token());
         if stopped.is_none() {
-            stopped = handle.stopped(interest, &mut alarm, cx);
-            if stopped.is_some() {
-                submission.cancel();
+            stopped = handle.refusal(interest);
+            match stopped {
+                Some(_) => submission.cancel(),
+                None => alarm.arm(handle.deadline(interest), cx),
             }
         }
         Poll::Pending

@@ -151,7 +151,7 @@ async fn next_chunk(handle: &Rc<Bytes>, arm: bool) -> io::Result<Option<Chunk>> 
     let mut alarm = Alarm::new(handle.core.clone());
     let mut ticket = Ticket { handle, ticket: None };
     poll_fn(|cx| {
-        if let Some(error) = handle.stopped(Interest::Readable, &mut alarm, cx) {
+        if let Some(error) = handle.refusal(Interest::Readable) {
             return Poll::Ready(Err(error));
         }
         if let Some(item) = handle.feed.pop() {
@@ -168,6 +168,7 @@ async fn next_chunk(handle: &Rc<Bytes>, arm: bool) -> io::Result<Option<Chunk>> 
             }
         }
         handle.feed.set_waker(cx);
+        alarm.arm(handle.deadline(Interest::Readable), cx);
         Poll::Pending
     })
     .await
@@ -182,10 +183,14 @@ async fn recv_pooled(turn: Turn<Chunk>) -> io::Result<Option<Lease>> {
         let mut alarm = Alarm::new(handle.core.clone());
         let mut ticket = Ticket { handle: &handle, ticket: None };
         poll_fn(|cx| {
-            if let Some(error) = handle.stopped(Interest::Readable, &mut alarm, cx) {
+            if let Some(error) = handle.refusal(Interest::Readable) {
                 return Poll::Ready(Err(error));
             }
-            if ticket.may_try(cx) { Poll::Ready(Ok(())) } else { Poll::Pending }
+            if ticket.may_try(cx) {
+                return Poll::Ready(Ok(()));
+            }
+            alarm.arm(handle.deadline(Interest::Readable), cx);
+            Poll::Pending
         })
         .await?;
         drop(ticket);
@@ -269,9 +274,12 @@ fn fill<B: IoBufMut>(buffer: &mut B, bytes: &[u8]) -> usize {
 pub(crate) async fn stop_ahead(handle: &Rc<Bytes>) -> io::Result<()> {
     handle.cancel_feed();
     let mut alarm = Alarm::new(handle.core.clone());
-    poll_fn(|cx| match handle.stopped(Interest::Readable, &mut alarm, cx) {
-        Some(error) => Poll::Ready(Err(error)),
-        None => handle.feed.poll_disarmed(cx).map(Ok),
+    poll_fn(|cx| {
+        if let Some(error) = handle.refusal(Interest::Readable) {
+            return Poll::Ready(Err(error));
+        }
+        alarm.arm(handle.deadline(Interest::Readable), cx);
+        handle.feed.poll_disarmed(cx).map(Ok)
     })
     .await?;
     if handle.feed.is_empty() {

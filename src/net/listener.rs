@@ -190,7 +190,7 @@ impl TcpListener {
     async fn next_accepted(&self) -> io::Result<OwnedFd> {
         let mut alarm = Alarm::new(self.handle.core.clone());
         poll_fn(|cx| {
-            if let Some(error) = self.handle.stopped(Interest::Readable, &mut alarm, cx) {
+            if let Some(error) = self.handle.refusal(Interest::Readable) {
                 return Poll::Ready(Err(error));
             }
             let feed = &self.handle.feed;
@@ -201,6 +201,7 @@ impl TcpListener {
                 self.arm()?;
             }
             feed.set_waker(cx);
+            alarm.arm(self.handle.deadline(Interest::Readable), cx);
             Poll::Pending
         })
         .await
@@ -232,12 +233,17 @@ impl TcpListener {
         let core = &self.handle.core;
         let (mut alarm, mut over) = (Alarm::new(core.clone()), Alarm::new(core.clone()));
         poll_fn(|cx: &mut Context<'_>| {
-            if let Some(error) = self.handle.stopped(Interest::Readable, &mut alarm, cx) {
+            if let Some(error) = self.handle.refusal(Interest::Readable) {
                 return Poll::Ready(Err(error));
             }
             // Close and new deadlines wake whoever the feed knows.
             self.handle.feed.set_waker(cx);
-            if over.is_over(Some(until), cx) { Poll::Ready(Ok(())) } else { Poll::Pending }
+            if until <= clock::now() {
+                return Poll::Ready(Ok(()));
+            }
+            alarm.arm(self.handle.deadline(Interest::Readable), cx);
+            over.arm(Some(until), cx);
+            Poll::Pending
         })
         .await
     }

@@ -15,7 +15,7 @@
 //! tasks that wake each other, keeps the others or the network out.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::{poll_fn, Future};
 use std::io;
 use std::panic::Location;
@@ -23,7 +23,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -37,6 +37,9 @@ use crate::time::{clock, Wheel};
 
 /// Task runs between two looks at the driver, at most.
 const BUDGET: usize = 128;
+
+/// How long a core sleeps before it looks whether anything can wake it.
+const DEADLOCK_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long the end of a runtime waits for the kernel to answer what is in flight.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -55,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) group: Rc<super::launch::Membership>,
     turns: Cell<u64>,
     polls: Cell<u64>,
+    /// The count of polls when a deadlock was last suspected.
+    suspected: Cell<u64>,
 }
 
 /// Runs a future on a core of its own, on this thread, until it is done.
@@ -101,6 +106,7 @@ impl Core {
             group: Rc::new(group),
             turns: Cell::new(0),
             polls: Cell::new(0),
+            suspected: Cell::new(u64::MAX),
         }))
     }
 
@@ -156,12 +162,10 @@ impl Core {
             self.pool.collect();
             let wait = match (woken.get() || !self.ready.borrow().is_empty(), next) {
                 (true, _) => Wait::No,
-                (false, Some(at)) => Wait::For(at.saturating_duration_since(clock::now())),
+                (false, Some(time)) => Wait::For(time),
                 (false, None) => Wait::Forever,
             };
-            if wait == Wait::Forever {
-                self.check_deadlock();
-            }
+            let wait = self.suspect_deadlock(wait);
             self.turn(wait, &mut batch);
             for completion in batch.drain(..) {
                 self.deliver(completion);
@@ -180,23 +184,24 @@ impl Core {
         }
     }
 
-    /// Fires the timers that are due; says when to look again.
-    fn fire_timers(&self, fired: &mut Vec<Waker>) -> Option<Instant> {
+    /// Fires the timers that are due; says how long there is until the next.
+    fn fire_timers(&self, fired: &mut Vec<Waker>) -> Option<Duration> {
+        // The clock is read only if there is a timer.
         let next = self.timers.borrow().next()?;
         let now = clock::now();
         if next > now {
-            return Some(next);
+            return Some(next - now);
         }
         self.timers.borrow_mut().expire(now, fired);
         fired.drain(..).for_each(Waker::wake);
-        self.timers.borrow().next()
+        self.timers.borrow().next().map(|next| next.saturating_duration_since(now))
     }
 
     /// Asks the driver; sleeps in there if it may.
     fn turn(&self, wait: Wait, batch: &mut Vec<Completion>) {
         let wait = if wait == Wait::No || self.spin_for_work(wait) { Wait::No } else { wait };
         let parked = wait != Wait::No && self.shared.park();
-        let wait = if parked { wait } else { Wait::No };
+        let wait = if parked && !self.pool.has_news() { wait } else { Wait::No };
         self.driver.borrow_mut().turn(wait, batch);
         if parked {
             self.shared.unpark();
@@ -248,16 +253,34 @@ impl Core {
         }
     }
 
-    /// Panics if nothing can ever wake anything here.
-    fn check_deadlock(&self) {
+    /// Before a sleep without end, in which nothing is in flight: sleeps a moment first, and if
+    /// nothing has happened then looks whether anything ever can.
+    fn suspect_deadlock(&self, wait: Wait) -> Wait {
         let in_flight = self.driver.borrow().slots.in_flight();
-        if in_flight > 0 || self.pool.is_starving() {
-            return;
+        if wait != Wait::Forever || in_flight > 0 || self.pool.is_starving() {
+            return wait;
         }
+        if self.suspected.replace(self.polls.get()) != self.polls.get() {
+            return Wait::For(DEADLOCK_PATIENCE);
+        }
+        self.check_deadlock();
+        Wait::Forever
+    }
+
+    /// Panics if nobody holds a waker who could use it.
+    fn check_deadlock(&self) {
         let tasks = self.tasks.borrow();
-        // The waker that `run` holds for the main future is no means to wake it.
-        let by_itself = |key: usize| if key == 0 { 1 } else { 0 };
-        if tasks.iter().any(|(key, task)| task.may_be_woken(by_itself(key))) {
+        // Wakers held in vain: that of the main future by `run`, and those by which tasks that
+        // nothing wakes would wake each other at their end.
+        let mut in_vain: HashMap<*const (), isize> = HashMap::new();
+        in_vain.insert(tasks[0].id(), 1);
+        for (_, task) in tasks.iter() {
+            if let Some(joiner) = task.joiner_id() {
+                *in_vain.entry(joiner).or_default() += 1;
+            }
+        }
+        let by_others = |task: &TaskRef| in_vain.get(&task.id()).copied().unwrap_or(0);
+        if tasks.iter().any(|(_, task)| task.may_be_woken(by_others(task))) {
             return;
         }
         let waiting: Vec<String> = tasks
@@ -293,6 +316,8 @@ impl Core {
             }
         }
         self.leak_unanswered();
+        // What the last completions woke or dropped may have spawned.
+        self.drop_tasks();
         // Closes that the last completions have led to go out with this.
         self.driver.borrow_mut().turn(Wait::No, &mut batch);
         self.pool.detach();

@@ -172,6 +172,19 @@ impl TaskRef {
         header.scheduled.get() || header.references.count() > known
     }
 
+    /// What tells the task from others: the data of its wakers.
+    pub(crate) fn id(&self) -> *const () {
+        self.as_ptr().cast()
+    }
+
+    /// The `id` of the task that awaits this one, if a task does.
+    pub(crate) fn joiner_id(&self) -> Option<*const ()> {
+        let joiner = self.header().joiner.take();
+        let id = joiner.as_ref().map(Waker::data);
+        self.header().joiner.set(joiner);
+        id
+    }
+
     pub(super) fn unmail(&self) {
         // AcqRel: what the waker did happens before the poll that this leads to.
         self.header().mailed.swap(false, Ordering::AcqRel);

@@ -1,0 +1,154 @@
+//! The contestants, one file each. To add one: write its file, and name it in `ALL`.
+
+mod raw_epoll;
+mod raw_uring;
+mod ringpark;
+mod timers;
+mod tokio;
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use crate::load::Sample;
+use crate::workload::Service;
+
+/// What the harness tells a contestant's process, as JSON on its command line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Order {
+    /// Echo what comes.
+    Echo,
+    /// Connect each client to this address.
+    Relay {
+        /// Where the load listens.
+        origin: SocketAddr,
+    },
+    /// Churn timers, and report.
+    Timers {
+        /// How many stay armed.
+        armed: usize,
+        /// How long to run before counting.
+        warm_up_ms: u64,
+        /// How long to count.
+        window_ms: u64,
+    },
+}
+
+/// A server, or a runtime with one.
+pub trait Contestant: Sync {
+    /// What `--contestant` and the tables call it.
+    fn name(&self) -> &'static str;
+
+    /// One line for people: what exactly runs.
+    fn about(&self) -> &'static str;
+
+    /// Whether it has something to run for this service.
+    fn offers(&self, service: Service) -> bool;
+
+    /// A program that is not this one, ready to be started. It must listen on `port`.
+    ///
+    /// `None`: the harness starts itself again and calls `serve` or `churn` there.
+    fn program(&self, order: &Order, port: u16) -> io::Result<Option<Command>> {
+        let (_, _) = (order, port);
+        Ok(None)
+    }
+
+    /// Serves forever on one thread. `announce` is called once it listens.
+    fn serve(&self, order: &Order, announce: Announce) -> io::Result<()>;
+
+    /// Arms and cancels timers within the window of the order.
+    fn churn(&self, order: &Order) -> io::Result<Sample> {
+        Err(unfit(self.name(), order))
+    }
+}
+
+/// How a contestant says where it listens.
+pub type Announce = fn(SocketAddr) -> io::Result<()>;
+
+/// All contestants, in the order in which they take their turns.
+pub const ALL: &[&dyn Contestant] = &[
+    &ringpark::Ringpark::URING,
+    &ringpark::Ringpark::EPOLL,
+    &ringpark::Ringpark::POLL,
+    &tokio::Tokio::DEFAULT,
+    &tokio::Tokio::LARGE,
+    &raw_uring::RawUring,
+    &raw_epoll::RawEpoll::COPY,
+    &raw_epoll::RawEpoll::SPLICE,
+];
+
+/// A ratio column: how every contestant stands to this one.
+#[derive(Clone, Copy, Debug)]
+pub struct Reference {
+    /// The column's heading.
+    pub title: &'static str,
+    /// The contestant's name.
+    pub contestant: &'static str,
+}
+
+/// What contestants are compared with.
+pub const REFERENCES: &[Reference] = &[
+    Reference { title: "/epoll", contestant: "ringpark-epoll" },
+    Reference { title: "/tokio", contestant: "tokio" },
+    Reference { title: "/floor", contestant: "raw-uring" },
+];
+
+/// The contestant of this name.
+pub fn named(name: &str) -> Option<&'static dyn Contestant> {
+    ALL.iter().find(|contestant| contestant.name() == name).copied()
+}
+
+/// The life of a contestant's process.
+pub fn run(contestant: &dyn Contestant, order: &Order) -> io::Result<()> {
+    match order {
+        Order::Timers { .. } => {
+            let sample = contestant.churn(order)?;
+            say(&serde_json::to_string(&sample)?)
+        }
+        _ => contestant.serve(order, |address| say(&address.to_string())),
+    }
+}
+
+/// The error of a contestant that was asked for what it does not offer.
+fn unfit(name: &str, order: &Order) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, format!("{name} has nothing to run for {order:?}"))
+}
+
+/// A listener for the contestants that work on plain descriptors.
+fn listen() -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
+}
+
+/// One line to whoever started this process.
+pub(crate) fn say(line: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for contestant in ALL {
+            let found = named(contestant.name()).expect("found by its own name");
+            assert_eq!(found.about(), contestant.about(), "{} twice", contestant.name());
+        }
+        assert!(named("nobody").is_none());
+    }
+
+    #[test]
+    fn every_contestant_offers_something() {
+        for contestant in ALL {
+            let services = [Service::Echo, Service::Relay, Service::Timers];
+            assert!(services.into_iter().any(|s| contestant.offers(s)), "{}", contestant.name());
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The floor: a hand-written io_uring loop with nothing in it but the work.
+//!
+//! One multishot receive per connection into a ring of buffers that are filled piece by piece, and
+//! sends straight from those buffers. No executor, no timers, no cancellation, no limits, and a
+//! connection that ended is not even freed: what a runtime costs is what it takes more than this.
+//!
+//! ```text
+//!   source ──▶ piece of a ring buffer ──▶ queue of its lane ──▶ target
+//! ```
+//! A lane is one direction. An echo has one, from a connection to itself; a relay has two.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use io_uring::{cqueue, opcode, types, IoUring};
+
+use super::{listen, unfit, Announce, Contestant, Order};
+use crate::ring::{self, Buffers};
+use crate::workload::Service;
+
+const GROUP: u16 = 0;
+const BUFFERS: u16 = 16;
+const BUFFER_SIZE: u32 = 64 * 1024;
+/// user_data: what completed in the upper half, the lane's index in the lower.
+const ACCEPT: u64 = 0;
+const RECEIVE: u64 = 1 << 32;
+const SEND: u64 = 2 << 32;
+/// A server with no load waits for its first connection without end; this is as good.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// See the file's head.
+pub(super) struct RawUring;
+
+impl Contestant for RawUring {
+    fn name(&self) -> &'static str {
+        "raw-uring"
+    }
+
+    fn about(&self) -> &'static str {
+        "hand-written: multishot receive, 16 incremental buffers of 64 KiB, DEFER_TASKRUN"
+    }
+
+    fn offers(&self, service: Service) -> bool {
+        service != Service::Timers
+    }
+
+    fn serve(&self, order: &Order, announce: Announce) -> io::Result<()> {
+        let origin = match *order {
+            Order::Echo => None,
+            Order::Relay { origin } => Some(origin),
+            Order::Timers { .. } => return Err(unfit(self.name(), order)),
+        };
+        let listener = listen()?;
+        announce(listener.local_addr()?)?;
+        Loop::new(listener, origin)?.run()
+    }
+}
+
+/// Received bytes that wait to be sent.
+struct Piece {
+    buffer: u16,
+    offset: u32,
+    len: u32,
+}
+
+/// One direction.
+struct Lane {
+    source: RawFd,
+    target: RawFd,
+    queue: VecDeque<Piece>,
+    /// Whether the piece at the queue's head is with the kernel.
+    sending: bool,
+    /// Whether source and target are still open.
+    open: bool,
+    /// Keeps the source's descriptor open.
+    _stream: TcpStream,
+}
+
+/// How far a ring buffer is filled, and by whom it is still held.
+#[derive(Clone, Copy, Default)]
+struct Fill {
+    filled: u32,
+    pieces: u32,
+    /// Whether the kernel has said that it puts nothing more in.
+    full: bool,
+}
+
+struct Loop {
+    ring: IoUring,
+    listener: TcpListener,
+    origin: Option<SocketAddr>,
+    buffers: Buffers,
+    fills: [Fill; BUFFERS as usize],
+    lanes: Vec<Lane>,
+    /// Lanes whose receive ended because no buffer was free. Each has bytes waiting, so each that
+    /// is let on takes up a buffer, whose release lets on the next.
+    hungry: VecDeque<usize>,
+}
+
+impl Loop {
+    fn new(listener: TcpListener, origin: Option<SocketAddr>) -> io::Result<Self> {
+        let ring = ring::open(1024, 8192)?;
+        let buffers = Buffers::incremental(&ring, GROUP, BUFFERS, BUFFER_SIZE)?;
+        let fills = [Fill::default(); BUFFERS as usize];
+        Ok(Self { ring, listener, origin, buffers, fills, lanes: vec![], hungry: VecDeque::new() })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        self.accept()?;
+        loop {
+            ring::submit_and_wait(&self.ring, PATIENCE)?;
+            loop {
+                let Some(entry) = self.ring.completion().next() else { break };
+                let lane = entry.user_data() as u32 as usize;
+                match entry.user_data() & !u64::from(u32::MAX) {
+                    ACCEPT => self.accepted(&entry)?,
+                    RECEIVE => self.received(lane, &entry)?,
+                    SEND => self.sent(lane, &entry)?,
+                    other => unreachable!("nothing was sent off with {other:#x}"),
+                }
+            }
+            self.buffers.publish();
+        }
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        let fd = types::Fd(self.listener.as_raw_fd());
+        let entry = opcode::AcceptMulti::new(fd).build().user_data(ACCEPT);
+        // SAFETY: the entry points to nothing.
+        unsafe { ring::push(&mut self.ring, &entry) }
+    }
+
+    fn accepted(&mut self, entry: &cqueue::Entry) -> io::Result<()> {
+        use std::os::fd::FromRawFd;
+        if !cqueue::more(entry.flags()) {
+            self.accept()?;
+        }
+        if entry.result() < 0 {
+            return Err(io::Error::from_raw_os_error(-entry.result()));
+        }
+        // SAFETY: the kernel gave this descriptor to us, once.
+        let client = unsafe { TcpStream::from_raw_fd(entry.result()) };
+        let fd = client.as_raw_fd();
+        let Some(origin) = self.origin else { return self.open(client, fd) };
+        // Blocking, but on loopback, and before anything is measured.
+        let server = TcpStream::connect(origin)?;
+        let target = server.as_raw_fd();
+        self.open(client, target)?;
+        self.open(server, fd)
+    }
+
+    fn open(&mut self, stream: TcpStream, target: RawFd) -> io::Result<()> {
+        let source = stream.as_raw_fd();
+        let queue = VecDeque::with_capacity(4);
+        let lane = Lane { source, target, queue, sending: false, open: true, _stream: stream };
+        self.lanes.push(lane);
+        self.receive(self.lanes.len() - 1)
+    }
+
+    fn receive(&mut self, lane: usize) -> io::Result<()> {
+        let fd = types::Fd(self.lanes[lane].source);
+        let entry = opcode::RecvMulti::new(fd, GROUP).build().user_data(RECEIVE | lane as u64);
+        // SAFETY: the entry points to nothing: it receives into the registered buffers.
+        unsafe { ring::push(&mut self.ring, &entry) }
+    }
+
+    fn received(&mut self, lane: usize, entry: &cqueue::Entry) -> io::Result<()> {
+        let more = cqueue::more(entry.flags());
+        match (entry.result(), cqueue::buffer_select(entry.flags())) {
+            (len, Some(buffer)) if len > 0 => {
+                let fill = &mut self.fills[usize::from(buffer)];
+                let (offset, len) = (fill.filled, len as u32);
+                fill.filled += len;
+                fill.full = !cqueue::buffer_more(entry.flags());
+                self.queue(lane, buffer, offset, len);
+                if !more {
+                    self.receive(lane)?;
+                }
+                self.send(lane)
+            }
+            (errno, _) if errno == -libc::ENOBUFS => {
+                self.hungry.push_back(lane);
+                Ok(())
+            }
+            // The other side went: what is queued may still leave, but nobody waits for it here.
+            (_, buffer) => {
+                self.lanes[lane].open = false;
+                if let Some(buffer) = buffer.filter(|_| !cqueue::buffer_more(entry.flags())) {
+                    self.fills[usize::from(buffer)].full = true;
+                    self.release(buffer)?;
+                }
+                self.feed()
+            }
+        }
+    }
+
+    /// Queues a piece, or lengthens the last one if it lies right behind and is not under way.
+    fn queue(&mut self, lane: usize, buffer: u16, offset: u32, len: u32) {
+        let Lane { queue, sending, .. } = &mut self.lanes[lane];
+        let untouched = queue.len() > usize::from(*sending);
+        match queue.back_mut().filter(|_| untouched) {
+            Some(last) if last.buffer == buffer && last.offset + last.len == offset => {
+                last.len += len;
+            }
+            _ => {
+                queue.push_back(Piece { buffer, offset, len });
+                self.fills[usize::from(buffer)].pieces += 1;
+            }
+        }
+    }
+
+    fn send(&mut self, lane: usize) -> io::Result<()> {
+        let Lane { target, queue, sending, .. } = &mut self.lanes[lane];
+        let Some(piece) = queue.front().filter(|_| !*sending) else { return Ok(()) };
+        *sending = true;
+        // SAFETY: a piece lies within its buffer.
+        let start = unsafe { self.buffers.start(piece.buffer).add(piece.offset as usize) };
+        let entry = opcode::Send::new(types::Fd(*target), start, piece.len)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build()
+            .user_data(SEND | lane as u64);
+        // SAFETY: the buffer is not given back before the send has completed.
+        unsafe { ring::push(&mut self.ring, &entry) }
+    }
+
+    fn sent(&mut self, lane: usize, entry: &cqueue::Entry) -> io::Result<()> {
+        let Lane { queue, sending, open, .. } = &mut self.lanes[lane];
+        *sending = false;
+        let piece = queue.front_mut().expect("a send completed that nobody asked for");
+        let sent = u32::try_from(entry.result()).unwrap_or_else(|_| {
+            // The target is gone: the rest of this lane has nowhere to go.
+            *open = false;
+            piece.len
+        });
+        piece.offset += sent;
+        piece.len -= sent;
+        if piece.len == 0 {
+            let buffer = piece.buffer;
+            queue.pop_front();
+            self.fills[usize::from(buffer)].pieces -= 1;
+            self.release(buffer)?;
+        }
+        self.send(lane)
+    }
+
+    /// Gives a buffer back that is full and sent, and lets a lane receive that waited for it.
+    fn release(&mut self, buffer: u16) -> io::Result<()> {
+        let fill = &mut self.fills[usize::from(buffer)];
+        if !fill.full || fill.pieces > 0 {
+            return Ok(());
+        }
+        *fill = Fill::default();
+        self.buffers.give_back(buffer);
+        self.buffers.publish();
+        self.feed()
+    }
+
+    /// Lets one lane receive again that had found no buffer.
+    fn feed(&mut self) -> io::Result<()> {
+        while let Some(lane) = self.hungry.pop_front() {
+            if self.lanes[lane].open {
+                return self.receive(lane);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! ringpark itself, on each of its backends. Its epoll backend is the baseline: the same library,
+//! the same server, with readiness instead of completions.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringpark::net::{TcpListener, TcpStream};
+use ringpark::{Backend, Builder};
+
+use super::{timers, unfit, Announce, Contestant, Order};
+use crate::load::Sample;
+use crate::workload::Service;
+
+/// ringpark on one backend, on one core.
+pub(super) struct Ringpark {
+    name: &'static str,
+    about: &'static str,
+    backend: Backend,
+}
+
+impl Ringpark {
+    pub(super) const URING: Self = Self {
+        name: "ringpark-uring",
+        about: "io_uring; echo sends the lease it received, relay is ringpark::io::relay",
+        backend: Backend::Uring,
+    };
+    pub(super) const EPOLL: Self = Self {
+        name: "ringpark-epoll",
+        about: "the same on epoll: the baseline",
+        backend: Backend::Epoll,
+    };
+    pub(super) const POLL: Self =
+        Self { name: "ringpark-poll", about: "the same on poll(2)", backend: Backend::Poll };
+}
+
+impl Contestant for Ringpark {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn offers(&self, _: Service) -> bool {
+        true
+    }
+
+    fn serve(&self, order: &Order, announce: Announce) -> io::Result<()> {
+        let order = order.clone();
+        self.core().block_on(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            announce(listener.local_addr()?)?;
+            loop {
+                let (stream, _) = listener.accept().await?;
+                match order {
+                    Order::Echo => drop(ringpark::spawn(echo(stream))),
+                    Order::Relay { origin } => drop(ringpark::spawn(relay(stream, origin))),
+                    Order::Timers { .. } => return Err(unfit(self.name, &order)),
+                }
+            }
+        })?
+    }
+
+    fn churn(&self, order: &Order) -> io::Result<Sample> {
+        let order = order.clone();
+        let sleep = |ahead: Duration| ringpark::time::sleep(ahead);
+        self.core().block_on(async move { timers::churn(&order, sleep).await })?
+    }
+}
+
+impl Ringpark {
+    fn core(&self) -> Builder {
+        Builder::new().backend(self.backend)
+    }
+}
+
+async fn echo(stream: TcpStream) -> io::Result<()> {
+    while let Some(lease) = stream.recv().await? {
+        let (sent, _) = stream.write_all(lease).await;
+        sent?;
+    }
+    Ok(())
+}
+
+async fn relay(client: TcpStream, origin: SocketAddr) -> io::Result<()> {
+    let server = TcpStream::connect(origin).await?;
+    ringpark::io::relay(&client, &server).await?;
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! What ringpark costs, beside the epoll baseline, other runtimes and hand-written loops.
+//!
+//! ```text
+//!   harness (this process)
+//!     │ for each workload, for each round, for each contestant in turn: A B C A B C ...
+//!     ├─▶ contestant   on its own CPU: says where it listens, serves until it is killed
+//!     └─▶ load         on another CPU: drives it, reads its CPU clock, answers with a sample
+//! ```
+//! Every process is this program started again with a hidden sub-command; other programs (a
+//! proxy, another language's runtime) are contestants just as well. What is compared is the
+//! server's own CPU time per request, since rates and latencies on a small machine are shared
+//! with the load. Medians and spread are over rounds, ratios within a round.
+//!
+//! `cargo bench --bench compare -- --list` says what there is to run.
+
+pub mod contestants;
+pub mod harness;
+pub mod load;
+pub mod machine;
+pub mod options;
+pub mod process;
+pub mod report;
+pub mod stats;
+pub mod workload;
+
+mod ring;
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::options::{Choice, Options};
+
+/// The sub-command of a contestant's process: its name and order follow.
+const CONTESTANT: &str = "__contestant";
+/// The sub-command of the load's process: its order follows.
+const LOAD: &str = "__load";
+
+/// The whole program, given its arguments without its own name.
+pub fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
+    let arguments: Vec<String> = arguments.into_iter().collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let ended = match words.as_slice() {
+        [CONTESTANT, name, order] => contestant(name, order),
+        [LOAD, order] => load(order),
+        words => match options::parse(words) {
+            Ok(Choice::Run(options)) => compare(&options),
+            Ok(Choice::List) => contestants::say(harness::list().trim_end()),
+            Ok(Choice::Leave(why)) => contestants::say(&why),
+            Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
+        },
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn contestant(name: &str, order: &str) -> io::Result<()> {
+    let contestant = contestants::named(name)
+        .ok_or_else(|| io::Error::other(format!("there is no contestant `{name}`")))?;
+    contestants::run(contestant, &serde_json::from_str(order)?)
+}
+
+fn load(order: &str) -> io::Result<()> {
+    let sample = load::run(&serde_json::from_str(order)?)?;
+    contestants::say(&serde_json::to_string(&sample)?)
+}
+
+fn compare(options: &Options) -> io::Result<()> {
+    let report = harness::run(options)?;
+    contestants::say(&report::table::all(&report))?;
+    let directory = report::directory(&std::env::current_exe()?);
+    for file in report::write(&report, &directory)? {
+        contestants::say(&format!("written: {}", file.display()))?;
+    }
+    match report.failures() {
+        0 => Ok(()),
+        count => Err(io::Error::other(format!("{count} runs failed, see above"))),
+    }
+}

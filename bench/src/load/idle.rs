@@ -1,0 +1,37 @@
+//! Idle connections: each echoes once, then all keep still, and the server's memory is read.
+
+use std::io;
+
+use super::{connect, Order, Sample};
+use crate::process::resident_bytes;
+use crate::workload::IDLE_MESSAGE_SIZE;
+
+/// Opens `connections`, lets each echo 8000 bytes, and says what each costs the server.
+///
+/// The first hundred come before the first reading: what a server allocates once, whether there
+/// is one connection or a thousand, is not a connection's.
+pub(super) fn run(order: &Order, connections: usize) -> io::Result<Sample> {
+    let message = [0x42; IDLE_MESSAGE_SIZE];
+    let mut streams = Vec::with_capacity(connections + connect::BATCH);
+    let mut before = 0;
+    while streams.len() < connections + connect::BATCH {
+        let first = streams.len();
+        for index in first..first + connect::BATCH {
+            streams.push(connect::connect(order.server, index)?);
+        }
+        connect::prove(&streams[first..], &[], &message)?;
+        if first == 0 {
+            before = resident_bytes(order.server_pid)?;
+        }
+    }
+    let after = resident_bytes(order.server_pid)?;
+    let counted = (streams.len() - connect::BATCH) as f64;
+    Ok(Sample {
+        cost: (after as f64 - before as f64) / counted,
+        rate: None,
+        latency: None,
+        resident_bytes: after,
+        server_busy: None,
+        load_busy: None,
+    })
+}

@@ -1,0 +1,241 @@
+//! Small messages in a closed loop: every connection has exactly one under way.
+//!
+//! ```text
+//!   echo:     client ── message ──▶ contestant ── the same ──▶ client
+//!   relayed:  client ──▶ contestant ──▶ origin (here, in the same loop) ──▶ contestant ──▶ client
+//! ```
+//! A message carries its connection and its number, so an answer that belongs to someone else, or
+//! an old one, is an error of the run and not a good figure.
+
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::time::Instant;
+
+use io_uring::{cqueue, opcode, types, IoUring};
+
+use super::{connect, invalid, Latency, Order, Phase, Sample, Window, PATIENCE};
+use crate::ring::{self, Buffers};
+use crate::stats::Histogram;
+use crate::workload::MESSAGE_SIZE;
+
+const GROUP: u16 = 0;
+const BUFFERS: u16 = 2048;
+const BUFFER_SIZE: u32 = 128;
+/// The bit of user_data that tells a send from a receive; the rest is the connection's index.
+const SEND: u64 = 1 << 32;
+
+/// Runs `connections` clients against the server, or through it if there is an origin.
+pub(super) fn run(
+    order: &Order,
+    connections: usize,
+    origin: Option<&TcpListener>,
+) -> io::Result<Sample> {
+    let mut clients = Vec::with_capacity(connections);
+    let mut origins = Vec::new();
+    for index in 0..connections {
+        clients.push(connect::connect(order.server, index)?);
+        if let Some(origin) = origin {
+            origins.push(connect::accept(origin)?);
+        }
+        if clients.len() % connect::BATCH == 0 || clients.len() == connections {
+            let fresh = (clients.len() - 1) / connect::BATCH * connect::BATCH;
+            let proven = origins.get(fresh..).unwrap_or_default();
+            connect::prove(&clients[fresh..], proven, &[7; MESSAGE_SIZE])?;
+        }
+    }
+    Loop::new(clients, origins)?.measure(Window::new(order)?)
+}
+
+/// One end of a connection.
+struct End {
+    stream: TcpStream,
+    /// Where the kernel sends from, boxed with all others in `Loop::messages`.
+    message: *mut u8,
+    /// How much of the message under way has come in.
+    received: usize,
+    number: u64,
+    sent_at: Instant,
+    /// Answers in the window.
+    answers: u64,
+}
+
+struct Loop {
+    // Dropped first: nothing may be in flight when streams and messages go.
+    ring: IoUring,
+    buffers: Buffers,
+    /// Clients first, then the origin's ends.
+    ends: Vec<End>,
+    clients: usize,
+    /// The ends whose next message goes out with this batch.
+    sending: Vec<usize>,
+    histogram: Histogram,
+    /// Owns what the ends' pointers point to.
+    _messages: Box<[u8]>,
+}
+
+impl Loop {
+    fn new(clients: Vec<TcpStream>, origins: Vec<TcpStream>) -> io::Result<Self> {
+        let ring = ring::open(1024, 8192)?;
+        let buffers = Buffers::new(&ring, GROUP, BUFFERS, BUFFER_SIZE)?;
+        let mut messages =
+            vec![0; (clients.len() + origins.len()) * MESSAGE_SIZE].into_boxed_slice();
+        let now = Instant::now();
+        let count = clients.len();
+        let slots = messages.chunks_exact_mut(MESSAGE_SIZE);
+        let ends = clients.into_iter().chain(origins).zip(slots).map(|(stream, slot)| End {
+            stream,
+            message: slot.as_mut_ptr(),
+            received: 0,
+            number: 0,
+            sent_at: now,
+            answers: 0,
+        });
+        let ends = ends.collect();
+        Ok(Self {
+            ring,
+            buffers,
+            ends,
+            clients: count,
+            sending: Vec::with_capacity(count),
+            histogram: Histogram::new(),
+            _messages: messages,
+        })
+    }
+
+    fn measure(mut self, mut window: Window) -> io::Result<Sample> {
+        for index in 0..self.ends.len() {
+            self.receive(index)?;
+        }
+        for client in 0..self.clients {
+            self.send_next(client)?;
+        }
+        loop {
+            let now = Instant::now();
+            for index in self.sending.drain(..) {
+                self.ends[index].sent_at = now;
+            }
+            ring::submit_and_wait(&self.ring, PATIENCE)?;
+            let now = Instant::now();
+            let phase = window.phase(now)?;
+            if phase == Phase::Over {
+                return self.report(&window.close(now)?);
+            }
+            self.batch(now, phase == Phase::Counting)?;
+            self.buffers.publish();
+        }
+    }
+
+    fn batch(&mut self, now: Instant, counting: bool) -> io::Result<()> {
+        // One entry at a time, since handling it queues others on the same ring.
+        loop {
+            let Some(entry) = self.ring.completion().next() else { return Ok(()) };
+            let index = (entry.user_data() & !SEND) as usize;
+            if entry.user_data() & SEND != 0 {
+                if entry.result() != MESSAGE_SIZE as i32 {
+                    return Err(failed("send", &entry));
+                }
+                continue;
+            }
+            self.received(index, &entry, now, counting)?;
+        }
+    }
+
+    fn received(
+        &mut self,
+        index: usize,
+        entry: &cqueue::Entry,
+        now: Instant,
+        counting: bool,
+    ) -> io::Result<()> {
+        if !cqueue::more(entry.flags()) {
+            self.receive(index)?;
+        }
+        if entry.result() == -libc::ENOBUFS {
+            return Ok(());
+        }
+        let (Some(id), true) = (cqueue::buffer_select(entry.flags()), entry.result() > 0) else {
+            return Err(failed("receive", entry));
+        };
+        let len = entry.result() as usize;
+        let end = &mut self.ends[index];
+        let bytes = self.buffers.bytes(id, 0, len as u32);
+        let whole = end.received + len;
+        if whole > MESSAGE_SIZE {
+            return Err(invalid("more came than was sent"));
+        }
+        if index < self.clients {
+            // SAFETY: the end's own slot of MESSAGE_SIZE bytes; its send was answered, so the
+            // kernel has read it.
+            let sent = unsafe { std::slice::from_raw_parts(end.message, MESSAGE_SIZE) };
+            if bytes != &sent[end.received..whole] {
+                return Err(invalid("an answer that is not what was asked"));
+            }
+        } else {
+            // SAFETY: the slot has MESSAGE_SIZE bytes, of which `received..whole` are within. Its
+            // last send was answered by the client's next message, so the kernel has read it.
+            let slot = unsafe { std::slice::from_raw_parts_mut(end.message, MESSAGE_SIZE) };
+            slot[end.received..whole].copy_from_slice(bytes);
+        }
+        self.buffers.give_back(id);
+        end.received = whole % MESSAGE_SIZE;
+        if whole < MESSAGE_SIZE {
+            return Ok(());
+        }
+        if index >= self.clients {
+            return self.send(index);
+        }
+        if counting {
+            end.answers += 1;
+            self.histogram.record((now - end.sent_at).as_nanos() as u64);
+        }
+        self.send_next(index)
+    }
+
+    /// Numbers a client's message and sends it.
+    fn send_next(&mut self, client: usize) -> io::Result<()> {
+        let end = &mut self.ends[client];
+        end.number += 1;
+        // SAFETY: the client's own slot; its last send was answered, so the kernel has read it.
+        let slot = unsafe { std::slice::from_raw_parts_mut(end.message, MESSAGE_SIZE) };
+        slot[..8].copy_from_slice(&(client as u64).to_le_bytes());
+        slot[8..16].copy_from_slice(&end.number.to_le_bytes());
+        self.sending.push(client);
+        self.send(client)
+    }
+
+    fn send(&mut self, index: usize) -> io::Result<()> {
+        let end = &self.ends[index];
+        let fd = types::Fd(end.stream.as_raw_fd());
+        let entry = opcode::Send::new(fd, end.message, MESSAGE_SIZE as u32)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build()
+            .user_data(SEND | index as u64);
+        // SAFETY: the message lives until the ring is closed, and is not written to before it
+        // was answered.
+        unsafe { ring::push(&mut self.ring, &entry) }
+    }
+
+    fn receive(&mut self, index: usize) -> io::Result<()> {
+        let fd = types::Fd(self.ends[index].stream.as_raw_fd());
+        let entry = opcode::RecvMulti::new(fd, GROUP).build().user_data(index as u64);
+        // SAFETY: the entry points to nothing: it receives into the registered buffers.
+        unsafe { ring::push(&mut self.ring, &entry) }
+    }
+
+    fn report(&self, measured: &super::Measured) -> io::Result<Sample> {
+        let starved = self.ends[..self.clients].iter().filter(|end| end.answers == 0).count();
+        if starved > 0 {
+            let text = format!("{starved} of {} connections got no answer", self.clients);
+            return Err(invalid(text));
+        }
+        Ok(measured.sample(self.histogram.total() as f64, Latency::of(&self.histogram)))
+    }
+}
+
+fn failed(what: &str, entry: &cqueue::Entry) -> io::Error {
+    match entry.result() {
+        errno if errno < 0 => io::Error::from_raw_os_error(-errno),
+        count => invalid(format!("{what} ended with {count}: the contestant closed")),
+    }
+}

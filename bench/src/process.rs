@@ -1,0 +1,136 @@
+//! What the harness needs of the operating system: children on one CPU each, and what another
+//! process has used of CPU and memory.
+
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+/// The CPUs this process may run on, in ascending order.
+pub fn allowed_cpus() -> io::Result<Vec<usize>> {
+    // SAFETY: an all-zero cpu_set_t is a valid empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set outlives the call, and its true size is passed.
+    let answer = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: every index is below CPU_SETSIZE, so it lies inside of the set.
+    let allowed = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &set) };
+    Ok((0..libc::CPU_SETSIZE as usize).filter(allowed).collect())
+}
+
+/// Makes the command run on one CPU from its first instruction, and die with the thread that
+/// starts it, so that an interrupted comparison leaves no server behind.
+pub fn confine(command: &mut Command, cpu: usize) {
+    // SAFETY: an all-zero cpu_set_t is a valid empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    assert!(cpu < libc::CPU_SETSIZE as usize, "there is no CPU {cpu}");
+    // SAFETY: the index was checked to lie inside of the set.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    let confined = move || {
+        // SAFETY: a plain system call; the set was copied into this closure.
+        let pinned = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
+        // SAFETY: a plain system call without pointers.
+        let bound = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        match (pinned, bound) {
+            (0, 0) => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(confined) };
+}
+
+/// The CPU clock of a process: user and kernel time of all its threads, the kernel's helper
+/// threads of its rings included, to the nanosecond.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuClock(libc::clockid_t);
+
+impl CpuClock {
+    /// The clock of the process `pid`, or of this one for 0.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let mut clock = 0;
+        // SAFETY: the call writes one clockid_t, which outlives it.
+        let errno = unsafe { libc::clock_getcpuclockid(pid as libc::pid_t, &mut clock) };
+        match errno {
+            0 => Ok(Self(clock)),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
+    /// How much CPU time the process has used.
+    pub fn used(self) -> io::Result<Duration> {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the call writes one timespec, which outlives it.
+        match unsafe { libc::clock_gettime(self.0, &mut time) } {
+            0 => Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// The resident memory of the process `pid`, in bytes, counted page by page by the kernel.
+pub fn resident_bytes(pid: u32) -> io::Result<u64> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path)?;
+    resident_in(&text)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no Rss line in {path}")))
+}
+
+fn resident_in(smaps: &str) -> Option<u64> {
+    let line = smaps.lines().find_map(|line| line.strip_prefix("Rss:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_cpu_to_run_on() {
+        assert!(!allowed_cpus().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_cpu_clock_counts_work_that_is_done() {
+        let clock = CpuClock::of(0).unwrap();
+        let before = clock.used().unwrap();
+        let mut value = 1_u64;
+        while clock.used().unwrap() < before + Duration::from_millis(2) {
+            value = std::hint::black_box(value.wrapping_mul(31));
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_no_clock_and_no_memory() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let pid = child.id();
+        child.wait().unwrap();
+        assert!(CpuClock::of(pid).is_err());
+        assert!(resident_bytes(pid).is_err());
+    }
+
+    #[test]
+    fn resident_memory_is_read_in_bytes() {
+        assert_eq!(
+            resident_in("1-2 ---p 0 [rollup]\nRss:      3220 kB\nPss: 1 kB\n"),
+            Some(3220 * 1024)
+        );
+        assert_eq!(resident_in("Pss: 1 kB\n"), None);
+        assert!(resident_bytes(std::process::id()).unwrap() > 100 * 1024);
+    }
+
+    #[test]
+    fn a_confined_child_sees_one_cpu() {
+        let cpu = *allowed_cpus().unwrap().last().unwrap();
+        let mut command = Command::new("grep");
+        command.args(["Cpus_allowed_list", "/proc/self/status"]);
+        confine(&mut command, cpu);
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.split_whitespace().last(), Some(cpu.to_string().as_str()));
+    }
+}

@@ -12,14 +12,51 @@ use crate::driver::Token;
 
 /// Items in order, and the multishot operation that they come from.
 pub(crate) struct Feed<T> {
-    items: RefCell<VecDeque<io::Result<T>>>,
+    items: RefCell<Items<T>>,
     armed: Cell<Option<Token>>,
     waker: Cell<Option<Waker>>,
 }
 
+/// A queue that seldom has more than one item, of which there are as many as connections: the first
+/// stands in it, and the others need memory only while there are any.
+struct Items<T> {
+    first: Option<io::Result<T>>,
+    others: Option<Box<VecDeque<io::Result<T>>>>,
+}
+
+impl<T> Items<T> {
+    fn push_back(&mut self, item: io::Result<T>) {
+        match self.first {
+            None => self.first = Some(item),
+            Some(_) => self.others.get_or_insert_default().push_back(item),
+        }
+    }
+
+    fn push_front(&mut self, item: io::Result<T>) {
+        if let Some(second) = self.first.replace(item) {
+            self.others.get_or_insert_default().push_front(second);
+        }
+    }
+
+    fn pop_front(&mut self) -> Option<io::Result<T>> {
+        let item = self.first.take();
+        if let Some(others) = &mut self.others {
+            self.first = others.pop_front();
+            if others.is_empty() {
+                self.others = None;
+            }
+        }
+        item
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.as_ref().map_or(0, |others| others.len())
+    }
+}
+
 impl<T> Feed<T> {
     pub(crate) fn new() -> Feed<T> {
-        let items = RefCell::new(VecDeque::new());
+        let items = RefCell::new(Items { first: None, others: None });
         Feed { items, armed: Cell::new(None), waker: Cell::new(None) }
     }
 
@@ -56,12 +93,14 @@ impl<T> Feed<T> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.items.borrow().is_empty()
+        self.items.borrow().first.is_none()
     }
 
     /// Drops all items.
     pub(crate) fn clear(&self) {
-        drop(std::mem::take(&mut *self.items.borrow_mut()));
+        while let Some(item) = self.pop() {
+            drop(item);
+        }
     }
 
     /// Remembers whom to wake when something comes.
@@ -85,5 +124,22 @@ impl<T> Feed<T> {
         }
         self.set_waker(cx);
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_come_out_in_order() {
+        let feed = Feed::new();
+        (1..=4).for_each(|item| feed.push(Ok(item)));
+        assert_eq!(feed.len(), 4);
+        let first = feed.pop().unwrap().unwrap();
+        feed.put_back(first);
+        let all: Vec<i32> = std::iter::from_fn(|| feed.pop()).map(Result::unwrap).collect();
+        assert_eq!(all, [1, 2, 3, 4]);
+        assert!(feed.is_empty() && feed.len() == 0);
     }
 }

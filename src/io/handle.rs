@@ -22,14 +22,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{poll_fn, Future};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::alarm::Alarm;
 use super::error::{timed_out, Closed};
 use super::feed::Feed;
 use super::submission::Submission;
@@ -37,23 +37,68 @@ use crate::driver::Token;
 use crate::op::{self, Interest, KeepsOpen, Op};
 use crate::runtime::Core;
 use crate::sys::SharedFd;
-use crate::time::clock;
+use crate::time::{clock, TimerKey};
 
 /// One direction of a handle.
 #[derive(Default)]
 struct Direction {
     deadline: Cell<Option<Instant>>,
+    /// What wakes who waits at the deadline, or before: the timer stays where it is when the
+    /// deadline is moved later, so that moving it with every operation costs nothing.
+    timer: Cell<Option<(TimerKey, Instant)>>,
     /// Somebody has the turn.
     taken: Cell<bool>,
     /// The operation of the one who has it, while it waits.
     current: Cell<Option<Token>>,
     /// Who waits for the turn, in order; nearly always nobody.
-    line: RefCell<VecDeque<(u64, Waker)>>,
-    tickets: Cell<u64>,
+    line: RefCell<Line>,
+}
+
+/// Those who wait for a turn, in order, each with his ticket. It takes one word while it is empty.
+#[derive(Default)]
+struct Line(Option<Box<(u64, VecDeque<(u64, Waker)>)>>);
+
+impl Line {
+    fn first(&self) -> Option<&(u64, Waker)> {
+        self.0.as_ref().and_then(|line| line.1.front())
+    }
+
+    fn pop(&mut self) {
+        if let Some(line) = &mut self.0 {
+            line.1.pop_front();
+        }
+    }
+
+    /// Stands in the line, or keeps standing there: the ticket.
+    fn stand(&mut self, ticket: Option<u64>, waker: &Waker) -> u64 {
+        let (next, line) = &mut **self.0.get_or_insert_default();
+        match ticket {
+            Some(ticket) => {
+                let mine = line.iter_mut().find(|(other, _)| *other == ticket);
+                mine.expect("a ticket stands in the line").1.clone_from(waker);
+                ticket
+            }
+            None => {
+                *next += 1;
+                line.push_back((*next, waker.clone()));
+                *next
+            }
+        }
+    }
+
+    fn leave(&mut self, ticket: u64) -> Option<(u64, Waker)> {
+        let line = &mut self.0.as_mut()?.1;
+        let index = line.iter().position(|(other, _)| *other == ticket)?;
+        line.remove(index)
+    }
+
+    fn wakers(&self) -> impl Iterator<Item = Waker> + '_ {
+        self.0.iter().flat_map(|line| line.1.iter().map(|(_, waker)| waker.clone()))
+    }
 }
 
 /// An open descriptor, its two directions, and what a multishot has delivered for it.
-pub(crate) struct Handle<T> {
+pub(crate) struct Handle<T: 'static> {
     pub(crate) core: Rc<Core>,
     fd: SharedFd,
     nonblocking: bool,
@@ -136,14 +181,42 @@ impl<T: 'static> Handle<T> {
         }
     }
 
-    pub(crate) fn deadline(&self, interest: Interest) -> Option<Instant> {
-        self.direction(interest).deadline.get()
-    }
-
     /// Moves the deadline of a direction; who waits there takes notice.
     pub(crate) fn set_deadline(&self, interest: Interest, at: Option<Instant>) {
-        self.direction(interest).deadline.set(at);
+        let direction = self.direction(interest);
+        direction.deadline.set(at);
+        if at.is_none() {
+            self.disarm_deadline(direction);
+        }
         self.wake_waiting(interest);
+    }
+
+    /// Lets the deadline of a direction wake the task, which has found that it must wait there.
+    pub(crate) fn arm_deadline(&self, interest: Interest, cx: &mut Context<'_>) {
+        let direction = self.direction(interest);
+        let Some(deadline) = direction.deadline.get() else { return };
+        let mut timers = self.core.timers.borrow_mut();
+        let old = match direction.timer.get() {
+            Some((key, at)) if at <= deadline && timers.is_pending(key) => {
+                timers.set_waker(key, cx.waker())
+            }
+            other => {
+                let key = timers.insert(deadline, cx.waker().clone());
+                direction.timer.set(Some((key, deadline)));
+                other.and_then(|(key, _)| timers.remove(key))
+            }
+        };
+        drop(timers);
+        // Dropped only now: a waker may run code of its own.
+        drop(old);
+    }
+
+    /// True if there was a timer.
+    fn disarm_deadline(&self, direction: &Direction) -> bool {
+        let Some((key, _)) = direction.timer.take() else { return false };
+        let waker = self.core.timers.borrow_mut().remove(key);
+        drop(waker);
+        true
     }
 
     /// Lets all who wait in a direction look again.
@@ -151,9 +224,7 @@ impl<T: 'static> Handle<T> {
         let direction = self.direction(interest);
         let current = direction.current.get();
         let waker = current.and_then(|token| self.core.driver.borrow_mut().waker(token));
-        let line = direction.line.borrow();
-        let mut wakers: Vec<Waker> = line.iter().map(|(_, waker)| waker.clone()).collect();
-        drop(line);
+        let mut wakers: Vec<Waker> = direction.line.borrow().wakers().collect();
         wakers.extend(waker);
         if interest == Interest::Readable {
             wakers.extend(self.feed.take_waker());
@@ -166,8 +237,15 @@ impl<T: 'static> Handle<T> {
         if self.closing.get() {
             return Some(Closed::error());
         }
-        let deadline = self.deadline(interest)?;
-        (deadline <= clock::now()).then(timed_out)
+        let direction = self.direction(interest);
+        if direction.deadline.get()? > clock::now() {
+            return None;
+        }
+        // The timer has woken one of those who wait: it tells the others.
+        if self.disarm_deadline(direction) {
+            self.wake_waiting(interest);
+        }
+        Some(timed_out())
     }
 }
 
@@ -202,7 +280,7 @@ impl<T> Drop for Turn<T> {
 }
 
 fn wake_first(direction: &Direction) {
-    let first = direction.line.borrow().front().map(|(_, waker)| waker.clone());
+    let first = direction.line.borrow().first().map(|(_, waker)| waker.clone());
     if let Some(waker) = first {
         waker.wake();
     }
@@ -214,29 +292,22 @@ struct Place<'a> {
     ticket: Option<u64>,
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    fn new(direction: &'a Direction) -> Place<'a> {
+        Place { direction, ticket: None }
+    }
+
     /// Takes the turn, if it is free and nobody came before.
     fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         let mut line = self.direction.line.borrow_mut();
-        let first = line.front().map(|(ticket, _)| *ticket);
+        let first = line.first().map(|(ticket, _)| *ticket);
         if !self.direction.taken.get() && first == self.ticket {
-            line.pop_front();
+            line.pop();
             self.ticket = None;
             self.direction.taken.set(true);
             return true;
         }
-        match self.ticket {
-            Some(ticket) => {
-                let mine = line.iter_mut().find(|(other, _)| *other == ticket);
-                mine.expect("a ticket stands in the line").1.clone_from(cx.waker());
-            }
-            None => {
-                let ticket = self.direction.tickets.get();
-                self.direction.tickets.set(ticket + 1);
-                self.ticket = Some(ticket);
-                line.push_back((ticket, cx.waker().clone()));
-            }
-        }
+        self.ticket = Some(line.stand(self.ticket, cx.waker()));
         false
     }
 }
@@ -244,10 +315,7 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
-        let mut line = self.direction.line.borrow_mut();
-        let index = line.iter().position(|(other, _)| *other == ticket);
-        let left = index.and_then(|index| line.remove(index));
-        drop(line);
+        let left = self.direction.line.borrow_mut().leave(ticket);
         drop(left);
         if !self.direction.taken.get() {
             // The turn may have been offered to the one who has just left.
@@ -257,52 +325,74 @@ impl Drop for Place<'_> {
 }
 
 /// Waits for the turn in a direction. Fails if the handle is closed or the deadline passes.
-pub(crate) async fn turn<T: 'static>(
-    handle: &Rc<Handle<T>>,
+pub(crate) fn turn<T: 'static>(handle: &Rc<Handle<T>>, interest: Interest) -> WaitTurn<'_, T> {
+    let place = Place::new(handle.direction(interest));
+    WaitTurn { handle, interest, place }
+}
+
+/// The future of [`turn`]. It is written out, like [`Perform`], since it is part of the state of
+/// every task that waits for its connection, and this way it is smallest.
+pub(crate) struct WaitTurn<'a, T: 'static> {
+    handle: &'a Rc<Handle<T>>,
     interest: Interest,
-) -> io::Result<Turn<T>> {
-    let direction = handle.direction(interest);
-    let mut alarm = Alarm::new(handle.core.clone());
-    let mut place = Place { direction, ticket: None };
-    poll_fn(|cx| {
-        if let Some(error) = handle.refusal(interest) {
+    place: Place<'a>,
+}
+
+impl<T> Future for WaitTurn<'_, T> {
+    type Output = io::Result<Turn<T>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let WaitTurn { handle, interest, place } = self.get_mut();
+        if let Some(error) = handle.refusal(*interest) {
             return Poll::Ready(Err(error));
         }
         if place.poll(cx) {
-            return Poll::Ready(Ok(Turn { handle: handle.clone(), interest }));
+            return Poll::Ready(Ok(Turn { handle: handle.clone(), interest: *interest }));
         }
-        alarm.arm(direction.deadline.get(), cx);
+        handle.arm_deadline(*interest, cx);
         Poll::Pending
-    })
-    .await
+    }
 }
 
 /// Runs an operation that has the turn, until it is answered. If the handle is closed or the
 /// deadline passes it is asked to end, and only if it then does not succeed that is the error.
-pub(crate) async fn perform<T: 'static, O: Op>(
+pub(crate) fn perform<T: 'static, O: Op>(
     handle: &Rc<Handle<T>>,
     interest: Interest,
     op: O,
-) -> O::Output {
-    let mut submission = Submission::new(handle.core.clone(), op);
-    let mut alarm = Alarm::new(handle.core.clone());
-    let mut stopped = None;
-    poll_fn(|cx| {
+) -> Perform<'_, T, O> {
+    let submission = Submission::new(handle.core.clone(), op);
+    Perform { handle, interest, submission, stopped: None }
+}
+
+/// The future of [`perform`].
+pub(crate) struct Perform<'a, T: 'static, O: Op> {
+    handle: &'a Rc<Handle<T>>,
+    interest: Interest,
+    submission: Submission<O>,
+    /// Why it was asked to end.
+    stopped: Option<io::Error>,
+}
+
+impl<T, O: Op> Future for Perform<'_, T, O> {
+    type Output = O::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
+        let Perform { handle, interest, submission, stopped } = self.get_mut();
         let rename = |error| stopped.take().unwrap_or(error);
         if let Poll::Ready(output) = submission.poll_with(cx, rename) {
             return Poll::Ready(output);
         }
-        handle.direction(interest).current.set(submission.token());
+        handle.direction(*interest).current.set(submission.token());
         if stopped.is_none() {
-            stopped = handle.refusal(interest);
+            *stopped = handle.refusal(*interest);
             match stopped {
                 Some(_) => submission.cancel(),
-                None => alarm.arm(handle.deadline(interest), cx),
+                None => handle.arm_deadline(*interest, cx),
             }
         }
         Poll::Pending
-    })
-    .await
+    }
 }
 
 /// Closes the descriptor: ends everything in flight, and returns when the number is free.
@@ -325,7 +415,7 @@ pub(crate) async fn close<T: 'static>(handle: &Rc<Handle<T>>) -> io::Result<()> 
 /// Waits for a turn of a handle that is closing.
 async fn last_turn<T: 'static>(handle: &Rc<Handle<T>>, interest: Interest) -> LastTurn<'_> {
     let direction = handle.direction(interest);
-    let mut place = Place { direction, ticket: None };
+    let mut place = Place::new(direction);
     poll_fn(|cx| if place.poll(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
     LastTurn { direction }
 }
@@ -342,8 +432,10 @@ impl Drop for LastTurn<'_> {
     }
 }
 
-impl<T> Drop for Handle<T> {
+impl<T: 'static> Drop for Handle<T> {
     fn drop(&mut self) {
+        self.disarm_deadline(&self.read);
+        self.disarm_deadline(&self.write);
         if let Some(fd) = self.fd.take() {
             self.core.driver.borrow_mut().close_detached(fd);
         }

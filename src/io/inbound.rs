@@ -8,7 +8,6 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::alarm::Alarm;
 use super::handle::{perform, turn, Handle, Turn};
 use crate::buf::{IoBufMut, Lease};
 use crate::driver::{Completion, Sink};
@@ -148,7 +147,6 @@ pub(crate) async fn recv(handle: &Rc<Bytes>) -> io::Result<Option<Lease>> {
 /// The next item of the feed. If nothing is there and nothing under way, `arm` says whether to start
 /// a multishot receive; if not, the answer is `None`.
 async fn next_chunk(handle: &Rc<Bytes>, arm: bool) -> io::Result<Option<Chunk>> {
-    let mut alarm = Alarm::new(handle.core.clone());
     let mut ticket = Ticket { handle, ticket: None };
     poll_fn(|cx| {
         if let Some(error) = handle.refusal(Interest::Readable) {
@@ -168,7 +166,7 @@ async fn next_chunk(handle: &Rc<Bytes>, arm: bool) -> io::Result<Option<Chunk>> 
             }
         }
         handle.feed.set_waker(cx);
-        alarm.arm(handle.deadline(Interest::Readable), cx);
+        handle.arm_deadline(Interest::Readable, cx);
         Poll::Pending
     })
     .await
@@ -180,8 +178,7 @@ async fn recv_pooled(turn: Turn<Chunk>) -> io::Result<Option<Lease>> {
     let pool = &handle.core.pool;
     let mut turn = Some(turn);
     loop {
-        let mut alarm = Alarm::new(handle.core.clone());
-        let mut ticket = Ticket { handle: &handle, ticket: None };
+            let mut ticket = Ticket { handle: &handle, ticket: None };
         poll_fn(|cx| {
             if let Some(error) = handle.refusal(Interest::Readable) {
                 return Poll::Ready(Err(error));
@@ -189,7 +186,7 @@ async fn recv_pooled(turn: Turn<Chunk>) -> io::Result<Option<Lease>> {
             if ticket.may_try(cx) {
                 return Poll::Ready(Ok(()));
             }
-            alarm.arm(handle.deadline(Interest::Readable), cx);
+            handle.arm_deadline(Interest::Readable, cx);
             Poll::Pending
         })
         .await?;
@@ -273,12 +270,11 @@ fn fill<B: IoBufMut>(buffer: &mut B, bytes: &[u8]) -> usize {
 /// received already: whoever wants to look into the socket itself would not find them there.
 pub(crate) async fn stop_ahead(handle: &Rc<Bytes>) -> io::Result<()> {
     handle.cancel_feed();
-    let mut alarm = Alarm::new(handle.core.clone());
     poll_fn(|cx| {
         if let Some(error) = handle.refusal(Interest::Readable) {
             return Poll::Ready(Err(error));
         }
-        alarm.arm(handle.deadline(Interest::Readable), cx);
+        handle.arm_deadline(Interest::Readable, cx);
         handle.feed.poll_disarmed(cx).map(Ok)
     })
     .await?;

@@ -1,6 +1,5 @@
 //! Moving bytes: relays between connections, and descriptors of any kind.
 
-mod alarm;
 mod descriptor;
 mod error;
 mod feed;
@@ -11,7 +10,6 @@ pub(crate) mod ready;
 mod relay;
 mod submission;
 
-pub(crate) use alarm::Alarm;
 pub use descriptor::Descriptor;
 pub(crate) use error::timed_out;
 pub use error::{written, Closed};

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{poll_fn, Future};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -16,11 +17,10 @@ use super::resolve::{resolve, ToSocketAddrs};
 use super::{options, TcpSocket, TcpStream};
 use crate::driver::{Completion, Sink};
 use crate::io::handle::{close, perform, turn, Handle, Turn};
-use crate::io::Alarm;
 use crate::op::{accepted, Accept, Backlog, Code, Interest};
 use crate::runtime::{Core, Sharing};
 use crate::sys;
-use crate::time::clock;
+use crate::time::sleep;
 
 /// Connections that may wait in the kernel to be accepted.
 const BACKLOG: u32 = 1024;
@@ -188,7 +188,6 @@ impl TcpListener {
 
     /// What the multishot accept has brought, which is started if it is not under way.
     async fn next_accepted(&self) -> io::Result<OwnedFd> {
-        let mut alarm = Alarm::new(self.handle.core.clone());
         poll_fn(|cx| {
             if let Some(error) = self.handle.refusal(Interest::Readable) {
                 return Poll::Ready(Err(error));
@@ -201,7 +200,7 @@ impl TcpListener {
                 self.arm()?;
             }
             feed.set_waker(cx);
-            alarm.arm(self.handle.deadline(Interest::Readable), cx);
+            self.handle.arm_deadline(Interest::Readable, cx);
             Poll::Pending
         })
         .await
@@ -229,21 +228,15 @@ impl TcpListener {
 
     /// Waits a moment, unless the listener is closed or its deadline passes.
     async fn pause(&self) -> io::Result<()> {
-        let until = clock::now() + PAUSE;
-        let core = &self.handle.core;
-        let (mut alarm, mut over) = (Alarm::new(core.clone()), Alarm::new(core.clone()));
+        let mut over = pin!(sleep(PAUSE));
         poll_fn(|cx: &mut Context<'_>| {
             if let Some(error) = self.handle.refusal(Interest::Readable) {
                 return Poll::Ready(Err(error));
             }
             // Close and new deadlines wake whoever the feed knows.
             self.handle.feed.set_waker(cx);
-            if until <= clock::now() {
-                return Poll::Ready(Ok(()));
-            }
-            alarm.arm(self.handle.deadline(Interest::Readable), cx);
-            over.arm(Some(until), cx);
-            Poll::Pending
+            self.handle.arm_deadline(Interest::Readable, cx);
+            over.as_mut().poll(cx).map(Ok)
         })
         .await
     }

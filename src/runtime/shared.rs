@@ -73,7 +73,8 @@ impl Shared {
 
     /// Says that the core is about to sleep. False if it must not, since something has come.
     pub(super) fn park(&self) -> bool {
-        self.parked.store(true, Ordering::SeqCst);
+        // A swap, as in `notify`: the later of the two sees all that came before the earlier.
+        self.parked.swap(true, Ordering::SeqCst);
         if self.inbox.is_empty() {
             return true;
         }

@@ -39,8 +39,9 @@ pub struct Lease {
 /// What the bytes lie in.
 enum Memory {
     Blocks(NonNull<Blocks>),
-    /// A copy of their own, made when buffers were scarce. It is only kept to be dropped.
-    Heap(#[allow(dead_code)] Box<Vec<u8>>),
+    /// A copy of their own, made when buffers were scarce. It is only kept to be dropped, and boxed
+    /// once more so that all other leases stay small.
+    Heap(#[allow(dead_code, clippy::box_collection)] Box<Vec<u8>>),
 }
 
 // SAFETY: a lease has its bytes to itself, and what it does to the counts when it is dropped may be

@@ -86,7 +86,7 @@ impl Completion {
 
     /// The buffer that the kernel chose.
     pub(crate) fn buffer(&self) -> Option<Filled> {
-        (self.flags & Completion::BUFFER != 0).then(|| Filled {
+        (self.flags & Completion::BUFFER != 0).then_some(Filled {
             id: (self.flags >> 16) as u16,
             more: self.flags & Completion::BUFFER_MORE != 0,
         })

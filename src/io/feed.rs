@@ -21,6 +21,8 @@ pub(crate) struct Feed<T> {
 /// stands in it, and the others need memory only while there are any.
 struct Items<T> {
     first: Option<io::Result<T>>,
+    // Boxed once more, so that an idle connection pays one word for it.
+    #[allow(clippy::box_collection)]
     others: Option<Box<VecDeque<io::Result<T>>>>,
 }
 

@@ -8,7 +8,8 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::handle::{perform, turn, Handle, Turn};
+use super::handle::Handle;
+use super::turn::{perform, turn, Turn};
 use crate::buf::{IoBufMut, Lease};
 use crate::driver::{Completion, Sink};
 use crate::op::{Code, Interest, Leftovers, Recv, RecvPooled};

@@ -9,6 +9,7 @@ pub(crate) mod outbound;
 pub(crate) mod ready;
 mod relay;
 mod submission;
+pub(crate) mod turn;
 
 pub use descriptor::Descriptor;
 pub(crate) use error::timed_out;

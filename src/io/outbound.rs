@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::error::{incomplete, write_zero};
-use super::handle::{perform, turn, Turn};
+use super::turn::{perform, turn, Turn};
 use super::inbound::{Bytes, Chunk};
 use crate::buf::IoBuf;
 use crate::op::{Interest, Op, SendMsg};

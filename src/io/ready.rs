@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
 
-use super::handle::{perform, turn, Handle};
+use super::handle::Handle;
+use super::turn::{perform, turn};
 use super::inbound::{stop_ahead, Bytes};
 use crate::op::{Interest, Poll};
 use crate::sys;

@@ -10,7 +10,8 @@ use std::time::Instant;
 use socket2::{Domain, SockAddr, SockRef};
 
 use super::{TcpListener, TcpStream};
-use crate::io::handle::{close, perform, turn, Handle};
+use crate::io::handle::{close, Handle};
+use crate::io::turn::{perform, turn};
 use crate::io::inbound::Bytes;
 use crate::io::Submission;
 use crate::op::{Connect, Interest, Socket};

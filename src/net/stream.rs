@@ -80,14 +80,13 @@ impl TcpStream {
         address: impl ToSocketAddrs,
         deadline: Option<Instant>,
     ) -> io::Result<TcpStream> {
-        let addresses: Vec<SocketAddr> = resolve(address).await?.into_iter().collect();
+        let mut addresses = resolve(address).await?;
         let mut last = None;
-        for (index, &address) in addresses.iter().enumerate() {
+        while let Some(address) = addresses.next() {
             let socket = TcpSocket::of(Domain::for_address(address)).await?;
             socket.set_connect_deadline(deadline.map(|at| {
                 let now = clock::now();
-                let left = (addresses.len() - index) as u32;
-                now + at.saturating_duration_since(now) / left
+                now + at.saturating_duration_since(now) / (1 + addresses.len() as u32)
             }));
             match socket.connect(address).await {
                 Ok(stream) => return Ok(stream),

@@ -2,10 +2,10 @@
 //!
 //! # The sleep handshake
 //! A core that is about to sleep says so in `parked`, then looks into the inbox once more. A thread
-//! that has put something there looks at `parked` afterwards. Both sides store first and load
-//! second, sequentially consistent, so at least one of them sees the other: either the core finds
-//! the entry and stays awake, or the thread finds the core parked and notifies. Only the one that
-//! takes `parked` down makes the system call: ten notifies cost one.
+//! that has put something there takes `parked` down afterwards. Both swap `parked`, so one comes
+//! after the other and sees what that did before: either the core finds the entry and stays awake,
+//! or the thread finds the core parked and notifies. Only the one that takes `parked` down makes
+//! the system call: ten notifies cost one. `models.rs` has this checked in every order of steps.
 
 use std::io;
 use std::sync::atomic::AtomicU64;

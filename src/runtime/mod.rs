@@ -13,8 +13,6 @@ mod context;
 mod core;
 mod launch;
 mod metrics;
-#[cfg(all(test, loom))]
-mod models;
 mod shared;
 mod task;
 

@@ -3,6 +3,8 @@
 mod cell;
 mod inbox;
 mod join;
+#[cfg(all(test, loom))]
+mod models;
 
 pub(crate) use cell::{Header, TaskRef};
 pub(crate) use inbox::Inbox;

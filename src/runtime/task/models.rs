@@ -10,9 +10,9 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread::{self, JoinHandle};
 
-use super::biased::Biased;
-use super::shared::Shared;
-use super::task::{JoinError, TaskRef};
+use super::super::biased::Biased;
+use super::super::shared::Shared;
+use super::{JoinError, TaskRef};
 use crate::sys::EventFd;
 
 fn shared() -> Arc<Shared> {

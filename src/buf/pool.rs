@@ -452,6 +452,19 @@ impl Pool {
         !self.waiting.borrow().is_empty()
     }
 
+    /// Whether there are no more buffers to be had, so that none should be kept for long.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.is_starving() || self.unused.borrow().is_empty()
+    }
+
+    /// Bytes that will be kept for some time: a copy of them, if buffers are scarce.
+    pub(crate) fn spare(&self, lease: Lease) -> Lease {
+        match self.is_scarce() {
+            true => Lease::from_vec(lease.to_vec()),
+            false => lease,
+        }
+    }
+
     /// Whether `ticket` may try for a buffer now: the first ones in line, as many as there are.
     pub(crate) fn admits(&self, ticket: Option<u64>) -> bool {
         let waiting = self.waiting.borrow();

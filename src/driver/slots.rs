@@ -91,6 +91,8 @@ pub(crate) struct Slots {
     in_flight: usize,
     /// Tokens whose slot says `Cancel::Wanted`, in the order of the wishes.
     wanted: VecDeque<Token>,
+    /// Those who wait for the end of an operation that is not theirs: handles that are closing.
+    watchers: Vec<(Token, Waker)>,
     /// Completions whose slot had another tenant already.
     pub(crate) stale: u64,
     /// Cancels asked for so far.
@@ -104,6 +106,7 @@ impl Slots {
             generation: 0,
             in_flight: 0,
             wanted: VecDeque::new(),
+            watchers: Vec::new(),
             stale: 0,
             cancels: 0,
         }
@@ -180,6 +183,23 @@ impl Slots {
         match &self.get(token)?.state {
             State::Waiting(waker) => waker.clone(),
             _ => None,
+        }
+    }
+
+    /// Somebody else than its owner waits for the operation's end.
+    pub(crate) fn watch(&mut self, token: Token, waker: &Waker) {
+        match self.watchers.iter_mut().find(|(watched, _)| *watched == token) {
+            Some((_, old)) => old.clone_from(waker),
+            None => self.watchers.push((token, waker.clone())),
+        }
+    }
+
+    /// Takes the one who waits for the end of an operation that has ended.
+    pub(crate) fn take_watcher(&mut self, token: Token) -> Option<Waker> {
+        let index = self.watchers.iter().position(|(watched, _)| *watched == token)?;
+        match self.is_in_flight(token) {
+            true => None,
+            false => Some(self.watchers.swap_remove(index).1),
         }
     }
 

@@ -21,10 +21,18 @@ pub struct Closed;
 impl Closed {
     /// Whether this is why an operation failed.
     pub fn is(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| match inner.downcast_ref::<Incomplete>() {
-            Some(incomplete) => Closed::is(&incomplete.source),
-            None => inner.is::<Closed>(),
-        })
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = match error.get_ref() {
+            Some(inner) => Some(inner),
+            None => None,
+        };
+        while let Some(error) = cause {
+            let nested = error.downcast_ref::<io::Error>().is_some_and(Closed::is);
+            if nested || error.is::<Closed>() {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
     }
 
     pub(crate) fn error() -> io::Error {

@@ -15,7 +15,7 @@
 //! ```text
 //!   open ──close()──▶ closing: nobody may begin, who waits is told Closed, what is in flight is
 //!                        │      asked to end
-//!                        │ both turns had, the multishot over
+//!                        │ everything in flight is answered
 //!                        ▼
 //!                     closed: the number is given back to the kernel
 //! ```
@@ -24,14 +24,15 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::panic::Location;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::error::{timed_out, Closed};
 use super::feed::Feed;
 use super::submission::Submission;
-use super::turn::{last_turn, Line};
+use super::turn::Line;
 use crate::driver::Token;
 use crate::op::{self, Interest};
 use crate::runtime::Core;
@@ -143,6 +144,10 @@ impl<T: 'static> Handle<T> {
         self.direction(interest).current.set(token);
     }
 
+    pub(crate) fn deadline(&self, interest: Interest) -> Option<Instant> {
+        self.direction(interest).deadline.get()
+    }
+
     /// Moves the deadline of a direction; who waits there takes notice.
     pub(crate) fn set_deadline(&self, interest: Interest, at: Option<Instant>) {
         let direction = self.direction(interest);
@@ -211,21 +216,57 @@ impl<T: 'static> Handle<T> {
     }
 }
 
-/// Closes the descriptor: ends everything in flight, and returns when the number is free.
+/// Closes the descriptor: ends everything in flight, and returns when the number is free. If the
+/// future is dropped before, a task of its own goes on with it.
 pub(crate) async fn close<T: 'static>(handle: &Rc<Handle<T>>) -> io::Result<()> {
     if handle.closing.replace(true) {
         return Err(Closed::error());
     }
+    let mut unfinished = Unfinished(Some(handle.clone()));
+    let closed = finish_close(handle).await;
+    unfinished.0 = None;
+    closed
+}
+
+/// A handle that is to be closed still.
+struct Unfinished<T: 'static>(Option<Rc<Handle<T>>>);
+
+impl<T> Drop for Unfinished<T> {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.take() {
+            let core = handle.core.clone();
+            drop(core.spawn(async move { finish_close(&handle).await }, Location::caller()));
+        }
+    }
+}
+
+async fn finish_close<T: 'static>(handle: &Rc<Handle<T>>) -> io::Result<()> {
+    handle.cancel_feed();
     handle.wake_waiting(Interest::Readable);
     handle.wake_waiting(Interest::Writable);
-    handle.cancel_feed();
-    let _reading = last_turn(handle, Interest::Readable).await;
-    let _writing = last_turn(handle, Interest::Writable).await;
+    end_current(handle, Interest::Readable).await;
+    end_current(handle, Interest::Writable).await;
     poll_fn(|cx| handle.feed.poll_disarmed(cx)).await;
     handle.feed.clear();
     handle.core.driver.borrow_mut().forget_descriptor(handle.fd());
-    let fd = handle.fd.take().expect("a handle is closed once");
+    let Some(fd) = handle.fd.take() else { return Ok(()) };
     Submission::new(handle.core.clone(), op::Close::new(fd)).await
+}
+
+/// Ends the operation that is under way in a direction, and waits for its answer. The turn may stay
+/// with a future that nobody polls: what counts is that the kernel is done.
+async fn end_current<T: 'static>(handle: &Handle<T>, interest: Interest) {
+    let Some(token) = handle.direction(interest).current.get() else { return };
+    handle.core.driver.borrow_mut().cancel(token);
+    poll_fn(|cx| {
+        let mut driver = handle.core.driver.borrow_mut();
+        if !driver.slots.is_in_flight(token) {
+            return Poll::Ready(());
+        }
+        driver.slots.watch(token, cx.waker());
+        Poll::Pending
+    })
+    .await
 }
 
 impl<T: 'static> Drop for Handle<T> {

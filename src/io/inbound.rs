@@ -10,9 +10,9 @@ use std::task::{Context, Poll, Waker};
 
 use super::handle::Handle;
 use super::turn::{perform, turn, Turn};
-use crate::buf::{IoBufMut, Lease};
+use crate::buf::{IoBufMut, Lease, Slice};
 use crate::driver::{Completion, Sink};
-use crate::op::{Code, Interest, Leftovers, Recv, RecvPooled};
+use crate::op::{Code, Interest, Leftovers, Op, Recv, RecvPooled};
 
 /// Bytes received and not read yet; none at all at the end of the stream.
 pub(crate) enum Chunk {
@@ -41,7 +41,7 @@ impl Chunk {
 pub(crate) type Bytes = Handle<Chunk>;
 
 /// Chunks that a multishot may deliver ahead of the reader, before it is stopped.
-const AHEAD_MAX: usize = 16;
+const AHEAD_MAX: usize = 4;
 
 impl Sink for Bytes {
     fn item(&self, completion: Completion, last: bool) -> Option<Waker> {
@@ -51,8 +51,10 @@ impl Sink for Bytes {
         let pool = &self.core.pool;
         let count = completion.result.max(0) as u32;
         let lease = completion.buffer().map(|it| pool.filled_by_kernel(it.id, count, it.more));
+        let waker = self.feed.take_waker();
         match (-completion.result, lease) {
-            (..=0, Some(lease)) if pool.is_starving() => {
+            // Nobody is there to take it, and buffers are scarce: it shall not keep one.
+            (..=0, Some(lease)) if waker.is_none() && pool.is_scarce() => {
                 self.feed.push(Ok(Chunk::Copied(lease.to_vec())));
             }
             (..=0, Some(lease)) => self.feed.push(Ok(Chunk::Lease(lease))),
@@ -65,7 +67,7 @@ impl Sink for Bytes {
         if self.feed.len() >= AHEAD_MAX {
             self.cancel_feed();
         }
-        self.feed.take_waker()
+        waker
     }
 }
 
@@ -202,33 +204,68 @@ async fn recv_pooled(turn: Turn<Chunk>) -> io::Result<Option<Lease>> {
     }
 }
 
+/// What an operation that reads gives back: the count, the buffer, the turn.
+type Received<B> = (io::Result<usize>, B, Turn<Chunk>);
+
 /// Reads into the caller's buffer; 0 is the end of the stream, unless the buffer has no room.
-/// `direct` makes the operation that is used when nothing was received ahead.
-pub(crate) async fn read<B, O>(
+/// `direct` makes the operation that is used when nothing was received ahead, up to a limit.
+pub(crate) async fn read<B: IoBufMut, O: Op<Output = Received<B>>>(
+    handle: &Rc<Bytes>,
+    buffer: B,
+    direct: impl FnOnce(Turn<Chunk>, B, usize) -> O,
+) -> (io::Result<usize>, B) {
+    match turn(handle, Interest::Readable).await {
+        Ok(turn) => {
+            let (result, buffer, _turn) = read_in_turn(handle, turn, buffer, direct).await;
+            (result, buffer)
+        }
+        Err(error) => (Err(error), buffer),
+    }
+}
+
+/// Fills the buffer's room, in one turn, so that no other read comes between.
+pub(crate) async fn read_exact<B: IoBufMut, O: Op<Output = Received<Slice<B>>>>(
     handle: &Rc<Bytes>,
     mut buffer: B,
-    direct: impl FnOnce(Turn<Chunk>, B, usize) -> O,
-) -> (io::Result<usize>, B)
-where
-    B: IoBufMut,
-    O: crate::op::Op<Output = (io::Result<usize>, B)>,
-{
-    let turn = match turn(handle, Interest::Readable).await {
+    direct: impl Fn(Turn<Chunk>, Slice<B>, usize) -> O,
+) -> (io::Result<()>, B) {
+    let mut turn = match turn(handle, Interest::Readable).await {
         Ok(turn) => turn,
         Err(error) => return (Err(error), buffer),
     };
+    let total = buffer.bytes_total();
+    let mut filled = 0;
+    while filled < total {
+        let rest = buffer.slice(filled..total);
+        let (result, slice, back) = read_in_turn(handle, turn, rest, &direct).await;
+        (buffer, turn) = (slice.into_inner(), back);
+        match result {
+            Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
+            Ok(count) => filled += count,
+            Err(error) => return (Err(error), buffer),
+        }
+    }
+    (Ok(()), buffer)
+}
+
+async fn read_in_turn<B: IoBufMut, O: Op<Output = Received<B>>>(
+    handle: &Rc<Bytes>,
+    turn: Turn<Chunk>,
+    mut buffer: B,
+    direct: impl FnOnce(Turn<Chunk>, B, usize) -> O,
+) -> Received<B> {
     if buffer.bytes_total() == 0 {
-        return (Ok(0), buffer);
+        return (Ok(0), buffer, turn);
     }
     match next_chunk(handle, false).await {
-        Err(error) => (Err(error), buffer),
+        Err(error) => (Err(error), buffer, turn),
         Ok(Some(mut chunk)) => {
             let count = fill(&mut buffer, chunk.bytes());
             if count < chunk.bytes().len() {
                 chunk.advance(count);
                 handle.feed.put_back(chunk);
             }
-            (Ok(count), buffer)
+            (Ok(count), buffer, turn)
         }
         Ok(None) => {
             let limit = handle.core.driver.borrow_mut().clip(buffer.bytes_total());
@@ -246,6 +283,9 @@ pub(crate) async fn peek<B: IoBufMut>(
         Ok(turn) => turn,
         Err(error) => return (Err(error), buffer),
     };
+    if buffer.bytes_total() == 0 {
+        return (Ok(0), buffer);
+    }
     match next_chunk(handle, false).await {
         Err(error) => (Err(error), buffer),
         Ok(Some(chunk)) => {
@@ -255,7 +295,9 @@ pub(crate) async fn peek<B: IoBufMut>(
         }
         Ok(None) => {
             let limit = handle.core.driver.borrow_mut().clip(buffer.bytes_total());
-            perform(handle, Interest::Readable, Recv::peek(turn, buffer, limit)).await
+            let op = Recv::peek(turn, buffer, limit);
+            let (result, buffer, _turn) = perform(handle, Interest::Readable, op).await;
+            (result, buffer)
         }
     }
 }

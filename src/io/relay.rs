@@ -6,7 +6,7 @@ use std::future::{poll_fn, Future, IntoFuture};
 use std::io;
 use std::net::Shutdown;
 use std::pin::{pin, Pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::{timed_out, written};
 use crate::buf::{IoBuf, Lease};
 use crate::net::TcpStream;
+use crate::op::Interest;
 use crate::time::{clock, sleep_until};
 
 /// Carries bytes both ways between two connections until both ways have ended.
@@ -105,9 +106,10 @@ impl std::error::Error for RelayError {
     }
 }
 
+/// The error itself, without the counts.
 impl From<RelayError> for io::Error {
     fn from(error: RelayError) -> io::Error {
-        io::Error::new(error.kind(), error)
+        error.source
     }
 }
 
@@ -147,39 +149,78 @@ impl<'a> Relay<'a> {
         let start = clock::now();
         let shared = Shared { left: Cell::new(self.limit), last: Cell::new(start) };
         let (up, down) = (Way::new(self.a, self.b, &shared), Way::new(self.b, self.a, &shared));
-        let result = {
-            let mut up_run = pin!(up.run(self.prefix));
-            let mut down_run = pin!(down.run(self.reply_prefix));
-            let mut watch = pin!(watch(&shared.last, start, self.timeout, self.idle_timeout));
-            let (mut up_done, mut down_done) = (false, false);
+        let mut ways = [
+            Running(Some(Box::pin(up.run(self.prefix)))),
+            Running(Some(Box::pin(down.run(self.reply_prefix)))),
+        ];
+        let mut watch = pin!(watch(&shared.last, start, self.timeout, self.idle_timeout));
+        let result = poll_fn(|cx| {
+            if let Poll::Ready(result) = poll_all(&mut ways, cx) {
+                return Poll::Ready(result);
+            }
+            watch.as_mut().poll(cx).map(Err)
+        })
+        .await;
+        if result.is_err() {
+            // What is being written is ended, not dropped: what of it went out is counted.
+            let _stopped = (Stopped::new(self.a), Stopped::new(self.b));
             poll_fn(|cx| {
-                if !up_done {
-                    if let Poll::Ready(result) = up_run.as_mut().poll(cx) {
-                        up_done = true;
-                        if result.is_err() {
-                            return Poll::Ready(result);
-                        }
-                    }
-                }
-                if !down_done {
-                    if let Poll::Ready(result) = down_run.as_mut().poll(cx) {
-                        down_done = true;
-                        if result.is_err() {
-                            return Poll::Ready(result);
-                        }
-                    }
-                }
-                if up_done && down_done {
-                    return Poll::Ready(Ok(()));
-                }
-                watch.as_mut().poll(cx).map(Err)
+                // The first error is the one that is told.
+                while let Poll::Ready(Err(_)) = poll_all(&mut ways, cx) {}
+                if ways.iter().all(|way| way.0.is_none()) { Poll::Ready(()) } else { Poll::Pending }
             })
-            .await
-        };
+            .await;
+        }
+        drop(ways);
         let transferred = Transferred { a_to_b: up.count.get(), b_to_a: down.count.get() };
         match result {
             Ok(()) => Ok(transferred),
             Err(source) => Err(RelayError { transferred, source }),
+        }
+    }
+}
+
+/// One way, until it is done.
+struct Running<'a>(Option<Pin<Box<dyn Future<Output = io::Result<()>> + 'a>>>);
+
+/// Ready when all ways are done, or one has failed.
+fn poll_all(ways: &mut [Running<'_>], cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    for way in ways.iter_mut() {
+        if let Some(Poll::Ready(result)) = way.0.as_mut().map(|run| run.as_mut().poll(cx)) {
+            way.0 = None;
+            if result.is_err() {
+                return Poll::Ready(result);
+            }
+        }
+    }
+    match ways.iter().all(|way| way.0.is_none()) {
+        true => Poll::Ready(Ok(())),
+        false => Poll::Pending,
+    }
+}
+
+/// A stream on which everything that waits is timed out; its deadlines come back at the end.
+struct Stopped<'a> {
+    stream: &'a TcpStream,
+    deadlines: [(Interest, Option<Instant>); 2],
+}
+
+impl<'a> Stopped<'a> {
+    fn new(stream: &'a TcpStream) -> Stopped<'a> {
+        let handle = stream.handle();
+        let stop = |interest| {
+            let deadline = handle.deadline(interest);
+            handle.set_deadline(interest, Some(clock::now()));
+            (interest, deadline)
+        };
+        Stopped { stream, deadlines: [Interest::Readable, Interest::Writable].map(stop) }
+    }
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        for (interest, deadline) in self.deadlines {
+            self.stream.handle().set_deadline(interest, deadline);
         }
     }
 }
@@ -204,7 +245,7 @@ impl Future for RelayFuture<'_> {
 
     fn poll(
         mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Self::Output> {
         self.run.as_mut().poll(cx)
     }
@@ -243,6 +284,8 @@ impl<'a> Way<'a> {
         }
         while let Some(lease) = self.from.recv().await? {
             self.shared.last.set(clock::now());
+            // A side that reads slowly must not keep a buffer from the others, if they are scarce.
+            let lease = self.from.handle().core.pool.spare(lease);
             self.carry(lease, Lease::truncate).await?;
         }
         match self.to.shutdown(Shutdown::Write).await {

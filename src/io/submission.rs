@@ -34,11 +34,13 @@ pub(crate) struct Submission<O: Op> {
     stage: Stage,
     /// The operation was asked to end: it is not started again.
     cancelled: bool,
+    /// The kernel said EAGAIN: it is started again when the descriptor is ready.
+    again: bool,
 }
 
 impl<O: Op> Submission<O> {
     pub(crate) fn new(core: Rc<Core>, op: O) -> Submission<O> {
-        Submission { core, op: Some(op), stage: Stage::New, cancelled: false }
+        Submission { core, op: Some(op), stage: Stage::New, cancelled: false, again: false }
     }
 
     /// The operation in flight, if it is.
@@ -57,18 +59,21 @@ impl<O: Op> Submission<O> {
         }
     }
 
-    /// Goes on until the operation is answered. What ends it may still be given another name by
-    /// `rename`, which is asked when the kernel says that it was cancelled.
+    /// Goes on until the operation is answered. Before it is started, each time, `refusal` is asked
+    /// whether it may be.
     pub(crate) fn poll_with(
         &mut self,
         cx: &mut Context<'_>,
-        rename: impl FnOnce(io::Error) -> io::Error,
-    ) -> Poll<O::Output> {
+        refusal: impl Fn() -> Option<io::Error>,
+    ) -> Poll<Result<O::Output, Cancelled<O>>> {
         let result = loop {
             let (token, parked) = match self.stage {
-                Stage::New => match self.start() {
-                    Some(result) => break result,
-                    None => continue,
+                Stage::New => match refusal() {
+                    Some(error) => break Err(error),
+                    None => match self.start() {
+                        Some(result) => break result,
+                        None => continue,
+                    },
                 },
                 Stage::Submitted(token) => (token, false),
                 Stage::Parked(token) => (token, true),
@@ -83,20 +88,21 @@ impl<O: Op> Submission<O> {
             }
         };
         let op = self.op.take().expect("an operation is polled until it is done");
-        Poll::Ready(op.finish(result.map_err(|error| match error.raw_os_error() {
-            Some(libc::ECANCELED) => rename(error),
-            _ => error,
-        })))
+        Poll::Ready(match result {
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => Err(Cancelled(op, error)),
+            result => Ok(op.finish(result)),
+        })
     }
 
     /// Starts the operation; its result, if it was done at once.
     fn start(&mut self) -> Option<io::Result<u32>> {
         let op = self.op.as_mut().expect("an operation is polled until it is done");
-        let started = self.core.driver.borrow_mut().start(op);
-        self.started(started)
-    }
-
-    fn started(&mut self, started: Started) -> Option<io::Result<u32>> {
+        let mut driver = self.core.driver.borrow_mut();
+        let started = match std::mem::take(&mut self.again).then(|| driver.park_after_again(op)) {
+            Some(Some(parked)) => parked,
+            _ => driver.start(op),
+        };
+        drop(driver);
         match started {
             Started::Done(result) => return Some(result),
             Started::Submitted(token) => self.stage = Stage::Submitted(token),
@@ -107,24 +113,32 @@ impl<O: Op> Submission<O> {
 
     /// The result, unless the operation is to be started again.
     fn answered(&mut self, completion: Completion, parked: bool) -> Option<io::Result<u32>> {
-        match -completion.result {
+        let again = match -completion.result {
             // The kernel was interrupted, or the descriptor is non-blocking: nothing was done.
-            libc::EINTR | libc::EAGAIN if self.cancelled => {
-                Some(Err(io::Error::from_raw_os_error(libc::ECANCELED)))
-            }
-            libc::EINTR => None,
+            libc::EINTR => true,
             libc::EAGAIN => {
-                let op = self.op.as_ref().expect("an operation is polled until it is done");
-                let started = self.core.driver.borrow_mut().park_after_again(op);
-                started.and_then(|started| self.started(started))
+                self.again = true;
+                true
             }
-            _ if parked && completion.result >= 0 => match self.cancelled {
-                // Ready at last, but nobody waits: the next one will find the same.
-                true => Some(Err(io::Error::from_raw_os_error(libc::ECANCELED))),
-                false => None,
-            },
-            _ => Some(completion.into_result()),
+            // Ready at last.
+            _ => parked && completion.result >= 0,
+        };
+        match (again, self.cancelled) {
+            (false, _) => Some(completion.into_result()),
+            (true, false) => None,
+            (true, true) => Some(Err(io::Error::from_raw_os_error(libc::ECANCELED))),
         }
+    }
+}
+
+/// An operation that the kernel has given up because it was asked to, and the kernel's error.
+pub(crate) struct Cancelled<O>(O, io::Error);
+
+impl<O: Op> Cancelled<O> {
+    /// What the operation yields, with the reason why it was asked to end, if that is known.
+    pub(crate) fn finish(self, reason: Option<io::Error>) -> O::Output {
+        let Cancelled(op, error) = self;
+        op.finish(Err(reason.unwrap_or(error)))
     }
 }
 
@@ -132,7 +146,8 @@ impl<O: Op> Future for Submission<O> {
     type Output = O::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
-        self.get_mut().poll_with(cx, |error| error)
+        let polled = self.get_mut().poll_with(cx, || None);
+        polled.map(|result| result.unwrap_or_else(|cancelled| cancelled.finish(None)))
     }
 }
 

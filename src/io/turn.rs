@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::{poll_fn, Future};
+use std::future::Future;
 use std::io;
 use std::os::fd::RawFd;
 use std::pin::Pin;
@@ -169,9 +169,11 @@ impl<T, O: Op> Future for Perform<'_, T, O> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let Perform { handle, interest, submission, stopped } = self.get_mut();
-        let rename = |error| stopped.take().unwrap_or(error);
-        if let Poll::Ready(output) = submission.poll_with(cx, rename) {
-            return Poll::Ready(output);
+        let refusal = || handle.refusal(*interest);
+        if let Poll::Ready(result) = submission.poll_with(cx, refusal) {
+            return Poll::Ready(result.unwrap_or_else(|cancelled| {
+                cancelled.finish(stopped.take().or_else(refusal))
+            }));
         }
         handle.set_current(*interest, submission.token());
         if stopped.is_none() {
@@ -182,25 +184,6 @@ impl<T, O: Op> Future for Perform<'_, T, O> {
             }
         }
         Poll::Pending
-    }
-}
-
-/// Waits for a turn of a handle that is closing.
-pub(super) async fn last_turn<T: 'static>(handle: &Rc<Handle<T>>, interest: Interest) -> LastTurn<'_> {
-    let line = handle.line(interest);
-    let mut place = Place::new(line);
-    poll_fn(|cx| if place.poll(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
-    LastTurn { line }
-}
-
-/// A turn after which there is none.
-pub(super) struct LastTurn<'a> {
-    line: &'a Line,
-}
-
-impl Drop for LastTurn<'_> {
-    fn drop(&mut self) {
-        self.line.give_back();
     }
 }
 

@@ -36,7 +36,7 @@ impl TcpStream {
         TcpStream { handle }
     }
 
-    pub(super) fn handle(&self) -> &Rc<Bytes> {
+    pub(crate) fn handle(&self) -> &Rc<Bytes> {
         &self.handle
     }
 
@@ -130,23 +130,12 @@ impl TcpStream {
         inbound::read(&self.handle, buffer, op::Recv::new).await
     }
 
-    /// Fills the buffer's room. Dropping the future loses what has been read into the buffer.
+    /// Fills the buffer's room, with no other read between. Dropping the future loses what has been read into the buffer.
     ///
     /// # Errors
     /// `UnexpectedEof` if the stream ends before; those of [`recv`](TcpStream::recv).
-    pub async fn read_exact<B: IoBufMut>(&self, mut buffer: B) -> (io::Result<()>, B) {
-        let total = buffer.bytes_total();
-        let mut filled = 0;
-        while filled < total {
-            let (result, slice) = self.read(buffer.slice(filled..total)).await;
-            buffer = slice.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
-                Ok(count) => filled += count,
-                Err(error) => return (Err(error), buffer),
-            }
-        }
-        (Ok(()), buffer)
+    pub async fn read_exact<B: IoBufMut>(&self, buffer: B) -> (io::Result<()>, B) {
+        inbound::read_exact(&self.handle, buffer, op::Recv::new).await
     }
 
     /// Looks at the next bytes, which stay there for the next read.

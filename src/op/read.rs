@@ -39,7 +39,8 @@ pub(super) const OWN_POSITION: u64 = u64::MAX;
 
 // SAFETY: the entry points to the buffer's memory, whose address `IoBufMut` promises to be stable.
 unsafe impl<S: Leftovers, B: IoBufMut> Op for Read<S, B> {
-    type Output = (io::Result<usize>, B);
+    /// How many bytes came, the buffer, and what keeps the descriptor open.
+    type Output = (io::Result<usize>, B, S);
     const CODE: Code = Code::Read;
 
     fn fd(&self) -> RawFd {
@@ -67,7 +68,7 @@ unsafe impl<S: Leftovers, B: IoBufMut> Op for Read<S, B> {
 
     fn finish(mut self, result: io::Result<u32>) -> Self::Output {
         filled(&mut self.buffer, &result);
-        (result.map(|count| count as usize), self.buffer)
+        (result.map(|count| count as usize), self.buffer, self.descriptor)
     }
 
     fn discard(mut self, result: io::Result<u32>) {

@@ -60,7 +60,8 @@ pub(super) fn filled<B: IoBufMut>(buffer: &mut B, result: &io::Result<u32>) {
 
 // SAFETY: the entry points to the buffer's memory, whose address `IoBufMut` promises to be stable.
 unsafe impl<S: Leftovers, B: IoBufMut> Op for Recv<S, B> {
-    type Output = (io::Result<usize>, B);
+    /// How many bytes came, the buffer, and what keeps the descriptor open.
+    type Output = (io::Result<usize>, B, S);
     const CODE: Code = Code::Recv;
 
     fn fd(&self) -> RawFd {
@@ -90,7 +91,7 @@ unsafe impl<S: Leftovers, B: IoBufMut> Op for Recv<S, B> {
 
     fn finish(mut self, result: io::Result<u32>) -> Self::Output {
         filled(&mut self.buffer, &result);
-        (result.map(|count| count as usize), self.buffer)
+        (result.map(|count| count as usize), self.buffer, self.socket)
     }
 
     fn discard(mut self, result: io::Result<u32>) {

@@ -111,7 +111,7 @@ impl Core {
     }
 
     /// Starts a task on this core.
-    pub(super) fn spawn<F: Future + 'static>(
+    pub(crate) fn spawn<F: Future + 'static>(
         &self,
         future: F,
         location: &'static Location<'static>,
@@ -250,6 +250,10 @@ impl Core {
                 }
             }
             Delivery::Nothing => {}
+        }
+        let watcher = self.driver.borrow_mut().slots.take_watcher(completion.token);
+        if let Some(waker) = watcher {
+            waker.wake();
         }
     }
 

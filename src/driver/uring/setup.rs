@@ -16,6 +16,9 @@ use crate::op::{Code, TABLE};
 use crate::sys;
 use crate::sys::uring::{enter, ENTER_GETEVENTS};
 
+/// What the buffers are registered with, after the restrictions.
+const REGISTER_PBUF_RING: u8 = 22;
+
 /// The smallest rings that are tried when memory is short.
 const SUBMISSION_FLOOR: u32 = 16;
 const COMPLETION_FLOOR: u32 = 128;
@@ -220,6 +223,7 @@ fn restrict(ring: &IoUring, forbidden: &[Code]) -> io::Result<()> {
     opcodes.retain(|&opcode| forbidden.iter().all(|code| code.row().opcode != opcode));
     let mut rules: Vec<Restriction> = opcodes.into_iter().map(Restriction::sqe_op).collect();
     rules.push(Restriction::sqe_flags_allowed(u8::MAX));
+    rules.push(Restriction::register_op(REGISTER_PBUF_RING));
     ring.submitter().register_restrictions(&mut rules)?;
     ring.submitter().register_enable_rings()
 }
@@ -229,9 +233,14 @@ fn restrict(ring: &IoUring, forbidden: &[Code]) -> io::Result<()> {
 /// that is unknown EINVAL. It costs some microseconds.
 fn try_opcodes(built: &mut Built) -> io::Result<()> {
     let codes: Vec<Code> = Code::all().filter(|&code| built.usable.has(code)).collect();
+    // What entries may point to that are read before the descriptor is looked at.
+    let address = [0u64; 16];
+    // SAFETY: all zeros is a header that names nothing.
+    let header: libc::msghdr = unsafe { std::mem::zeroed() };
     for code in codes {
-        let Some(entry) = trial(code) else { continue };
-        // SAFETY: the entry names no descriptor, so nothing that it points to is touched.
+        let Some(entry) = trial(code, &address, &header) else { continue };
+        // SAFETY: the entry names no descriptor, and what it points to outlives its answer, which
+        // is awaited below.
         unsafe { built.ring.submission().push(&entry.user_data(1)) }
             .map_err(|_| io::Error::other("the submission queue is full of nothing"))?;
         let ring = built.ring.as_raw_fd();
@@ -250,7 +259,11 @@ fn try_opcodes(built: &mut Built) -> io::Result<()> {
 }
 
 /// An entry for `code` that fails for want of a descriptor.
-fn trial(code: Code) -> Option<squeue::Entry> {
+fn trial(
+    code: Code,
+    address: &[u64; 16],
+    header: &libc::msghdr,
+) -> Option<squeue::Entry> {
     use crate::op;
     let (no_fd, null) = (types::Fd(-1), std::ptr::null_mut::<u8>());
     Some(match code {
@@ -269,8 +282,12 @@ fn trial(code: Code) -> Option<squeue::Entry> {
         Code::Write => opcode::Write::new(no_fd, null, 0).build(),
         // An impossible family: EAFNOSUPPORT, unless the operation is refused.
         Code::Socket => opcode::Socket::new(-1, libc::SOCK_STREAM, 0).build(),
-        // These read memory before they look at the descriptor.
-        Code::Connect | Code::SendMsg => return None,
+        Code::Connect => {
+            let length = size_of_val(address) as libc::socklen_t;
+            opcode::Connect::new(no_fd, address.as_ptr().cast(), length).build()
+        }
+        Code::SendMsg => opcode::SendMsg::new(no_fd, header).build(),
+        // It is never asked of the ring.
         Code::Shutdown => return None,
     })
 }

@@ -5,7 +5,8 @@
 //! that has put something there takes `parked` down afterwards. Both swap `parked`, so one comes
 //! after the other and sees what that did before: either the core finds the entry and stays awake,
 //! or the thread finds the core parked and notifies. Only the one that takes `parked` down makes
-//! the system call: ten notifies cost one. `task/models.rs` has this checked in every order of steps.
+//! the system call: ten notifies cost one. `task/models.rs` has this checked in every order of
+//! steps.
 
 use std::io;
 use std::sync::atomic::AtomicU64;

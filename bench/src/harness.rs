@@ -1,10 +1,10 @@
 //! Starts contestants and loads, in rounds, and collects their samples.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
-use std::process::{Child, Command, Stdio};
+use std::os::fd::{AsFd, AsRawFd};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -13,12 +13,12 @@ use crate::contestants::{self, Contestant};
 use crate::load::{self, Sample};
 use crate::machine::Machine;
 use crate::options::Options;
-use crate::process::{allowed_cpus, confine};
+use crate::process::{allowed_cpus, confine, wait_readable};
 use crate::report::{Entry, Report, Section};
 use crate::workload::{Service, Shape, Workload};
 
-/// How long another program may take until it listens.
-const START_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a process may take beyond what it was asked to: to start, to open connections.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs everything that the options choose.
 ///
@@ -94,9 +94,10 @@ fn once(
 ) -> io::Result<Sample> {
     let warm_up_ms = options.warm_up.as_millis() as u64;
     let window_ms = options.window.as_millis() as u64;
+    let patience = options.warm_up + options.window + PATIENCE;
     if let Shape::Timers { armed } = workload.shape {
         let order = contestants::Order::Timers { armed, warm_up_ms, window_ms };
-        return Running::own(contestant, &order, cpus)?.answer();
+        return Running::own(contestant, &order, cpus)?.answer(patience);
     }
     let origin = match workload.service() {
         Service::Relay => Some(TcpListener::bind("127.0.0.1:0")?),
@@ -117,7 +118,7 @@ fn once(
     };
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(crate::LOAD).arg(serde_json::to_string(&load)?);
-    let answer = Running::start(command, cpus.load)?.answer();
+    let answer = Running::start(command, cpus.load)?.answer(patience);
     // Neither is needed any more, and the next one wants a quiet machine.
     drop(running);
     answer
@@ -133,16 +134,16 @@ fn start(
     let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let Some(program) = contestant.program(order, free.port())? else {
         let mut running = Running::own(contestant, order, cpus)?;
-        let line = running.line()?;
+        let line = running.line(PATIENCE)?;
         let address = line.parse().map_err(|_| {
             io::Error::other(format!("{} said `{line}`, not its address", contestant.name()))
         })?;
         return Ok((running, address));
     };
-    let running = Running::start(program, cpus.contestant)?;
+    let running = Running::silent(program, cpus.contestant)?;
     let since = Instant::now();
     while let Err(error) = TcpStream::connect(free) {
-        if since.elapsed() > START_PATIENCE {
+        if since.elapsed() > PATIENCE {
             return Err(error);
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -163,7 +164,8 @@ fn inheritable(listener: &TcpListener) -> io::Result<i32> {
 /// A child that is killed, and waited for, when nobody needs it any more.
 struct Running {
     child: Child,
-    output: BufReader<Box<dyn Read>>,
+    /// What it says, unless it is another program, whose talk is of no interest.
+    output: Option<BufReader<ChildStdout>>,
 }
 
 impl Running {
@@ -181,20 +183,34 @@ impl Running {
         Self::start(command, cpus.contestant)
     }
 
+    /// Starts a process whose output is to be read.
     fn start(mut command: Command, cpu: usize) -> io::Result<Self> {
         confine(&mut command, cpu);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let output: Box<dyn Read> = match child.stdout.take() {
-            Some(stdout) => Box::new(stdout),
-            None => Box::new(io::empty()),
-        };
-        Ok(Self { child, output: BufReader::new(output) })
+        let output = child.stdout.take().map(BufReader::new);
+        Ok(Self { child, output })
     }
 
-    /// The next line of its output.
-    fn line(&mut self) -> io::Result<String> {
+    /// Starts a process whose output is of no interest.
+    fn silent(mut command: Command, cpu: usize) -> io::Result<Self> {
+        confine(&mut command, cpu);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        Ok(Self { child, output: None })
+    }
+
+    /// The next line of its output. A line comes whole, or so late that something is wrong.
+    fn line(&mut self, patience: Duration) -> io::Result<String> {
         let mut line = String::new();
-        if self.output.read_line(&mut line)? == 0 {
+        if let Some(output) = &mut self.output {
+            if !wait_readable(output.get_ref().as_fd(), patience)? {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "it said nothing for too long",
+                ));
+            }
+            output.read_line(&mut line)?;
+        }
+        if line.is_empty() {
             let status = self.child.wait()?;
             return Err(io::Error::other(format!("it ended without an answer: {status}")));
         }
@@ -202,8 +218,8 @@ impl Running {
     }
 
     /// Its output, read as JSON.
-    fn answer<T: DeserializeOwned>(mut self) -> io::Result<T> {
-        let line = self.line()?;
+    fn answer<T: DeserializeOwned>(mut self, patience: Duration) -> io::Result<T> {
+        let line = self.line(patience)?;
         serde_json::from_str(&line).map_err(|error| io::Error::other(format!("{line}: {error}")))
     }
 }
@@ -223,6 +239,7 @@ impl Drop for Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::CpuClock;
 
     #[test]
     fn the_list_names_everything() {
@@ -240,8 +257,19 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "exit 3"]);
         let cpu = allowed_cpus().unwrap()[0];
-        let error = Running::start(command, cpu).unwrap().answer::<Sample>().unwrap_err();
+        let error = Running::start(command, cpu).unwrap().answer::<Sample>(PATIENCE).unwrap_err();
         assert!(error.to_string().contains("exit status: 3"), "{error}");
+    }
+
+    #[test]
+    fn a_child_that_hangs_is_an_error_and_does_not_live_on() {
+        let mut command = Command::new("sleep");
+        command.arg("1000");
+        let running = Running::start(command, allowed_cpus().unwrap()[0]).unwrap();
+        let pid = running.child.id();
+        let error = running.answer::<Sample>(Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(CpuClock::of(pid).is_err());
     }
 
     #[test]
@@ -249,10 +277,9 @@ mod tests {
         let mut command = Command::new("sleep");
         command.arg("1000");
         let running = Running::start(command, allowed_cpus().unwrap()[0]).unwrap();
-        let clock = crate::process::CpuClock::of(running.child.id());
-        assert!(clock.is_ok());
         let pid = running.child.id();
+        assert!(CpuClock::of(pid).is_ok());
         drop(running);
-        assert!(crate::process::CpuClock::of(pid).is_err());
+        assert!(CpuClock::of(pid).is_err());
     }
 }

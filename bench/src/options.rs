@@ -103,8 +103,8 @@ pub fn parse(arguments: &[&str]) -> Result<Choice, String> {
         contestants = contestants::ALL.to_vec();
     }
     let (default_rounds, default_seconds, warm_up) = match quick {
-        true => (2, 0.3, 0.1),
-        false => (5, 0.8, 0.2),
+        true => (2, 0.2, 0.1),
+        false => (5, 0.6, 0.2),
     };
     Ok(Choice::Run(Options {
         workloads,

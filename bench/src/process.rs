@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -67,6 +68,23 @@ impl CpuClock {
         match unsafe { libc::clock_gettime(self.0, &mut time) } {
             0 => Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32)),
             _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// Waits until the descriptor is readable, or has ended. False if that took too long.
+pub fn wait_readable(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
+    let patience_ms = patience.as_millis() as i32;
+    loop {
+        let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one pollfd that outlives the call.
+        match unsafe { libc::poll(&mut poll, 1, patience_ms) } {
+            0 => return Ok(false),
+            1 => return Ok(true),
+            _ => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
         }
     }
 }

@@ -56,7 +56,7 @@ pub trait Contestant: Sync {
     }
 
     /// Serves forever on one thread. `announce` is called once it listens.
-    fn serve(&self, order: &Order, announce: Announce) -> io::Result<()>;
+    fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()>;
 
     /// Arms and cancels timers within the window of the order.
     fn churn(&self, order: &Order) -> io::Result<Sample> {
@@ -65,13 +65,14 @@ pub trait Contestant: Sync {
 }
 
 /// How a contestant says where it listens.
-pub type Announce = fn(SocketAddr) -> io::Result<()>;
+pub type Announce<'a> = &'a dyn Fn(SocketAddr) -> io::Result<()>;
 
 /// All contestants, in the order in which they take their turns.
 pub const ALL: &[&dyn Contestant] = &[
     &ringpark::Ringpark::URING,
     &ringpark::Ringpark::EPOLL,
     &ringpark::Ringpark::POLL,
+    &ringpark::Ringpark::SPINNING,
     &tokio::Tokio::DEFAULT,
     &tokio::Tokio::LARGE,
     &raw_uring::RawUring,
@@ -107,7 +108,7 @@ pub fn run(contestant: &dyn Contestant, order: &Order) -> io::Result<()> {
             let sample = contestant.churn(order)?;
             say(&serde_json::to_string(&sample)?)
         }
-        _ => contestant.serve(order, |address| say(&address.to_string())),
+        _ => contestant.serve(order, &|address| say(&address.to_string())),
     }
 }
 

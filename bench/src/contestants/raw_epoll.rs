@@ -53,7 +53,7 @@ impl Contestant for RawEpoll {
         service == Service::Relay || (service == Service::Echo && !self.splice)
     }
 
-    fn serve(&self, order: &Order, announce: Announce) -> io::Result<()> {
+    fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
         let origin = match *order {
             Order::Echo if !self.splice => None,
             Order::Relay { origin } => Some(origin),

@@ -47,7 +47,7 @@ impl Contestant for RawUring {
         service != Service::Timers
     }
 
-    fn serve(&self, order: &Order, announce: Announce) -> io::Result<()> {
+    fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
         let origin = match *order {
             Order::Echo => None,
             Order::Relay { origin } => Some(origin),

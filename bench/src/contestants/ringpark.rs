@@ -17,6 +17,8 @@ pub(super) struct Ringpark {
     name: &'static str,
     about: &'static str,
     backend: Backend,
+    /// How long it looks for work before it sleeps, if that is not the library's choice.
+    spin: Option<Duration>,
 }
 
 impl Ringpark {
@@ -24,14 +26,26 @@ impl Ringpark {
         name: "ringpark-uring",
         about: "io_uring; echo sends the lease it received, relay is ringpark::io::relay",
         backend: Backend::Uring,
+        spin: None,
     };
     pub(super) const EPOLL: Self = Self {
         name: "ringpark-epoll",
         about: "the same on epoll: the baseline",
         backend: Backend::Epoll,
+        spin: None,
     };
-    pub(super) const POLL: Self =
-        Self { name: "ringpark-poll", about: "the same on poll(2)", backend: Backend::Poll };
+    pub(super) const POLL: Self = Self {
+        name: "ringpark-poll",
+        about: "the same on poll(2)",
+        backend: Backend::Poll,
+        spin: None,
+    };
+    pub(super) const SPINNING: Self = Self {
+        name: "ringpark-spin",
+        about: "io_uring, looking for work for up to 50 µs before it sleeps",
+        backend: Backend::Uring,
+        spin: Some(Duration::from_micros(50)),
+    };
 }
 
 impl Contestant for Ringpark {
@@ -43,11 +57,11 @@ impl Contestant for Ringpark {
         self.about
     }
 
-    fn offers(&self, _: Service) -> bool {
-        true
+    fn offers(&self, service: Service) -> bool {
+        self.spin.is_none() || service == Service::Echo
     }
 
-    fn serve(&self, order: &Order, announce: Announce) -> io::Result<()> {
+    fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
         let order = order.clone();
         self.core().block_on(async move {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -72,7 +86,11 @@ impl Contestant for Ringpark {
 
 impl Ringpark {
     fn core(&self) -> Builder {
-        Builder::new().backend(self.backend)
+        let builder = Builder::new().backend(self.backend);
+        match self.spin {
+            Some(spin) => builder.spin(spin),
+            None => builder,
+        }
     }
 }
 

@@ -66,6 +66,7 @@ where
                     resident_bytes: resident_bytes(std::process::id())?,
                     server_busy: Some(used.as_secs_f64() / wall),
                     load_busy: None,
+                    starved: 0,
                 });
             }
         }

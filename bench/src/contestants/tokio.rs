@@ -49,7 +49,7 @@ impl Contestant for Tokio {
         service == Service::Relay || !self.relay_only
     }
 
-    fn serve(&self, order: &Order, announce: Announce) -> io::Result<()> {
+    fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
         runtime()?.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             announce(listener.local_addr()?)?;

@@ -4,12 +4,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{invalid, PATIENCE};
+use crate::process::wait_readable;
 
 /// How many connections are proven at once. Below every listen backlog.
 pub(super) const BATCH: usize = 100;
@@ -27,8 +28,10 @@ pub(super) fn connect(server: SocketAddr, index: usize) -> io::Result<TcpStream>
 
 /// The connection that a relay made to the origin for the client that connected last.
 pub(super) fn accept(origin: &TcpListener) -> io::Result<TcpStream> {
-    wait_readable(origin)?;
-    prepare(origin.accept()?.0)
+    match wait_readable(origin.as_fd(), PATIENCE)? {
+        true => prepare(origin.accept()?.0),
+        false => Err(invalid("the relay did not connect to its origin")),
+    }
 }
 
 /// Sends `message` from each of the first streams and expects it at each of the second, in order.
@@ -58,15 +61,4 @@ fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_write_timeout(Some(PATIENCE))?;
     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
     Ok(stream)
-}
-
-fn wait_readable(listener: &TcpListener) -> io::Result<()> {
-    let mut poll = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let patience_ms = PATIENCE.as_millis() as i32;
-    // SAFETY: one pollfd that outlives the call.
-    match unsafe { libc::poll(&mut poll, 1, patience_ms) } {
-        1 => Ok(()),
-        0 => Err(invalid("the relay did not connect to its origin")),
-        _ => Err(io::Error::last_os_error()),
-    }
 }

@@ -33,5 +33,6 @@ pub(super) fn run(order: &Order, connections: usize) -> io::Result<Sample> {
         resident_bytes: after,
         server_busy: None,
         load_busy: None,
+        starved: 0,
     })
 }

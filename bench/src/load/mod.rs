@@ -56,6 +56,8 @@ pub struct Sample {
     pub server_busy: Option<f64>,
     /// The same for the load.
     pub load_busy: Option<f64>,
+    /// How many connections got nothing in the window, though each had worked before it.
+    pub starved: usize,
 }
 
 /// Quantiles of a closed loop's latency, in nanoseconds.
@@ -170,23 +172,36 @@ impl Window {
 }
 
 impl Measured {
-    /// The sample of a window in which `units` were served.
-    fn sample(&self, units: f64, latency: Option<Latency>) -> Sample {
+    /// The sample of a window in which `units` were served. `shares` is what each connection got.
+    fn sample(
+        &self,
+        units: f64,
+        shares: impl Iterator<Item = u64>,
+        latency: Option<Latency>,
+    ) -> io::Result<Sample> {
+        if units <= 0.0 {
+            return Err(invalid("nothing was served in the whole window"));
+        }
         let wall = self.wall.as_secs_f64();
-        Sample {
+        Ok(Sample {
             cost: self.server.as_nanos() as f64 / units,
             rate: Some(units / wall),
             latency,
             resident_bytes: self.resident_bytes,
             server_busy: Some(self.server.as_secs_f64() / wall),
             load_busy: Some(self.load.as_secs_f64() / wall),
-        }
+            starved: shares.filter(|share| *share == 0).count(),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::IntoRawFd;
+
     use super::*;
+    use crate::contestants::{self, Contestant};
+    use crate::workload::Service;
 
     fn order(warm_up_ms: u64, window_ms: u64) -> Order {
         Order {
@@ -222,10 +237,56 @@ mod tests {
             load: Duration::from_millis(500),
             resident_bytes: 7,
         };
-        let sample = measured.sample(1000.0, None);
+        let sample = measured.sample(1000.0, [400, 0, 600].into_iter(), None).unwrap();
         assert_eq!(sample.cost, 1e6);
         assert_eq!(sample.rate, Some(500.0));
         assert_eq!((sample.server_busy, sample.load_busy), (Some(0.5), Some(0.25)));
+        assert_eq!(sample.starved, 1);
+        assert!(measured.sample(0.0, [0].into_iter(), None).is_err());
+    }
+
+    /// Runs a contestant in a thread of this process, and the load against it here.
+    fn served(contestant: &'static dyn Contestant, shape: Shape) -> io::Result<Sample> {
+        let origin = match shape {
+            Shape::Relayed { .. } | Shape::Bulk { .. } => Some(TcpListener::bind("127.0.0.1:0")?),
+            _ => None,
+        };
+        let served = match &origin {
+            Some(origin) => contestants::Order::Relay { origin: origin.local_addr()? },
+            None => contestants::Order::Echo,
+        };
+        let (say, said) = std::sync::mpsc::channel();
+        // It serves for as long as this process lives.
+        std::thread::spawn(move || {
+            let announce = |address| say.send(address).map_err(io::Error::other);
+            contestant.serve(&served, &announce)
+        });
+        let server = said.recv().map_err(io::Error::other)?;
+        let origin_fd = origin.map(|origin| origin.into_raw_fd());
+        run(&Order { shape, server, origin_fd, ..order(10, 40) })
+    }
+
+    #[test]
+    fn every_contestant_serves_what_it_offers() {
+        if let Err(error) = crate::ring::open(8, 8) {
+            eprintln!("SKIPPED: the load needs io_uring, which is not to be had here: {error}");
+            return;
+        }
+        for contestant in contestants::ALL {
+            let shapes = [
+                (Service::Echo, Shape::Echo { connections: 4 }),
+                (Service::Echo, Shape::Idle { connections: 100 }),
+                (Service::Relay, Shape::Relayed { connections: 4 }),
+                (Service::Relay, Shape::Bulk { streams: 2 }),
+            ];
+            for (_, shape) in shapes.into_iter().filter(|(service, _)| contestant.offers(*service))
+            {
+                match served(*contestant, shape) {
+                    Ok(sample) => assert!(sample.resident_bytes > 0),
+                    Err(error) => panic!("{} at {shape:?}: {error}", contestant.name()),
+                }
+            }
+        }
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub struct Figures {
     pub server_busy: Option<Spread>,
     /// The share of its CPU that the load used.
     pub load_busy: Option<Spread>,
+    /// Connections that got nothing in a window, where there were any.
+    pub starved: Option<Spread>,
     /// Its cost divided by that of each reference, round by round.
     pub ratios: Vec<Option<Spread>>,
     /// What went wrong.
@@ -146,6 +148,9 @@ impl Entry {
             resident_bytes: self.spread(|sample| Some(sample.resident_bytes as f64)),
             server_busy: self.spread(|sample| sample.server_busy),
             load_busy: self.spread(|sample| sample.load_busy),
+            starved: self
+                .spread(|sample| Some(sample.starved as f64))
+                .filter(|starved| starved.max > 0.0),
             ratios: references.iter().map(ratio).collect(),
             failures: self.failures.clone(),
         }
@@ -213,6 +218,7 @@ pub(crate) mod tests {
             resident_bytes: 5 << 20,
             server_busy: Some(0.97),
             load_busy: Some(0.9),
+            starved: 0,
         })
     }
 

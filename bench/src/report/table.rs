@@ -23,7 +23,16 @@ fn section(section: &Section) -> String {
     let workload = section.workload;
     let mut head = vec!["contestant", workload.cost_unit, "(spread)"];
     head.extend(REFERENCES.iter().map(|reference| reference.title));
-    head.extend([workload.rate_unit, "p50 µs", "p99 µs", "p99.9 µs", "RSS MiB", "busy", "load"]);
+    head.extend([
+        workload.rate_unit,
+        "p50 µs",
+        "p99 µs",
+        "p99.9 µs",
+        "RSS MiB",
+        "busy",
+        "load",
+        "starved",
+    ]);
     let mut rows = vec![head.into_iter().map(str::to_owned).collect::<Vec<_>>()];
     let figures = section.figures();
     rows.extend(figures.iter().map(row));
@@ -60,6 +69,7 @@ fn row(figures: &Figures) -> Vec<String> {
         figures.resident_bytes.map_or(String::new(), |rss| number(rss.median / 1048576.0)),
         percent(figures.server_busy),
         percent(figures.load_busy),
+        figures.starved.map_or(String::new(), |starved| range(starved.min, starved.max)),
     ]);
     row
 }

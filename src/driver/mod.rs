@@ -246,11 +246,13 @@ impl Driver {
     /// The kernel said EAGAIN: waits for readiness, or `None` to start the operation again at once.
     pub(crate) fn park_after_again<O: Op>(&mut self, op: &O) -> Option<Started> {
         match &self.engine {
-            // It looks at the descriptor itself before it waits. (Nothing but a fault is answered
-            // with EAGAIN there.)
-            Engine::Ready(_) | Engine::Ended => None,
             #[cfg(target_os = "linux")]
-            Engine::Uring(_) => Some(self.park(O::CODE, op.fd(), op.interest())),
+            Engine::Uring(_) if op.fd() >= 0 => {
+                Some(self.park(O::CODE, op.fd(), op.interest()))
+            }
+            // A readiness backend looks at the descriptor itself before it waits. (Nothing but a
+            // fault is answered with EAGAIN there.)
+            _ => None,
         }
     }
 

@@ -196,6 +196,9 @@ impl Slots {
 
     /// Takes the one who waits for the end of an operation that has ended.
     pub(crate) fn take_watcher(&mut self, token: Token) -> Option<Waker> {
+        if self.watchers.is_empty() {
+            return None;
+        }
         let index = self.watchers.iter().position(|(watched, _)| *watched == token)?;
         match self.is_in_flight(token) {
             true => None,

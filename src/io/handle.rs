@@ -160,8 +160,14 @@ impl<T: 'static> Handle<T> {
 
     /// Lets the deadline of a direction wake the task, which has found that it must wait there.
     pub(crate) fn arm_deadline(&self, interest: Interest, cx: &mut Context<'_>) {
+        if let Some(deadline) = self.direction(interest).deadline.get() {
+            self.arm_timer(interest, deadline, cx);
+        }
+    }
+
+    #[cold]
+    fn arm_timer(&self, interest: Interest, deadline: Instant, cx: &mut Context<'_>) {
         let direction = self.direction(interest);
-        let Some(deadline) = direction.deadline.get() else { return };
         let mut timers = self.core.timers.borrow_mut();
         let old = match direction.timer.get() {
             Some((key, at)) if at <= deadline && timers.is_pending(key) => {
@@ -204,10 +210,16 @@ impl<T: 'static> Handle<T> {
         if self.closing.get() {
             return Some(Closed::error());
         }
-        let direction = self.direction(interest);
-        if direction.deadline.get()? > clock::now() {
+        let deadline = self.direction(interest).deadline.get()?;
+        self.is_over(interest, deadline)
+    }
+
+    #[cold]
+    fn is_over(&self, interest: Interest, deadline: Instant) -> Option<io::Error> {
+        if deadline > clock::now() {
             return None;
         }
+        let direction = self.direction(interest);
         // The timer has woken one of those who wait: it tells the others.
         if self.disarm_deadline(direction) {
             self.wake_waiting(interest);

@@ -147,7 +147,8 @@ impl<'a> Relay<'a> {
 
     async fn run(self) -> Result<Transferred, RelayError> {
         let start = clock::now();
-        let shared = Shared { left: Cell::new(self.limit), last: Cell::new(start) };
+        let watched = self.idle_timeout.is_some();
+        let shared = Shared { left: Cell::new(self.limit), watched, last: Cell::new(start) };
         let (up, down) = (Way::new(self.a, self.b, &shared), Way::new(self.b, self.a, &shared));
         let mut ways = [
             Running(Some(Box::pin(up.run(self.prefix)))),
@@ -261,8 +262,18 @@ impl fmt::Debug for RelayFuture<'_> {
 struct Shared {
     /// Bytes that may still be carried.
     left: Cell<u64>,
-    /// When bytes moved last.
+    /// There is an idle timeout.
+    watched: bool,
+    /// When bytes moved last, if that is watched.
     last: Cell<Instant>,
+}
+
+impl Shared {
+    fn note_progress(&self) {
+        if self.watched {
+            self.last.set(clock::now());
+        }
+    }
 }
 
 /// One way of a relay.
@@ -283,7 +294,7 @@ impl<'a> Way<'a> {
             self.carry(prefix, |bytes, len| bytes.truncate(len)).await?;
         }
         while let Some(lease) = self.from.recv().await? {
-            self.shared.last.set(clock::now());
+            self.shared.note_progress();
             // A side that reads slowly must not keep a buffer from the others, if they are scarce.
             let lease = self.from.handle().core.pool.spare(lease);
             self.carry(lease, Lease::truncate).await?;
@@ -316,7 +327,7 @@ impl<'a> Way<'a> {
                 return Err(error);
             }
         }
-        self.shared.last.set(clock::now());
+        self.shared.note_progress();
         match over {
             true => Err(io::Error::new(io::ErrorKind::QuotaExceeded, "the limit has been reached")),
             false => Ok(()),

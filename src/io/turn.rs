@@ -87,7 +87,17 @@ impl<'a> Place<'a> {
         Place { line, ticket: None }
     }
 
-    /// Takes the turn, if it is free and nobody came before.
+    /// Takes the turn, if nobody has it or wants it.
+    fn take_if_free(&self) -> bool {
+        let free = !self.line.taken.get() && self.line.waiting.borrow().first().is_none();
+        if free {
+            self.line.taken.set(true);
+        }
+        free
+    }
+
+    /// Takes the turn, if it is free and nobody came before; else stands in the line.
+    #[cold]
     fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         let mut waiting = self.line.waiting.borrow_mut();
         let first = waiting.first().map(|(ticket, _)| *ticket);
@@ -104,7 +114,15 @@ impl<'a> Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let Some(ticket) = self.ticket else { return };
+        if let Some(ticket) = self.ticket {
+            self.leave(ticket);
+        }
+    }
+}
+
+impl Place<'_> {
+    #[cold]
+    fn leave(&self, ticket: u64) {
         let left = self.line.waiting.borrow_mut().leave(ticket);
         drop(left);
         if !self.line.taken.get() {
@@ -136,7 +154,8 @@ impl<T> Future for WaitTurn<'_, T> {
         if let Some(error) = handle.refusal(*interest) {
             return Poll::Ready(Err(error));
         }
-        if place.poll(cx) {
+        // Nearly always nobody else is there.
+        if place.take_if_free() || place.poll(cx) {
             return Poll::Ready(Ok(Turn { handle: handle.clone(), interest: *interest }));
         }
         handle.arm_deadline(*interest, cx);

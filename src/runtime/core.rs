@@ -234,7 +234,10 @@ impl Core {
 
     /// Does what a completion asks for, with the driver let go.
     fn deliver(&self, completion: Completion) {
-        let delivery = self.driver.borrow_mut().slots.complete(completion);
+        let (delivery, watcher) = {
+            let slots = &mut self.driver.borrow_mut().slots;
+            (slots.complete(completion), slots.take_watcher(completion.token))
+        };
         match delivery {
             Delivery::Wake(waker) => waker.wake(),
             Delivery::Discard(orphan) => orphan.discard(completion.into_result()),
@@ -251,7 +254,6 @@ impl Core {
             }
             Delivery::Nothing => {}
         }
-        let watcher = self.driver.borrow_mut().slots.take_watcher(completion.token);
         if let Some(waker) = watcher {
             waker.wake();
         }

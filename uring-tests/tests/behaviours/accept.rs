@@ -257,7 +257,7 @@ fn the_address_of_the_peer_is_told(variant: &Variant) {
 fn a_burst_of_connections_is_accepted_in_full(variant: &Variant) {
     let total = variant.scale(2000).max(200) as usize;
     variant.run(async {
-        let socket = TcpSocket::new_v4().expect("a socket");
+        let socket = TcpSocket::new_v4().await.expect("a socket");
         socket.set_reuseaddr(true).expect("the option is known");
         socket.bind(ANY).expect("a port on loopback");
         let listener = socket.listen(4096).expect("a port on loopback");

@@ -251,7 +251,7 @@ fn leases_are_counted(variant: &Variant) {
         assert!(ringpark::metrics().buffers >= ringpark::metrics().leases);
         drop(held);
         // What was sent in one piece may have come in several.
-        while sys::readable_bytes(std::os::fd::AsFd::as_fd(&ours)) > 0 {
+        while sys::readable_bytes(&ours) > 0 {
             drop(ours.recv().await.expect("bytes come"));
         }
         ours.close().await.expect("the first close");

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -34,6 +34,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "C6" => a_pipe_reader_sees_the_end_when_the_last_writer_closes,
     Every: "C7" => a_dropped_handle_with_operations_in_flight_frees_its_descriptor,
     Every: "C7" => a_dropped_listener_with_an_accept_in_flight_frees_its_address,
+    Every: "C1" => close_does_not_wait_for_a_future_that_is_not_polled,
     Every: "" => a_dropped_close_still_closes,
     Every: "" => bytes_written_before_close_arrive,
 ];
@@ -130,7 +131,7 @@ fn close_wakes_a_parked_accept(variant: &Variant) {
 fn close_wakes_a_parked_connect(variant: &Variant) {
     let stuck = StuckListener::new();
     variant.run(async {
-        let socket = Rc::new(TcpSocket::new_v4().expect("a socket"));
+        let socket = Rc::new(TcpSocket::new_v4().await.expect("a socket"));
         let mut connect = pin!(socket.connect(stuck.address));
         start(connect.as_mut()).await;
         ringpark::time::sleep(ms(2)).await;
@@ -207,7 +208,7 @@ fn close_returns_once_the_descriptor_is_closed(variant: &Variant) {
     variant.run(async {
         for _ in 0..10 {
             let (ours, _plain) = half();
-            let number = ours.as_fd().as_raw_fd();
+            let number = ours.as_raw_fd();
             {
                 let mut recv = pin!(ours.recv());
                 start(recv.as_mut()).await;
@@ -292,7 +293,7 @@ fn close_never_touches_a_descriptor_opened_since(variant: &Variant) {
         for round in 0..variant.scale(200).max(20) {
             let (ours, plain) = half();
             let ours = Rc::new(ours);
-            let number = ours.as_fd().as_raw_fd();
+            let number = ours.as_raw_fd();
             let users: Vec<_> = (0..3)
                 .map(|kind| {
                     let stream = ours.clone();
@@ -344,7 +345,7 @@ fn a_dropped_handle_never_touches_a_descriptor_opened_since(variant: &Variant) {
         let mut reused = 0;
         for _ in 0..variant.scale(200) {
             let (ours, plain) = half();
-            let number = ours.as_fd().as_raw_fd();
+            let number = ours.as_raw_fd();
             {
                 let mut read = pin!(ours.read(vec![0; 64]));
                 start(read.as_mut()).await;
@@ -446,7 +447,7 @@ fn a_dropped_handle_with_operations_in_flight_frees_its_descriptor(variant: &Var
     variant.run(async {
         for kind in 0..4 {
             let (ours, mut plain) = half();
-            let number = ours.as_fd().as_raw_fd();
+            let number = ours.as_raw_fd();
             {
                 let mut read = pin!(async {
                     match kind {
@@ -480,18 +481,42 @@ fn a_dropped_listener_with_an_accept_in_flight_frees_its_address(variant: &Varia
             start(accept.as_mut()).await;
             ringpark::time::sleep(ms(2)).await;
         }
-        let number = first.as_fd().as_raw_fd();
+        let number = first.as_raw_fd();
         drop(first);
         until("the descriptor is free", || !sys::is_open(number)).await;
         until("the address is free", || std::net::TcpListener::bind(address).is_ok()).await;
     });
 }
 
+/// C1: a future that waits, is kept, and is never polled again (as after a `select!` that another
+/// branch has won) does not hold up the close, and is told when it is polled at last.
+fn close_does_not_wait_for_a_future_that_is_not_polled(variant: &Variant) {
+    variant.run(async {
+        for kind in 0..5 {
+            let (ours, plain) = half();
+            let mut kept = pin!(async {
+                match kind {
+                    0 => ours.recv().await.map(drop),
+                    1 => ours.read(vec![0; 64]).await.0.map(drop),
+                    2 => ours.readable().await,
+                    3 => ours.read_with(|_| Err::<(), _>(ErrorKind::WouldBlock.into())).await,
+                    _ => ours.write_all(vec![7; MORE_THAN_FITS]).await.0,
+                }
+            });
+            start(kept.as_mut()).await;
+            ringpark::time::sleep(ms(2)).await;
+            promptly("close", ours.close()).await.expect("the first close");
+            assert_closed(promptly("the kept future", kept).await);
+            drop(plain);
+        }
+    });
+}
+
 /// A close that is dropped half-way goes on by itself.
 fn a_dropped_close_still_closes(variant: &Variant) {
     variant.run(async {
-        let (ours, mut plain) = half();
-        let number = ours.as_fd().as_raw_fd();
+        let (ours, plain) = half();
+        let number = ours.as_raw_fd();
         let mut recv = Box::pin(ours.recv());
         start(recv.as_mut()).await;
         ringpark::time::sleep(ms(2)).await;
@@ -501,7 +526,7 @@ fn a_dropped_close_still_closes(variant: &Variant) {
         }
         assert_closed(promptly("the recv", recv).await);
         until("the descriptor is free", || !sys::is_open(number)).await;
-        assert_eq!(plain.read(&mut [0; 8]).expect("a clean end"), 0);
+        assert!(plain_to_end(plain).await.is_empty());
         assert_closed(ours.recv().await);
     });
 }

@@ -56,7 +56,8 @@ fn connects_with_short_timeouts_report_only_real_connections(variant: &Variant) 
                         let limit = Duration::from_micros([0, 1, 100, 2000][rng.usize(0..4)]);
                         match TcpStream::connect_timeout(address, limit).await {
                             Ok(stream) => {
-                                stream.write_all("real").await.0.expect("it is connected");
+                                // The server closes at once, so only the first write must work.
+                                stream.write("real").await.0.expect("it is connected");
                                 connected += 1;
                             }
                             Err(error) => {
@@ -159,7 +160,7 @@ fn connecting_to_a_closed_port_fails_at_once(variant: &Variant) {
             assert_kind(result.map(drop), ErrorKind::ConnectionRefused);
             let result = TcpStream::connect_timeout(address, HOUR).await;
             assert_kind(result.map(drop), ErrorKind::ConnectionRefused);
-            let socket = TcpSocket::new_v4().expect("a socket");
+            let socket = TcpSocket::new_v4().await.expect("a socket");
             assert_kind(socket.connect(address).await.map(drop), ErrorKind::ConnectionRefused);
         }
         assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
@@ -272,7 +273,7 @@ fn a_bad_address_is_an_error_and_no_panic(variant: &Variant) {
 fn options_of_a_stream_can_be_set_and_read(variant: &Variant) {
     variant.run(async {
         let (listener, address) = listener().await;
-        let socket = TcpSocket::new_v4().expect("a socket");
+        let socket = TcpSocket::new_v4().await.expect("a socket");
         socket.bind(ANY).expect("a port on loopback");
         let stream = Rc::new(socket.connect(address).await.expect("the listener listens"));
         let (other, peer) = listener.accept().await.expect("one waits");

@@ -195,7 +195,6 @@ const OPS: &[&str] = &[
     "accept-multishot",
     "close",
     "connect",
-    "read",
     "recv",
     "recv-multishot",
     "send",

@@ -82,5 +82,12 @@ pub fn main(behaviours: &[&'static Behaviour]) -> ExitCode {
             }));
         }
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !arguments.list && !arguments.quiet {
+        let slowest = trial::slowest(10);
+        let lines: Vec<_> =
+            slowest.iter().map(|(time, name)| format!("{time:.1?} {name}")).collect();
+        println!("slowest: {}", lines.join(", "));
+    }
+    conclusion.exit_code()
 }

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::future::{poll_fn, Future};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -138,9 +138,9 @@ pub async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
 }
 
 /// Waits, without the runtime, until this many bytes can be read from a socket.
-pub fn wait_buffered(fd: impl AsFd, count: usize) {
+pub fn wait_buffered(fd: &impl AsRawFd, count: usize) {
     let end = Instant::now() + Duration::from_secs(20);
-    while sys::readable_bytes(fd.as_fd()) < count {
+    while sys::readable_bytes(fd) < count {
         assert!(Instant::now() < end, "the bytes do not arrive");
         std::thread::yield_now();
     }
@@ -174,6 +174,17 @@ pub async fn read_to_end(stream: &TcpStream) -> io::Result<Vec<u8>> {
         all.extend_from_slice(&lease);
     }
     Ok(all)
+}
+
+/// Reads a plain stream to its end, on a thread, so that the core can go on meanwhile.
+pub async fn plain_to_end(mut plain: std::net::TcpStream) -> Vec<u8> {
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        io::Read::read_to_end(&mut plain, &mut all).expect("a clean end");
+        all
+    });
+    until("the peer sees the end", || reader.is_finished()).await;
+    reader.join().expect("a clean end")
 }
 
 /// Sends bytes, all of them.

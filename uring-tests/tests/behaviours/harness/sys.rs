@@ -1,7 +1,7 @@
 //! The few system calls that the tests need and the standard library lacks.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub fn descriptors() -> BTreeMap<RawFd, PathBuf> {
 }
 
 /// How many bytes can be read from a socket or pipe without waiting.
-pub fn readable_bytes(fd: BorrowedFd<'_>) -> usize {
+pub fn readable_bytes(fd: &impl AsRawFd) -> usize {
     let mut count: libc::c_int = 0;
     // SAFETY: the request writes one integer to the pointer, which is to a local.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };

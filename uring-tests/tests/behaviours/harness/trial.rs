@@ -7,7 +7,7 @@
 
 use std::io::Read;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::mpsc;
+use std::sync::{mpsc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::variant::{self, Variant};
@@ -18,13 +18,32 @@ pub const ENV_TRIAL: &str = "RINGPARK_TESTS_TRIAL";
 
 /// The trial that only finds out whether io_uring works here.
 const PROBE: &str = "probe::uring";
+/// What comes before the reason.
+const REFUSED: &str = "refused: ";
 
 /// How long a trial may take: far more than any needs, so that it means a hang.
 const TIME_MAX: Duration = Duration::from_secs(90);
 
+/// How long each trial took.
+static TIMES: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
+
+/// The trials that took longest, the longest first.
+pub fn slowest(count: usize) -> Vec<(Duration, String)> {
+    let mut times = TIMES.lock().expect("no trial panics while it holds this").clone();
+    times.sort();
+    times.into_iter().rev().take(count).collect()
+}
+
 /// Runs a trial in a child. The error holds all that it printed.
 pub fn run_in_child(name: &str, seed: u64) -> Result<(), String> {
     let started = Instant::now();
+    let result = watch(name, seed, started);
+    let mut times = TIMES.lock().expect("no trial panics while it holds this");
+    times.push((started.elapsed(), name.to_owned()));
+    result
+}
+
+fn watch(name: &str, seed: u64, started: Instant) -> Result<(), String> {
     let mut child = start(name, seed)?;
     let outputs = [
         collect(child.stdout.take().expect("the output is piped")),
@@ -51,11 +70,11 @@ pub fn run_in_child(name: &str, seed: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Why io_uring cannot be used on this machine, if it cannot.
+/// Why io_uring cannot be used on this machine, if it is refused. A crash is no refusal: the trials
+/// are to show it.
 pub fn why_no_uring(seed: u64) -> Option<String> {
     let error = run_in_child(PROBE, seed).err()?;
-    let line = error.lines().find(|line| line.contains("io_uring")).unwrap_or(&error);
-    Some(line.to_owned())
+    error.lines().find_map(|line| line.strip_prefix(REFUSED)).map(str::to_owned)
 }
 
 /// Runs a trial in this process.
@@ -65,7 +84,7 @@ pub fn run_here(name: &str, behaviours: &[&'static Behaviour]) -> ExitCode {
         return match builder.block_on(async {}) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                println!("io_uring: {error}");
+                println!("{REFUSED}{error}");
                 ExitCode::FAILURE
             }
         };
@@ -74,7 +93,13 @@ pub fn run_here(name: &str, behaviours: &[&'static Behaviour]) -> ExitCode {
     log::install();
     let before = sys::descriptors();
     let ended = std::panic::catch_unwind(|| (behaviour.body)(&variant));
-    let after = sys::descriptors();
+    let mut after = sys::descriptors();
+    // A helper thread may hold a waker, and with it the core's notifier, for a moment longer.
+    let end = Instant::now() + Duration::from_secs(2);
+    while ended.is_ok() && after != before && Instant::now() < end {
+        std::thread::yield_now();
+        after = sys::descriptors();
+    }
     if ended.is_err() {
         println!("log of the trial:\n{}", log::text());
         return ExitCode::FAILURE;
@@ -92,7 +117,6 @@ fn start(name: &str, seed: u64) -> Result<Child, String> {
     Command::new(program)
         .env(ENV_TRIAL, name)
         .env(variant::ENV_SEED, seed.to_string())
-        .env("RUST_BACKTRACE", "1")
         .env_remove("RINGPARK_BACKEND")
         .env_remove("RINGPARK_WITHOUT")
         .stdin(Stdio::null())

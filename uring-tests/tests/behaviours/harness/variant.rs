@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use ringpark::{Backend, Builder, Feature};
@@ -126,13 +127,17 @@ impl Variant {
 
     /// The same with a builder that has been told more.
     pub fn run_on<F: Future>(&self, builder: Builder, main: F) -> F::Output {
-        let ended = builder.block_on(async {
+        let mut output = None;
+        // Behind a pointer, so that the runtime is compiled once and not for every test.
+        let checked: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(async {
             assert_eq!(ringpark::metrics().backend, self.backend(), "another backend runs");
-            let output = main.await;
+            output = Some(main.await);
             drained().await;
-            output
         });
-        ended.unwrap_or_else(|error| panic!("{self} does not start: {error}\n{}", log::text()))
+        if let Err(error) = builder.block_on(checked) {
+            panic!("{self} does not start: {error}\n{}", log::text());
+        }
+        output.expect("the main future has ended")
     }
 }
 

@@ -1,9 +1,10 @@
 //! Waiting for time to pass: [`sleep`], [`interval`], and [`timeout`] for any future.
 //!
-//! Timers belong to the core that the task runs on. They have a resolution of one millisecond and
-//! fire at the first one that is not before the deadline: **never early**, and on a core that is
-//! not overloaded about a millisecond late at most. Arming and disarming costs a few nanoseconds
-//! and no system call: the nearest timer of a core becomes the time-out of its next wait.
+//! Timers belong to the core that the task runs on. They have a resolution of a quarter of a
+//! millisecond and fire at the first multiple of it that is not before the deadline: **never
+//! early**, and on a core that is not overloaded well below a millisecond late. Arming and disarming
+//! costs a few nanoseconds and no system call: the nearest timer of a core becomes the time-out of
+//! its next wait.
 //!
 //! ```
 //! use ringpark::time::{sleep, timeout};

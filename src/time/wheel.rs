@@ -2,17 +2,17 @@
 //!
 //! Most timers of a network program never fire: they are deadlines of reads that succeed. So what
 //! has to be cheap is arming and disarming, not firing, and a wheel makes both a list operation.
-//! There are six levels of 64 slots. A slot of level 0 is one tick (1 ms) wide, a slot of each
+//! There are six levels of 64 slots. A slot of level 0 is one tick (1/4 ms) wide, a slot of each
 //! further level is as wide as the whole level below it:
 //!
 //! ```text
 //!   level    slot width   reach          a timer stands in the level of the highest group of
-//!     0      1 ms         64 ms          six bits in which its tick differs from the position:
-//!     1      64 ms        4.1 s
-//!     2      4.1 s        4.4 min          tick      0b…0101_000011_110010
-//!     3      4.4 min      4.7 h            position  0b…0101_000001_011111
-//!     4      4.7 h        12.4 d                            ^^^^^^
-//!     5      12.4 d       2.2 years                         level 1, slot 3
+//!     0      1/4 ms       16 ms          six bits in which its tick differs from the position:
+//!     1      16 ms        1.0 s
+//!     2      1.0 s        66 s             tick      0b…0101_000011_110010
+//!     3      66 s         70 min           position  0b…0101_000001_011111
+//!     4      70 min       3.1 d                             ^^^^^^
+//!     5      3.1 d        199 d                             level 1, slot 3
 //! ```
 //!
 //! `position` is the last tick that has been fired. Two facts follow from that placement and carry
@@ -44,7 +44,11 @@ const SLOT_MASK: u64 = SLOTS as u64 - 1;
 const DUE: usize = LEVELS * SLOTS;
 const LISTS: usize = DUE + 1;
 
-/// Ticks are cut off here (584 million years), far below any overflow of the sums in this file.
+/// A tick. Timers are late by up to one, and a deadline of 10 ms may be late by 1 ms in all.
+const TICK_NS: u32 = 250_000;
+const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK_NS as u64;
+
+/// Ticks are cut off here (73 million years), far below any overflow of the sums in this file.
 const TICK_MAX: u64 = 1 << 63;
 
 /// No entry: the end of the free list, or an empty list.
@@ -152,13 +156,14 @@ impl Wheel {
 
     /// When [`Wheel::expire`] must be called next; `None` without timers.
     ///
-    /// Never late. Exact for timers of the current 64 ms and for lone timers; else it may be the
+    /// Never late. Exact for timers of the current 16 ms and for lone timers; else it may be the
     /// earlier instant at which a slot has to be cascaded. It may lie in the past.
     pub(crate) fn next(&self) -> Option<Instant> {
         let tick = self.next_tick()?;
         // The tick is within the wheel's reach of the position, which was an `Instant` once. So if
         // the sum cannot be said, then no clock gets there either.
-        self.origin.checked_add(Duration::from_millis(tick))
+        let nanos = (tick % TICKS_PER_SECOND) as u32 * TICK_NS;
+        self.origin.checked_add(Duration::new(tick / TICKS_PER_SECOND, nanos))
     }
 
     /// Moves the wheel to `now` and puts the wakers of all timers that are due into `fired`, in
@@ -336,15 +341,18 @@ impl Wheel {
     /// The first tick that is not before `at`: what makes a timer never early.
     fn tick_after(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.origin);
-        let ticks = since.as_nanos().div_ceil(1_000_000);
-        u64::try_from(ticks).unwrap_or(TICK_MAX).min(TICK_MAX)
+        ticks(since.as_secs(), since.subsec_nanos().div_ceil(TICK_NS))
     }
 
     /// The last tick that is not after `now`.
     fn tick_before(&self, now: Instant) -> u64 {
-        let ticks = now.saturating_duration_since(self.origin).as_millis();
-        u64::try_from(ticks).unwrap_or(TICK_MAX).min(TICK_MAX)
+        let since = now.saturating_duration_since(self.origin);
+        ticks(since.as_secs(), since.subsec_nanos() / TICK_NS)
     }
+}
+
+fn ticks(seconds: u64, ticks: u32) -> u64 {
+    seconds.saturating_mul(TICKS_PER_SECOND).saturating_add(ticks.into()).min(TICK_MAX)
 }
 
 #[cfg(test)]

@@ -184,6 +184,14 @@ impl<T: 'static> Handle<T> {
         drop(old);
     }
 
+    /// One of those who wait has gone: lets the others see to the timer themselves.
+    #[cold]
+    pub(super) fn rearm(&self, interest: Interest) {
+        if self.direction(interest).timer.get().is_some() {
+            self.wake_waiting(interest);
+        }
+    }
+
     /// True if there was a timer.
     fn disarm_deadline(&self, direction: &Direction) -> bool {
         let Some((key, _)) = direction.timer.take() else { return false };

@@ -163,6 +163,15 @@ impl<T> Future for WaitTurn<'_, T> {
     }
 }
 
+impl<T> Drop for WaitTurn<'_, T> {
+    fn drop(&mut self) {
+        if self.place.ticket.is_some() {
+            // The timer of the direction may know nobody but this one.
+            self.handle.rearm(self.interest);
+        }
+    }
+}
+
 /// Runs an operation that has the turn, until it is answered. If the handle is closed or the
 /// deadline passes it is asked to end, and only if it then does not succeed that is the error.
 pub(crate) fn perform<T: 'static, O: Op>(

@@ -282,11 +282,12 @@ impl Pool {
 
     /// Whether a receive that is started now may find a buffer.
     pub(crate) fn has_room(&self) -> bool {
-        if self.at_hand() > 0 || self.current_room().is_some() {
+        let at_hand = || self.at_hand() > 0 || self.current_room().is_some();
+        if at_hand() {
             return true;
         }
         self.collect();
-        self.at_hand() > 0 || self.grow()
+        at_hand() || self.grow()
     }
 
     /// Whether somebody waits for a buffer and one has come home on another thread: for a core that
@@ -367,6 +368,10 @@ impl Pool {
     fn current_room(&self) -> Option<Room> {
         let id = self.current.get()?;
         let buffer = self.buffer(id);
+        if buffer.leases.get() == 0 {
+            // All its leases are home: it begins anew, at the end that the cache knows.
+            buffer.filled.set(0);
+        }
         let start = buffer.filled.get() as usize;
         let len = self.config.size as usize - start;
         // SAFETY: `start` is within the block.
@@ -377,17 +382,11 @@ impl Pool {
     /// Room for the core itself to receive into; `None` at the limit.
     pub(crate) fn room(&self) -> Option<Room> {
         debug_assert!(self.ring.borrow().is_none(), "the kernel fills these buffers");
-        if let Some(id) = self.current.get() {
-            let buffer = self.buffer(id);
-            if buffer.leases.get() == 0 {
-                // All its leases are home: it begins anew, at the end that the cache knows.
-                buffer.filled.set(0);
-            }
-            if let Some(room) = self.current_room() {
-                return Some(room);
-            }
-            buffer.filling.set(false);
-            self.current.set(None);
+        if let Some(room) = self.current_room() {
+            return Some(room);
+        }
+        if let Some(full) = self.current.take() {
+            self.buffer(full).filling.set(false);
         }
         if !self.has_room() {
             return None;

@@ -61,7 +61,7 @@ impl Sink for Bytes {
             (0, None) => self.feed.push(Ok(Chunk::Copied(Vec::new()))),
             (..0, None) => unreachable!("bytes were received into no buffer"),
             // The reader finds that it must wait for a buffer, or arm anew.
-            (libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN, _) => {}
+            (errno, _) if errno == libc::ENOBUFS || says_nothing(errno) => {}
             (errno, _) => self.feed.push(Err(io::Error::from_raw_os_error(errno))),
         }
         if self.feed.len() >= AHEAD_MAX {
@@ -71,13 +71,18 @@ impl Sink for Bytes {
     }
 }
 
+/// An error that tells of the attempt, and nothing of the stream.
+fn says_nothing(errno: i32) -> bool {
+    matches!(errno, libc::ECANCELED | libc::EINTR | libc::EAGAIN)
+}
+
 impl Leftovers for Turn<Chunk> {
     fn keep(&self, received: io::Result<&[u8]>) {
         match received {
             // The end of the stream is found again by the next read.
             Ok([]) => {}
             Ok(bytes) => self.handle().feed.push(Ok(Chunk::Copied(bytes.to_vec()))),
-            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {}
+            Err(error) if error.raw_os_error().is_some_and(says_nothing) => {}
             Err(error) => self.handle().feed.push(Err(error)),
         }
     }

@@ -24,14 +24,14 @@ use crate::sys;
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> { ringpark::block_on(async {
-/// use std::os::fd::OwnedFd;
-/// let (reader, writer) = std::io::pipe()?;
-/// let reader = ringpark::io::Descriptor::new(OwnedFd::from(reader))?;
-/// let writer = ringpark::io::Descriptor::new(OwnedFd::from(writer))?;
-/// writer.write_all("through a pipe").await.0?;
-/// writer.close().await?;
-/// let (count, buffer) = reader.read(Vec::with_capacity(64)).await;
-/// assert_eq!(&buffer[..count?], b"through a pipe");
+/// use ringpark::io::Descriptor;
+/// use std::os::unix::net::UnixStream;
+/// let (one, other) = UnixStream::pair()?;
+/// let (one, other) = (Descriptor::new(one.into())?, Descriptor::new(other.into())?);
+/// one.write_all("from one end").await.0?;
+/// one.close().await?;
+/// let (count, buffer) = other.read(Vec::with_capacity(64)).await;
+/// assert_eq!(&buffer[..count?], b"from one end");
 /// # Ok(()) }) }
 /// ```
 pub struct Descriptor {

@@ -59,7 +59,10 @@ impl Contestant for RawUring {
     }
 }
 
-/// Received bytes that wait to be sent.
+/// Pieces that go out with one send.
+const PIECES_MAX: usize = 16;
+
+/// Received bytes that wait to be sent, or are under way.
 struct Piece {
     buffer: u16,
     offset: u32,
@@ -71,12 +74,27 @@ struct Lane {
     source: RawFd,
     target: RawFd,
     queue: VecDeque<Piece>,
-    /// Whether the piece at the queue's head is with the kernel.
-    sending: bool,
+    /// How many pieces at the queue's head are with the kernel.
+    sending: usize,
+    /// What several of them are sent by.
+    message: Box<Message>,
     /// Whether source and target are still open.
     open: bool,
     /// Keeps the source's descriptor open.
     _stream: TcpStream,
+}
+
+/// The arguments of a send of several pieces, which the kernel reads when it submits them.
+struct Message {
+    header: libc::msghdr,
+    vectors: [libc::iovec; PIECES_MAX],
+}
+
+impl Message {
+    fn new() -> Self {
+        // SAFETY: both are plain structures of numbers and pointers, for which zero is valid.
+        unsafe { std::mem::zeroed() }
+    }
 }
 
 /// How far a ring buffer is filled, and by whom it is still held.
@@ -155,7 +173,8 @@ impl Loop {
     fn open(&mut self, stream: TcpStream, target: RawFd) -> io::Result<()> {
         let source = stream.as_raw_fd();
         let queue = VecDeque::with_capacity(4);
-        let lane = Lane { source, target, queue, sending: false, open: true, _stream: stream };
+        let message = Box::new(Message::new());
+        let lane = Lane { source, target, queue, sending: 0, message, open: true, _stream: stream };
         self.lanes.push(lane);
         self.receive(self.lanes.len() - 1)
     }
@@ -200,7 +219,7 @@ impl Loop {
     /// Queues a piece, or lengthens the last one if it lies right behind and is not under way.
     fn queue(&mut self, lane: usize, buffer: u16, offset: u32, len: u32) {
         let Lane { queue, sending, .. } = &mut self.lanes[lane];
-        let untouched = queue.len() > usize::from(*sending);
+        let untouched = queue.len() > *sending;
         match queue.back_mut().filter(|_| untouched) {
             Some(last) if last.buffer == buffer && last.offset + last.len == offset => {
                 last.len += len;
@@ -212,32 +231,53 @@ impl Loop {
         }
     }
 
+    /// Sends everything that is queued, unless a send is under way.
     fn send(&mut self, lane: usize) -> io::Result<()> {
-        let Lane { target, queue, sending, .. } = &mut self.lanes[lane];
-        let Some(piece) = queue.front().filter(|_| !*sending) else { return Ok(()) };
-        *sending = true;
-        // SAFETY: a piece lies within its buffer.
-        let start = unsafe { self.buffers.start(piece.buffer).add(piece.offset as usize) };
-        let entry = opcode::Send::new(types::Fd(*target), start, piece.len)
-            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
-            .build()
-            .user_data(SEND | lane as u64);
-        // SAFETY: the buffer is not given back before the send has completed.
-        unsafe { ring::push(&mut self.ring, &entry) }
+        let Lane { target, queue, sending, message, .. } = &mut self.lanes[lane];
+        if *sending > 0 || queue.is_empty() {
+            return Ok(());
+        }
+        for (piece, vector) in queue.iter().zip(&mut message.vectors) {
+            // SAFETY: a piece lies within its buffer.
+            let start = unsafe { self.buffers.start(piece.buffer).add(piece.offset as usize) };
+            *vector = libc::iovec { iov_base: start.cast(), iov_len: piece.len as usize };
+        }
+        *sending = queue.len().min(PIECES_MAX);
+        let fd = types::Fd(*target);
+        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        let entry = match *sending {
+            1 => {
+                let libc::iovec { iov_base, iov_len } = message.vectors[0];
+                opcode::Send::new(fd, iov_base.cast(), iov_len as u32).flags(flags).build()
+            }
+            count => {
+                message.header.msg_iov = message.vectors.as_mut_ptr();
+                message.header.msg_iovlen = count;
+                opcode::SendMsg::new(fd, &message.header).flags(flags as u32).build()
+            }
+        };
+        // SAFETY: the buffers are not given back before the send has completed, and the message
+        // stays where it is, untouched, as long as `sending` is not zero.
+        unsafe { ring::push(&mut self.ring, &entry.user_data(SEND | lane as u64)) }
     }
 
     fn sent(&mut self, lane: usize, entry: &cqueue::Entry) -> io::Result<()> {
-        let Lane { queue, sending, open, .. } = &mut self.lanes[lane];
-        *sending = false;
-        let piece = queue.front_mut().expect("a send completed that nobody asked for");
-        let sent = u32::try_from(entry.result()).unwrap_or_else(|_| {
-            // The target is gone: the rest of this lane has nowhere to go.
-            *open = false;
-            piece.len
+        let this = &mut self.lanes[lane];
+        let mut left = u32::try_from(entry.result()).unwrap_or_else(|_| {
+            // The target is gone: what was under way has nowhere to go.
+            this.open = false;
+            u32::MAX
         });
-        piece.offset += sent;
-        piece.len -= sent;
-        if piece.len == 0 {
+        for _ in 0..std::mem::take(&mut this.sending) {
+            let queue = &mut self.lanes[lane].queue;
+            let piece = queue.front_mut().expect("as many pieces as are under way");
+            let sent = left.min(piece.len);
+            left -= sent;
+            piece.offset += sent;
+            piece.len -= sent;
+            if piece.len > 0 {
+                break;
+            }
             let buffer = piece.buffer;
             queue.pop_front();
             self.fills[usize::from(buffer)].pieces -= 1;

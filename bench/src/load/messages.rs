@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   echo:     client ── message ──▶ contestant ── the same ──▶ client
-//!   relayed:  client ──▶ contestant ──▶ origin (here, in the same loop) ──▶ contestant ──▶ client
+//!   relayed:  client ──▶ contestant ──▶ origin, in this loop too ──▶ contestant ──▶ client
 //! ```
 //! A message carries its connection and its number, so an answer that belongs to someone else, or
 //! an old one, is an error of the run and not a good figure.

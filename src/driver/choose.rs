@@ -10,7 +10,6 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Backend, Config, Driver, Engine, Feature, Opened, Ready, SetupError};
-use crate::runtime::Shared;
 use crate::sys::EventFd;
 
 #[cfg(target_os = "linux")]
@@ -96,10 +95,10 @@ fn open(
 ) -> Result<Opened, SetupError> {
     let failed = |step, source| SetupError { backend, step, source, hint: String::new() };
     let eventfd = EventFd::new(backend != Backend::Uring).map_err(|e| failed("eventfd", e))?;
-    let shared = Arc::new(Shared::new(eventfd));
+    let notifier = Arc::new(eventfd);
     let engine = match backend {
         Backend::Uring => {
-            let uring = Uring::open(config, shared.clone())?;
+            let uring = Uring::open(config, notifier.clone())?;
             accept(&uring).map_err(|hint| SetupError {
                 hint,
                 ..failed("comparing with epoll", io::Error::from_raw_os_error(libc::EOPNOTSUPP))
@@ -108,12 +107,12 @@ fn open(
             Engine::Uring(uring)
         }
         Backend::Epoll | Backend::Poll => {
-            let ready = Ready::open(backend, shared.clone())?;
+            let ready = Ready::open(backend, notifier.clone())?;
             tracing::info!(target: "ringpark", %backend, reason, "core started");
             Engine::Ready(ready)
         }
     };
-    Ok(Opened { driver: Driver::new(engine, backend, config), shared })
+    Ok(Opened { driver: Driver::new(engine, backend, config), notifier })
 }
 
 #[cfg(target_os = "linux")]

@@ -3,16 +3,18 @@
 //! A backend is five functions. Each backend's file follows this order.
 //!
 //! - `open(config)`: ready to use, or a [`SetupError`] that tells the operator what to change.
-//! - `start(token, &mut op)`: `Done(result)` if it finished without waiting, else `Pending`.
+//! - `start(&mut op)`: `Done(result)` if it finished without waiting, else `Submitted` or `Parked`,
+//!   with the token of its slot.
 //! - `cancel(token)`: ask. The completion still comes, exactly once, and a success beats the cancel.
 //! - `turn(wait, &mut batch)`: hand queued work to the kernel, wait at most `wait`, collect
 //!   completions.
-//! - the notifier: `Shared::notify` makes a concurrent or later `turn` return; coalesced.
+//! - the notifier: to raise it makes a concurrent or later `turn` return. `Shared::notify` does so,
+//!   coalesced.
 //!
-//! The promise: for each `Pending` there is exactly one final completion (a multishot operation has
-//! items before it), even after a cancel, even at shutdown, and the operation's memory is not
-//! touched after it. Backends never wake tasks and never run user code: `turn` fills a batch, the
-//! runtime lets go of the driver, then wakes.
+//! The promise: for each operation that was not done at once there is exactly one final completion
+//! (a multishot operation has items before it), even after a cancel, even at shutdown, and the
+//! operation's memory is not touched after it. Backends never wake tasks and never run user code:
+//! `turn` fills a batch, the runtime lets go of the driver, then wakes.
 //!
 //! # Selection
 //! [`choose`] takes the environment (`RINGPARK_BACKEND`), then the builder, then the best that works
@@ -27,7 +29,7 @@ use std::time::Duration;
 
 use crate::buf::{Pool, PoolConfig};
 use crate::op::{Code, Interest, Op};
-use crate::runtime::Shared;
+use crate::sys::EventFd;
 
 mod choose;
 mod config;
@@ -381,8 +383,9 @@ impl Driver {
     }
 }
 
-/// What every backend is given to open.
+/// A driver that is ready to use.
 pub(crate) struct Opened {
     pub(crate) driver: Driver,
-    pub(crate) shared: Arc<Shared>,
+    /// What makes a `turn` return, from any thread.
+    pub(crate) notifier: Arc<EventFd>,
 }

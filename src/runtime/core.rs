@@ -92,7 +92,7 @@ impl Drop for Running {
 impl Core {
     fn open(config: &Config, group: super::launch::Membership) -> io::Result<Rc<Core>> {
         let opened = choose(config)?;
-        let (mut driver, shared) = (opened.driver, opened.shared);
+        let (mut driver, shared) = (opened.driver, Arc::new(Shared::new(opened.notifier)));
         let pool = Pool::new(driver.pool_config(config), shared.clone());
         driver.attach(&pool);
         Ok(Rc::new(Core {

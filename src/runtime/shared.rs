@@ -10,6 +10,7 @@
 
 use std::io;
 use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
 
 use super::atomic::{AtomicBool, Ordering};
 use super::context;
@@ -20,13 +21,13 @@ use crate::sys::EventFd;
 pub(crate) struct Shared {
     inbox: Inbox,
     parked: AtomicBool,
-    notifier: EventFd,
+    notifier: Arc<EventFd>,
     /// System calls made to wake the core.
     pub(crate) notifies: AtomicU64,
 }
 
 impl Shared {
-    pub(crate) fn new(notifier: EventFd) -> Shared {
+    pub(crate) fn new(notifier: Arc<EventFd>) -> Shared {
         Shared {
             inbox: Inbox::new(),
             parked: AtomicBool::new(false),
@@ -38,11 +39,6 @@ impl Shared {
     /// Whether the calling thread runs this core.
     pub(crate) fn is_current(&self) -> bool {
         context::is_current(self)
-    }
-
-    /// The descriptor that becomes readable when the core is notified.
-    pub(crate) fn notifier(&self) -> &EventFd {
-        &self.notifier
     }
 
     /// Puts a woken task into the inbox. Any thread; never blocks.

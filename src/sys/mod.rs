@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 pub(crate) mod uring;
@@ -145,6 +146,27 @@ pub(crate) fn poll(fds: &mut [libc::pollfd], timeout_ms: i32) -> io::Result<usiz
     let count = fds.len() as libc::nfds_t;
     // SAFETY: the slice is valid for its length.
     cvt(unsafe { libc::poll(fds.as_mut_ptr(), count, timeout_ms) }).map(|ready| ready as usize)
+}
+
+/// The longest wait that is asked of the kernel, in seconds (68 years): what fits every kind of
+/// `time_t`. Who waits longer is woken in between.
+pub(crate) const WAIT_MAX_SECS: u64 = i32::MAX as u64;
+
+/// Waits for any of the descriptors, to the nanosecond; `None` is for ever.
+pub(crate) fn ppoll(fds: &mut [libc::pollfd], at_most: Option<Duration>) -> io::Result<usize> {
+    let count = fds.len() as libc::nfds_t;
+    let at_most = at_most.map(|time| {
+        // SAFETY: plain numbers (and on some platforms padding, so it has no literal).
+        let mut spec: libc::timespec = unsafe { std::mem::zeroed() };
+        spec.tv_sec = time.as_secs().min(WAIT_MAX_SECS) as _;
+        spec.tv_nsec = time.subsec_nanos() as _;
+        spec
+    });
+    let time = at_most.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the slice is valid for its length, the time is null or a local, and a null mask
+    // leaves the signals alone.
+    let ready = cvt(unsafe { libc::ppoll(fds.as_mut_ptr(), count, time, std::ptr::null()) })?;
+    Ok(ready as usize)
 }
 
 /// A descriptor that many share until one of them closes it.

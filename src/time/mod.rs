@@ -2,9 +2,10 @@
 //!
 //! Timers belong to the core that the task runs on. They have a resolution of a quarter of a
 //! millisecond and fire at the first multiple of it that is not before the deadline: **never
-//! early**, and on a core that is not overloaded well below a millisecond late. Arming and disarming
-//! costs a few nanoseconds and no system call: the nearest timer of a core becomes the time-out of
-//! its next wait.
+//! early**, and on a core that is not overloaded well below a millisecond late (on epoll before
+//! Linux 5.11, which waits in milliseconds, up to one more). Arming and disarming costs a few
+//! nanoseconds and no system call: the nearest timer of a core becomes the time-out of its next
+//! wait.
 //!
 //! ```
 //! use ringpark::time::{sleep, timeout};

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::{Backend, Completion, Counts, SetupError, Slots, Started, Token, Wait};
 use crate::buf::PoolConfig;
 use crate::op::{Code, Interest, Op};
-use crate::runtime::Shared;
+use crate::sys::EventFd;
 
 #[cfg(target_os = "linux")]
 mod epoll;
@@ -60,30 +60,29 @@ pub(super) struct Ready {
     events: Vec<Event>,
     /// Answers that the engine itself gives, for the next turn.
     answers: Vec<Completion>,
-    shared: Arc<Shared>,
+    notifier: Arc<EventFd>,
     counts: Counts,
 }
 
 impl Ready {
     /// Opens the selector of `backend`.
-    pub(super) fn open(backend: Backend, shared: Arc<Shared>) -> Result<Ready, SetupError> {
-        let notifier = shared.notifier().fd();
+    pub(super) fn open(backend: Backend, notifier: Arc<EventFd>) -> Result<Ready, SetupError> {
         let selector = match backend {
             #[cfg(target_os = "linux")]
-            Backend::Epoll => Selector::Epoll(Epoll::open(notifier).map_err(|source| SetupError {
+            Backend::Epoll => Selector::Epoll(Epoll::open(notifier.fd()).map_err(|source| SetupError {
                 backend,
                 step: "epoll_create1",
                 source,
                 hint: "raise the limit of descriptors (ulimit -n)".to_owned(),
             })?),
-            _ => Selector::Poll(Poll::open(notifier)),
+            _ => Selector::Poll(Poll::open(notifier.fd())),
         };
         Ok(Ready {
             selector,
             table: Table::new(),
             events: Vec::new(),
             answers: Vec::new(),
-            shared,
+            notifier,
             counts: Counts::default(),
         })
     }
@@ -184,11 +183,11 @@ impl Ready {
 
     fn select(&mut self, wait: Wait) {
         self.counts.entries += 1;
-        let Ready { selector, events, shared, .. } = self;
+        let Ready { selector, events, notifier, .. } = self;
         let selected = match selector {
             #[cfg(target_os = "linux")]
-            Selector::Epoll(epoll) => epoll.wait(wait, shared, events),
-            Selector::Poll(poll) => poll.wait(wait, shared, events),
+            Selector::Epoll(epoll) => epoll.wait(wait, notifier, events),
+            Selector::Poll(poll) => poll.wait(wait, notifier, events),
         };
         match selected {
             Ok(()) => {}
@@ -228,31 +227,5 @@ fn attempt<O: Op>(op: &mut O) -> io::Result<u32> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => return other,
         }
-    }
-}
-
-/// How long a selector may wait, in the milliseconds of its system call: never too short.
-fn timeout_ms(wait: Wait) -> i32 {
-    match wait {
-        Wait::No => 0,
-        Wait::Forever => -1,
-        Wait::For(time) => {
-            let ms = time.as_nanos().div_ceil(1_000_000);
-            i32::try_from(ms).unwrap_or(i32::MAX)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn a_timeout_is_never_too_short() {
-        assert_eq!(timeout_ms(Wait::For(Duration::from_nanos(1))), 1);
-        assert_eq!(timeout_ms(Wait::For(Duration::from_micros(1001))), 2);
-        assert_eq!(timeout_ms(Wait::For(Duration::MAX)), i32::MAX);
-        assert_eq!((timeout_ms(Wait::No), timeout_ms(Wait::Forever)), (0, -1));
     }
 }

@@ -6,11 +6,11 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
-use super::{timeout_ms, Event, Wait};
+use super::{Event, Wait};
 use crate::op::Interest;
-use crate::runtime::Shared;
-use crate::sys;
+use crate::sys::{self, EventFd};
 
 pub(super) struct Poll {
     /// The notifier first, then the watched descriptors in no order.
@@ -67,10 +67,15 @@ impl Poll {
     pub(super) fn wait(
         &mut self,
         wait: Wait,
-        shared: &Shared,
+        notifier: &EventFd,
         events: &mut Vec<Event>,
     ) -> io::Result<()> {
-        let mut left = sys::poll(&mut self.fds, timeout_ms(wait))?;
+        let at_most = match wait {
+            Wait::No => Some(Duration::ZERO),
+            Wait::For(time) => Some(time),
+            Wait::Forever => None,
+        };
+        let mut left = sys::ppoll(&mut self.fds, at_most)?;
         let answers = self.fds.iter_mut().zip(&self.generations).enumerate();
         for (place, (asked, &generation)) in answers {
             if left == 0 {
@@ -81,7 +86,7 @@ impl Poll {
             }
             left -= 1;
             if place == 0 {
-                shared.notifier().drain();
+                notifier.drain();
                 continue;
             }
             let what = asked.revents;

@@ -24,7 +24,7 @@ use super::{Completion, Config, Counts, Feature, Features, SetupError, Sink, Slo
 use super::{Started, Token, Wait};
 use crate::buf::{Pool, PoolConfig};
 use crate::op::{self, CancelAnswer, Code, Interest, Op};
-use crate::runtime::Shared;
+use crate::sys::EventFd;
 use crate::sys::uring::{enter, ENTER_GETEVENTS, ENTER_REGISTERED_RING};
 
 mod buffers;
@@ -64,14 +64,14 @@ pub(super) struct Uring {
     notifier_armed: bool,
     buffers: Option<KernelRing>,
     pool_config: PoolConfig,
-    shared: Arc<Shared>,
+    notifier: Arc<EventFd>,
     counts: Counts,
     overflowing: bool,
 }
 
 impl Uring {
     /// Sets the ring up, and its buffers.
-    pub(super) fn open(config: &Config, shared: Arc<Shared>) -> Result<Uring, SetupError> {
+    pub(super) fn open(config: &Config, notifier: Arc<EventFd>) -> Result<Uring, SetupError> {
         let setup::Built { ring, mut features, refused, mut usable, registered } =
             setup::build(config)?;
         let needed = [Code::Read, Code::Poll, Code::Cancel];
@@ -118,7 +118,7 @@ impl Uring {
             notifier_armed: false,
             buffers,
             pool_config,
-            shared,
+            notifier,
             counts: Counts::default(),
             overflowing: false,
         })
@@ -339,7 +339,7 @@ impl Uring {
     /// Lets a read wait for the next notify.
     fn arm_notifier(&mut self) {
         if !self.notifier_armed {
-            let fd = Fd(self.shared.notifier().fd());
+            let fd = Fd(self.notifier.fd());
             let count = self.notified.as_mut_ptr();
             let entry = opcode::Read::new(fd, count, self.notified.len() as u32).build();
             self.push(entry.user_data(Token::notify().bits()));

@@ -16,7 +16,7 @@ use super::{JoinError, TaskRef};
 use crate::sys::EventFd;
 
 fn shared() -> Arc<Shared> {
-    Arc::new(Shared::new(EventFd::new(true).expect("a descriptor")))
+    Arc::new(Shared::new(EventFd::new(true).expect("a descriptor").into()))
 }
 
 fn task(shared: &Arc<Shared>) -> TaskRef {

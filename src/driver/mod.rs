@@ -249,9 +249,7 @@ impl Driver {
     pub(crate) fn park_after_again<O: Op>(&mut self, op: &O) -> Option<Started> {
         match &self.engine {
             #[cfg(target_os = "linux")]
-            Engine::Uring(_) if op.fd() >= 0 => {
-                Some(self.park(O::CODE, op.fd(), op.interest()))
-            }
+            Engine::Uring(_) if op.fd() >= 0 => Some(self.park(O::CODE, op.fd(), op.interest())),
             // A readiness backend looks at the descriptor itself before it waits. (Nothing but a
             // fault is answered with EAGAIN there.)
             _ => None,
@@ -260,7 +258,12 @@ impl Driver {
 
     /// Starts a multishot operation whose items go to `sink`. Rings only.
     #[cfg(target_os = "linux")]
-    pub(crate) fn start_stream(&mut self, code: Code, fd: RawFd, sink: Rc<dyn Sink>) -> Option<Token> {
+    pub(crate) fn start_stream(
+        &mut self,
+        code: Code,
+        fd: RawFd,
+        sink: Rc<dyn Sink>,
+    ) -> Option<Token> {
         match &mut self.engine {
             Engine::Uring(uring) => Some(uring.start_stream(&mut self.slots, code, fd, sink)),
             _ => None,
@@ -323,28 +326,31 @@ impl Driver {
         }
     }
 
-    /// Hands queued work to the kernel, waits, and collects completions.
-    pub(crate) fn turn(&mut self, wait: Wait, batch: &mut Vec<Completion>) {
+    /// Hands queued work to the kernel, waits, and collects completions. An error is the end of the
+    /// backend: nothing more will come from it.
+    pub(crate) fn turn(&mut self, wait: Wait, batch: &mut Vec<Completion>) -> io::Result<()> {
         let wait = match &self.faults {
             Some(faults) if faults.holds_something() => Wait::No,
             _ => wait,
         };
         match &mut self.engine {
             #[cfg(target_os = "linux")]
-            Engine::Uring(uring) => uring.turn(&mut self.slots, wait, batch),
-            Engine::Ready(ready) => ready.turn(&mut self.slots, wait, batch),
+            Engine::Uring(uring) => uring.turn(&mut self.slots, wait, batch)?,
+            Engine::Ready(ready) => ready.turn(&mut self.slots, wait, batch)?,
             Engine::Ended => {}
         }
         if let Some(faults) = &mut self.faults {
             faults.disturb(batch);
         }
+        Ok(())
     }
 
     /// Hands queued work to the kernel, and nothing else.
-    pub(crate) fn flush(&mut self) {
-        #[cfg(target_os = "linux")]
-        if let Engine::Uring(uring) = &mut self.engine {
-            uring.flush(&mut self.slots);
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        match &mut self.engine {
+            #[cfg(target_os = "linux")]
+            Engine::Uring(uring) => uring.flush(&mut self.slots),
+            _ => Ok(()),
         }
     }
 
@@ -379,6 +385,10 @@ impl Driver {
     /// The backend goes: closes the ring or the selector.
     pub(crate) fn end(&mut self) {
         self.last = self.counts();
+        #[cfg(target_os = "linux")]
+        if let Engine::Uring(uring) = &mut self.engine {
+            uring.end(&mut self.slots);
+        }
         self.engine = Engine::Ended;
     }
 }

@@ -71,7 +71,8 @@ impl Descriptor {
     /// Those of write(2); `TimedOut` after the write deadline; [`Closed`](crate::Closed).
     pub async fn write<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
         let nonblocking = self.handle.is_nonblocking();
-        let direct = |turn, buffer, start, limit| Write::new(turn, buffer, start, limit, nonblocking);
+        let direct =
+            |turn, buffer, start, limit| Write::new(turn, buffer, start, limit, nonblocking);
         outbound::write(&self.handle, buffer, direct).await
     }
 
@@ -81,7 +82,8 @@ impl Descriptor {
     /// As for [`write`](Descriptor::write); [`written`](super::written) tells how many went out.
     pub async fn write_all<B: IoBuf>(&self, buffer: B) -> (io::Result<()>, B) {
         let nonblocking = self.handle.is_nonblocking();
-        let direct = |turn, buffer, start, limit| Write::new(turn, buffer, start, limit, nonblocking);
+        let direct =
+            |turn, buffer, start, limit| Write::new(turn, buffer, start, limit, nonblocking);
         outbound::write_all(&self.handle, buffer, direct).await
     }
 

@@ -186,7 +186,7 @@ async fn recv_pooled(turn: Turn<Chunk>) -> io::Result<Option<Lease>> {
     let pool = &handle.core.pool;
     let mut turn = Some(turn);
     loop {
-            let mut ticket = Ticket { handle: &handle, ticket: None };
+        let mut ticket = Ticket { handle: &handle, ticket: None };
         poll_fn(|cx| {
             if let Some(error) = handle.refusal(Interest::Readable) {
                 return Poll::Ready(Err(error));
@@ -280,10 +280,7 @@ async fn read_in_turn<B: IoBufMut, O: Op<Output = Received<B>>>(
 }
 
 /// Looks at the next bytes and leaves them where they are.
-pub(crate) async fn peek<B: IoBufMut>(
-    handle: &Rc<Bytes>,
-    mut buffer: B,
-) -> (io::Result<usize>, B) {
+pub(crate) async fn peek<B: IoBufMut>(handle: &Rc<Bytes>, mut buffer: B) -> (io::Result<usize>, B) {
     let turn = match turn(handle, Interest::Readable).await {
         Ok(turn) => turn,
         Err(error) => return (Err(error), buffer),

@@ -4,8 +4,8 @@ use std::io;
 use std::rc::Rc;
 
 use super::error::{incomplete, write_zero};
-use super::turn::{perform, turn, Turn};
 use super::inbound::{Bytes, Chunk};
+use super::turn::{perform, turn, Turn};
 use crate::buf::IoBuf;
 use crate::op::{Interest, Op, SendMsg};
 

@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
 
 use super::handle::Handle;
-use super::turn::{perform, turn};
 use super::inbound::{stop_ahead, Bytes};
+use super::turn::{perform, turn};
 use crate::op::{Interest, Poll};
 use crate::sys;
 
@@ -51,5 +51,6 @@ fn attempt_once<T: 'static, R>(
     handle: &Handle<T>,
     attempt: &mut impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
 ) -> io::Result<R> {
-    handle.with_fd(|fd| sys::non_blocking(fd.as_raw_fd(), handle.is_nonblocking(), || attempt(fd)))?
+    handle
+        .with_fd(|fd| sys::non_blocking(fd.as_raw_fd(), handle.is_nonblocking(), || attempt(fd)))?
 }

@@ -168,7 +168,11 @@ impl<'a> Relay<'a> {
             poll_fn(|cx| {
                 // The first error is the one that is told.
                 while let Poll::Ready(Err(_)) = poll_all(&mut ways, cx) {}
-                if ways.iter().all(|way| way.0.is_none()) { Poll::Ready(()) } else { Poll::Pending }
+                if ways.iter().all(|way| way.0.is_none()) {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
             })
             .await;
         }
@@ -244,10 +248,7 @@ pub struct RelayFuture<'a> {
 impl Future for RelayFuture<'_> {
     type Output = Result<Transferred, RelayError>;
 
-    fn poll(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.run.as_mut().poll(cx)
     }
 }

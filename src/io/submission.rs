@@ -89,7 +89,9 @@ impl<O: Op> Submission<O> {
         };
         let op = self.op.take().expect("an operation is polled until it is done");
         Poll::Ready(match result {
-            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => Err(Cancelled(op, error)),
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {
+                Err(Cancelled(op, error))
+            }
             result => Ok(op.finish(result)),
         })
     }

@@ -199,9 +199,10 @@ impl<T, O: Op> Future for Perform<'_, T, O> {
         let Perform { handle, interest, submission, stopped } = self.get_mut();
         let refusal = || handle.refusal(*interest);
         if let Poll::Ready(result) = submission.poll_with(cx, refusal) {
-            return Poll::Ready(result.unwrap_or_else(|cancelled| {
-                cancelled.finish(stopped.take().or_else(refusal))
-            }));
+            return Poll::Ready(
+                result
+                    .unwrap_or_else(|cancelled| cancelled.finish(stopped.take().or_else(refusal))),
+            );
         }
         handle.set_current(*interest, submission.token());
         if stopped.is_none() {

@@ -11,8 +11,8 @@ use socket2::{Domain, SockAddr, SockRef};
 
 use super::{TcpListener, TcpStream};
 use crate::io::handle::{close, Handle};
-use crate::io::turn::{perform, turn};
 use crate::io::inbound::Bytes;
+use crate::io::turn::{perform, turn};
 use crate::io::Submission;
 use crate::op::{Connect, Interest, Socket};
 use crate::runtime::Core;

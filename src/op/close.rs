@@ -31,6 +31,7 @@ pub(crate) fn close_sqe(fd: RawFd) -> Entry {
 unsafe impl Op for Close {
     type Output = io::Result<()>;
     const CODE: Code = Code::Close;
+    const NEVER_WAITS: bool = true;
 
     fn fd(&self) -> RawFd {
         self.number

@@ -62,7 +62,8 @@ unsafe impl<K: KeepsOpen> Op for Connect<K> {
                 Err(error) => Err(error),
             };
         }
-        let begun = sys::non_blocking(self.fd(), self.nonblocking, || socket.connect(&self.address));
+        let begun =
+            sys::non_blocking(self.fd(), self.nonblocking, || socket.connect(&self.address));
         self.started = true;
         match begun.as_ref().map_err(io::Error::raw_os_error) {
             Ok(()) => Ok(0),

@@ -35,9 +35,9 @@ mod shutdown;
 mod socket;
 mod write;
 
-pub(crate) use accept::{accepted, Accept, Backlog};
 #[cfg(target_os = "linux")]
 pub(crate) use accept::accept_multi_sqe;
+pub(crate) use accept::{accepted, Accept, Backlog};
 #[cfg(target_os = "linux")]
 pub(crate) use cancel::{cancel_sqe, CancelAnswer};
 #[cfg(target_os = "linux")]
@@ -82,6 +82,9 @@ pub(crate) unsafe trait Op: Sized + 'static {
 
     /// The operation's row in the table.
     const CODE: Code;
+
+    /// `attempt` never says `WouldBlock`, so that there is no reason to wait for anything first.
+    const NEVER_WAITS: bool = false;
 
     /// The descriptor that it works on; -1 for none.
     fn fd(&self) -> RawFd;

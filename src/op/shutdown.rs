@@ -27,6 +27,7 @@ impl<K> Shutdown<K> {
 unsafe impl<K: KeepsOpen> Op for Shutdown<K> {
     type Output = io::Result<()>;
     const CODE: Code = Code::Shutdown;
+    const NEVER_WAITS: bool = true;
 
     fn fd(&self) -> RawFd {
         self.socket.fd()

@@ -26,6 +26,7 @@ impl Socket {
 unsafe impl Op for Socket {
     type Output = io::Result<OwnedFd>;
     const CODE: Code = Code::Socket;
+    const NEVER_WAITS: bool = true;
 
     fn fd(&self) -> RawFd {
         -1

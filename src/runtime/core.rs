@@ -198,13 +198,19 @@ impl Core {
     }
 
     /// Asks the driver; sleeps in there if it may.
+    ///
+    /// # Panics
+    /// If the backend has died: no task could ever go on.
     fn turn(&self, wait: Wait, batch: &mut Vec<Completion>) {
         let wait = if wait == Wait::No || self.spin_for_work(wait) { Wait::No } else { wait };
         let parked = wait != Wait::No && self.shared.park();
         let wait = if parked && !self.pool.has_news() { wait } else { Wait::No };
-        self.driver.borrow_mut().turn(wait, batch);
+        let turned = self.driver.borrow_mut().turn(wait, batch);
         if parked {
             self.shared.unpark();
+        }
+        if let Err(error) = turned {
+            panic!("the backend has failed, and with it its core: {error}");
         }
     }
 
@@ -220,7 +226,10 @@ impl Core {
         let start = clock::now();
         let mut driver = self.driver.borrow_mut();
         // What is queued goes out first, or there would be nothing to wait for.
-        driver.flush();
+        if driver.flush().is_err() {
+            // The turn will find the same error, and tell it.
+            return true;
+        }
         loop {
             if driver.peek() || self.shared.has_mail() {
                 return true;
@@ -316,7 +325,10 @@ impl Core {
         let mut batch = Vec::new();
         while self.driver.borrow().slots.in_flight() > 0 && start.elapsed() < DRAIN_LIMIT {
             let wait = Wait::For(Duration::from_millis(100));
-            self.driver.borrow_mut().turn(wait, &mut batch);
+            if let Err(error) = self.driver.borrow_mut().turn(wait, &mut batch) {
+                tracing::error!(target: "ringpark", %error, "the backend has failed");
+                break;
+            }
             for completion in batch.drain(..) {
                 self.deliver(completion);
             }
@@ -325,7 +337,9 @@ impl Core {
         // What the last completions woke or dropped may have spawned.
         self.drop_tasks();
         // Closes that the last completions have led to go out with this.
-        self.driver.borrow_mut().turn(Wait::No, &mut batch);
+        if let Err(error) = self.driver.borrow_mut().turn(Wait::No, &mut batch) {
+            tracing::error!(target: "ringpark", %error, "closing what the runtime still had open");
+        }
         self.pool.detach();
         self.driver.borrow_mut().end();
         // A waker of a foreign thread may have come late.

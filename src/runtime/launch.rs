@@ -49,8 +49,7 @@ impl Membership {
             return bind(Sharing::No);
         }
         // The lock is held while binding, so that the first is first.
-        let mut listening =
-            self.group.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listening = self.group.listening.lock().unwrap_or_else(PoisonError::into_inner);
         let first = !listening.contains(&address);
         let bound = bind(if first { Sharing::AsFirst } else { Sharing::WithOthers })?;
         listening.insert(address);
@@ -81,10 +80,7 @@ impl Group {
     }
 
     /// Runs `main` until it is done or the group is stopped.
-    async fn until_stopped(
-        &self,
-        main: impl Future<Output = io::Result<()>>,
-    ) -> io::Result<()> {
+    async fn until_stopped(&self, main: impl Future<Output = io::Result<()>>) -> io::Result<()> {
         let mut main = pin!(main);
         let mut registered = false;
         poll_fn(|cx| {
@@ -164,7 +160,8 @@ where
 
 fn pin(cpu: usize) -> io::Result<()> {
     sys::pin_to(cpu).map_err(|error| {
-        let message = format!("cannot pin a core to CPU {cpu}: {error}; choose one that is allowed");
+        let message =
+            format!("cannot pin a core to CPU {cpu}: {error}; choose one that is allowed");
         io::Error::new(error.kind(), message)
     })
 }

@@ -69,12 +69,14 @@ impl Ready {
     pub(super) fn open(backend: Backend, notifier: Arc<EventFd>) -> Result<Ready, SetupError> {
         let selector = match backend {
             #[cfg(target_os = "linux")]
-            Backend::Epoll => Selector::Epoll(Epoll::open(notifier.fd()).map_err(|source| SetupError {
-                backend,
-                step: "epoll_create1",
-                source,
-                hint: "raise the limit of descriptors (ulimit -n)".to_owned(),
-            })?),
+            Backend::Epoll => {
+                Selector::Epoll(Epoll::open(notifier.fd()).map_err(|source| SetupError {
+                    backend,
+                    step: "epoll_create1",
+                    source,
+                    hint: "raise the limit of descriptors (ulimit -n)".to_owned(),
+                })?)
+            }
             _ => Selector::Poll(Poll::open(notifier.fd())),
         };
         Ok(Ready {
@@ -90,7 +92,7 @@ impl Ready {
     /// Attempts the operation; parks it if it would block.
     pub(super) fn start<O: Op>(&mut self, slots: &mut Slots, op: &mut O) -> Started {
         let (fd, interest) = (op.fd(), op.interest());
-        if fd < 0 {
+        if O::NEVER_WAITS {
             return Started::Done(attempt(op));
         }
         if self.table.may_try(fd, interest) {
@@ -170,18 +172,24 @@ impl Ready {
     }
 
     /// Waits for events and answers those who wait for them.
-    pub(super) fn turn(&mut self, slots: &mut Slots, wait: Wait, batch: &mut Vec<Completion>) {
+    pub(super) fn turn(
+        &mut self,
+        slots: &mut Slots,
+        wait: Wait,
+        batch: &mut Vec<Completion>,
+    ) -> io::Result<()> {
         let wait = if self.answers.is_empty() { wait } else { Wait::No };
         // With nobody waiting there is nothing to look for, and so no reason for a system call.
         if wait != Wait::No || slots.in_flight() > 0 {
-            self.select(wait);
+            self.select(wait)?;
             self.answer(batch);
         }
         batch.append(&mut self.answers);
         self.counts.completions += batch.len() as u64;
+        Ok(())
     }
 
-    fn select(&mut self, wait: Wait) {
+    fn select(&mut self, wait: Wait) -> io::Result<()> {
         self.counts.entries += 1;
         let Ready { selector, events, notifier, .. } = self;
         let selected = match selector {
@@ -190,10 +198,9 @@ impl Ready {
             Selector::Poll(poll) => poll.wait(wait, notifier, events),
         };
         match selected {
-            Ok(()) => {}
             // The core looks round and comes back.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => tracing::error!(target: "ringpark", %error, "cannot wait for events"),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            other => other,
         }
     }
 
@@ -206,8 +213,8 @@ impl Ready {
 
     /// Looks for events without waiting, and keeps those that come for the turn.
     pub(super) fn peek(&mut self, slots: &mut Slots) -> bool {
-        if slots.in_flight() > 0 {
-            self.select(Wait::No);
+        // An error comes again, and is told, when the turn looks.
+        if slots.in_flight() > 0 && self.select(Wait::No).is_ok() {
             let mut answers = std::mem::take(&mut self.answers);
             self.answer(&mut answers);
             self.answers = answers;

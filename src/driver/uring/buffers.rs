@@ -71,9 +71,8 @@ impl BufferRing for KernelRing {
         }
         self.tail.set(tail.wrapping_add(1));
         // SAFETY: the tail lies in the first entry, which is valid; both sides access it atomically.
-        let shared = unsafe {
-            AtomicU16::from_ptr(BufRingEntry::tail(self.entries.as_ptr()).cast_mut())
-        };
+        let shared =
+            unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.as_ptr()).cast_mut()) };
         // Release: the kernel sees the entry before it sees the tail.
         shared.store(self.tail.get(), Ordering::Release);
     }

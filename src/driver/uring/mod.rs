@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use io_uring::squeue::Entry;
 use io_uring::types::Fd;
@@ -24,8 +25,8 @@ use super::{Completion, Config, Counts, Feature, Features, SetupError, Sink, Slo
 use super::{Started, Token, Wait};
 use crate::buf::{Pool, PoolConfig};
 use crate::op::{self, CancelAnswer, Code, Interest, Op};
-use crate::sys::EventFd;
 use crate::sys::uring::{enter, ENTER_GETEVENTS, ENTER_REGISTERED_RING};
+use crate::sys::EventFd;
 
 mod buffers;
 mod refusal;
@@ -47,6 +48,9 @@ pub(super) fn short_of_memory(config: &Config) -> String {
     let needed = setup::locked_bytes(config.submission_entries, config.completion_entries);
     refusal::memory(needed)
 }
+
+/// How long the end of a ring waits for the notifier's read, ten times.
+const END_PATIENCE: Duration = Duration::from_millis(100);
 
 /// The driver of one ring.
 pub(super) struct Uring {
@@ -137,9 +141,7 @@ impl Uring {
             Feature::RegisteredRing => self.enter_flags & ENTER_REGISTERED_RING != 0,
             Feature::MultishotAccept => self.has(Code::AcceptMulti),
             Feature::MultishotRecv => self.has(Code::RecvMulti),
-            Feature::IncrementalBuffers => {
-                self.has(Code::RecvMulti) && self.features.has(feature)
-            }
+            Feature::IncrementalBuffers => self.has(Code::RecvMulti) && self.features.has(feature),
             _ => self.features.has(feature),
         });
         (in_use.collect(), &self.refused, [params.sq_entries(), params.cq_entries()])
@@ -261,7 +263,12 @@ impl Uring {
     }
 
     /// Enters the kernel once, if there is a reason to, and takes all completions.
-    pub(super) fn turn(&mut self, slots: &mut Slots, wait: Wait, batch: &mut Vec<Completion>) {
+    pub(super) fn turn(
+        &mut self,
+        slots: &mut Slots,
+        wait: Wait,
+        batch: &mut Vec<Completion>,
+    ) -> io::Result<()> {
         self.arm_notifier();
         let all_fit = self.refill(slots);
         let (pending, overflowing, has_work) = {
@@ -272,9 +279,10 @@ impl Uring {
         let wait = if all_fit && self.ring.completion().is_empty() { wait } else { Wait::No };
         let must_ask = has_work || self.must_ask_always();
         if pending > 0 || wait != Wait::No || (must_ask && slots.in_flight() > 0) {
-            self.enter(pending, wait);
+            self.enter(pending, wait)?;
         }
         self.reap(slots, batch);
+        Ok(())
     }
 
     /// Without the flag that tells of pending work only the kernel can say.
@@ -289,26 +297,28 @@ impl Uring {
         self.overflowing = overflowing;
     }
 
-    fn enter(&mut self, pending: u32, wait: Wait) {
+    fn enter(&mut self, pending: u32, wait: Wait) -> io::Result<()> {
         let (count, timeout) = match wait {
             Wait::No => (0, None),
             Wait::For(time) => (1, Some(time)),
             Wait::Forever => (1, None),
         };
         self.counts.entries += 1;
-        match enter(self.name, pending, count, self.enter_flags, timeout) {
-            Ok(_) => {}
-            Err(error) => match error.raw_os_error() {
-                // The time is over, or a signal came: the core looks round and comes back. What the
-                // kernel has not taken stays in the queue.
-                Some(libc::ETIME | libc::EINTR) => {}
-                // The completion queue is full, or memory is short: what is there is taken now, and
-                // the rest is submitted the next time.
-                Some(libc::EBUSY | libc::EAGAIN | libc::ENOMEM) => {
-                    tracing::debug!(target: "ringpark", %error, "the ring asks for patience");
-                }
-                _ => tracing::error!(target: "ringpark", %error, "cannot enter the ring"),
-            },
+        let Err(error) = enter(self.name, pending, count, self.enter_flags, timeout) else {
+            return Ok(());
+        };
+        match error.raw_os_error() {
+            // The time is over, or a signal came: the core looks round and comes back. What the
+            // kernel has not taken stays in the queue.
+            Some(libc::ETIME | libc::EINTR) => Ok(()),
+            // The completion queue is full, or memory is short: what is there is taken now, and
+            // the rest is submitted the next time.
+            Some(libc::EBUSY | libc::EAGAIN | libc::ENOMEM) => {
+                tracing::debug!(target: "ringpark", %error, "the ring asks for patience");
+                Ok(())
+            }
+            // The ring is dead.
+            _ => Err(error),
         }
     }
 
@@ -348,18 +358,40 @@ impl Uring {
     }
 
     /// Submits what is queued.
-    pub(super) fn flush(&mut self, slots: &mut Slots) {
+    pub(super) fn flush(&mut self, slots: &mut Slots) -> io::Result<()> {
         self.refill(slots);
         let pending = self.ring.submission().len() as u32;
-        if pending > 0 {
-            self.enter(pending, Wait::No);
+        match pending {
+            0 => Ok(()),
+            _ => self.enter(pending, Wait::No),
+        }
+    }
+
+    /// Ends the read of the notifier, into memory that goes with the ring: closing the ring alone
+    /// does not stop the kernel at once.
+    pub(super) fn end(&mut self, slots: &mut Slots) {
+        let mut none = Vec::new();
+        let woken = self.notifier.raise();
+        for _ in 0..10 {
+            if !self.notifier_armed || woken.is_err() {
+                break;
+            }
+            if self.enter(0, Wait::For(END_PATIENCE)).is_err() {
+                break;
+            }
+            self.reap(slots, &mut none);
+        }
+        if self.notifier_armed {
+            tracing::error!(target: "ringpark", "the kernel still reads the notifier: leaked");
+            std::mem::forget(std::mem::take(&mut self.notified));
         }
     }
 
     /// Whether a turn would find completions.
     pub(super) fn peek(&mut self) -> bool {
-        if self.must_ask_always() {
-            self.enter(0, Wait::No);
+        if self.must_ask_always() && self.enter(0, Wait::No).is_err() {
+            // The turn will find the same error, and tell it.
+            return true;
         }
         let queue = self.ring.submission();
         let has_work = queue.taskrun() || queue.cq_overflow();

@@ -259,11 +259,7 @@ fn try_opcodes(built: &mut Built) -> io::Result<()> {
 }
 
 /// An entry for `code` that fails for want of a descriptor.
-fn trial(
-    code: Code,
-    address: &[u64; 16],
-    header: &libc::msghdr,
-) -> Option<squeue::Entry> {
+fn trial(code: Code, address: &[u64; 16], header: &libc::msghdr) -> Option<squeue::Entry> {
     use crate::op;
     let (no_fd, null) = (types::Fd(-1), std::ptr::null_mut::<u8>());
     Some(match code {

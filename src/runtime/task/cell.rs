@@ -325,7 +325,9 @@ impl Header {
 
     /// # Safety
     /// The task's output must be of type `T`, its result be the caller's, and the task be done.
-    pub(super) unsafe fn take_result<F: Future>(this: *const Header) -> Result<F::Output, JoinError> {
+    pub(super) unsafe fn take_result<F: Future>(
+        this: *const Header,
+    ) -> Result<F::Output, JoinError> {
         let task = this.cast::<Task<F>>();
         // SAFETY: as the caller vouches.
         match std::mem::replace(unsafe { &mut *(*task).stage.get() }, Stage::Taken) {

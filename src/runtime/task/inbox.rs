@@ -44,12 +44,8 @@ impl Inbox {
             // SAFETY: `mailed` was raised by this thread, so the link is its own until the push.
             unsafe { Header::set_next(header, head) };
             // SeqCst is for the sleep handshake; it releases the link to the drain.
-            match self.head.compare_exchange_weak(
-                head,
-                header,
-                Ordering::SeqCst,
-                Ordering::Relaxed,
-            ) {
+            match self.head.compare_exchange_weak(head, header, Ordering::SeqCst, Ordering::Relaxed)
+            {
                 Ok(_) => return true,
                 Err(actual) => head = actual,
             }

@@ -9,3 +9,6 @@ mod models;
 pub(crate) use cell::{Header, TaskRef};
 pub(crate) use inbox::Inbox;
 pub use join::{JoinError, JoinHandle};
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,11 @@ fn pool(
     keep: Duration,
     start: fn(&'static Pool) -> io::Result<()>,
 ) -> &'static Pool {
-    Box::leak(Box::new(Pool::new(threads_max, keep, start)))
+    // Pools live for ever. Kept here, they are no leak in the eyes of a sanitizer.
+    static POOLS: Mutex<Vec<&'static Pool>> = Mutex::new(Vec::new());
+    let pool: &'static Pool = Box::leak(Box::new(Pool::new(threads_max, keep, start)));
+    lock(&POOLS).push(pool);
+    pool
 }
 
 /// Sends its number when it is woken.
@@ -196,9 +200,10 @@ fn an_idle_thread_leaves_and_is_replaced_when_there_is_work_again() {
 #[test]
 fn threads_that_come_and_go_lose_no_work() {
     let pool = pool(3, Duration::ZERO, start_thread);
-    let done: &'static AtomicUsize = Box::leak(Box::default());
+    let done = Arc::new(AtomicUsize::new(0));
     for _ in 0..2000 {
-        drop(pool.run(|| done.fetch_add(1, Ordering::Relaxed)));
+        let done = done.clone();
+        drop(pool.run(move || done.fetch_add(1, Ordering::Relaxed)));
     }
     wait_until(pool, |state| state.threads == 0);
     assert_eq!(done.load(Ordering::Relaxed), 2000);

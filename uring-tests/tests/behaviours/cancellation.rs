@@ -29,26 +29,23 @@ pub const LIST: &[Behaviour] = behaviours![
 /// Runs a future for a random while, then drops it; says what it gave if it ended in time.
 async fn run_for_a_while<F: Future>(rng: &mut fastrand::Rng, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
-    match rng.u32(0..5) {
-        0 => return None,
-        1 => {}
-        2 => {
+    match rng.u32(0..40) {
+        0..5 => None,
+        5..20 => match poll_once(future).await {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        },
+        20..36 => {
             for _ in 0..rng.u32(1..4) {
                 if let Poll::Ready(output) = poll_once(future.as_mut()).await {
                     return Some(output);
                 }
                 ringpark::yield_now().await;
             }
+            None
         }
-        3 => {
-            let limit = Duration::from_micros(rng.u64(0..300));
-            return timeout(limit, future).await.ok();
-        }
-        _ => return timeout(ms(5), future).await.ok(),
-    }
-    match poll_once(future).await {
-        Poll::Ready(output) => Some(output),
-        Poll::Pending => None,
+        36..39 => timeout(Duration::from_micros(rng.u64(0..300)), future).await.ok(),
+        _ => timeout(ms(2), future).await.ok(),
     }
 }
 
@@ -254,7 +251,8 @@ fn a_submission_queue_of_two_loses_no_cancel(variant: &Variant) {
         }
         variant::drained().await;
         let metrics = ringpark::metrics();
-        assert!(metrics.cancels > before, "{metrics:?}");
+        // Elsewhere nothing is in the kernel's hands, so that there is nothing to cancel.
+        assert!(metrics.cancels > before || !variant.needs_uring(), "{metrics:?}");
         for (number, (ours, mut plain)) in streams.into_iter().enumerate() {
             plain.write_all(&[number as u8]).expect("there is room");
             assert_eq!(promptly("a read", receive(&ours, 1)).await, [number as u8]);

@@ -33,9 +33,9 @@ pub const LIST: &[Behaviour] = behaviours![
 /// P1: a notify from another thread wakes a core that is parked for 10 s promptly.
 fn a_notify_wakes_a_core_that_sleeps_long(variant: &Variant) {
     variant.run(async {
+        let before = ringpark::metrics().turns;
         for _ in 0..variant.scale(50).max(5) {
             let (sender, receiver) = oneshot::channel();
-            let turns = ringpark::metrics().turns;
             let thread = std::thread::spawn(move || {
                 // Long enough that the core is asleep; nothing depends on it being exact.
                 std::thread::sleep(ms(3));
@@ -45,9 +45,9 @@ fn a_notify_wakes_a_core_that_sleeps_long(variant: &Variant) {
             start(long.as_mut()).await;
             let sent = receiver.await.expect("it is sent");
             assert!(sent.elapsed() < PROMPT, "it took {:?}", sent.elapsed());
-            assert!(ringpark::metrics().turns > turns);
             thread.join().expect("no panic");
         }
+        assert!(ringpark::metrics().turns > before, "it never slept");
     });
 }
 
@@ -390,7 +390,9 @@ fn metrics_count_what_was_done(variant: &Variant) {
             assert!(ringpark::metrics().in_flight > 0, "{:?}", ringpark::metrics());
         }
         variant::drained().await;
-        assert!(ringpark::metrics().cancels > cancels, "{:?}", ringpark::metrics());
+        // Elsewhere nothing is in the kernel's hands, so that there is nothing to cancel.
+        let cancels = ringpark::metrics().cancels - cancels;
+        assert!(cancels == 1 || !variant.needs_uring(), "{:?}", ringpark::metrics());
         plain.write_all(b"x").expect("there is room");
         assert_eq!(receive(&ours, 1).await, b"x");
         let after = ringpark::metrics();

@@ -8,6 +8,7 @@ use crate::BEHAVIOURS;
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
     Once: "" => every_row_in_scope_has_a_test,
+    Once: "" => every_operation_has_a_test,
     Once: "" => names_are_unique,
 ];
 
@@ -23,6 +24,24 @@ const ROWS: &[&str] = &[
     "Y1", "Y2", "Y3", "Y4", "Y5", "Z2", "Z4",
 ];
 
+/// For each operation a behaviour that cannot hold without it.
+const OPERATIONS: &[(&str, &str)] = &[
+    ("accept", "ten_tasks_accept_from_one_listener_and_end_on_close"),
+    ("accept-multishot", "dropped_accepts_lose_no_connection"),
+    ("cancel", "a_submission_queue_of_two_loses_no_cancel"),
+    ("close", "close_returns_once_the_descriptor_is_closed"),
+    ("connect", "connect_goes_on_to_the_next_address"),
+    ("poll", "readiness_is_told_without_reading"),
+    ("read", "pipes_carry_bytes_both_ways_of_reading"),
+    ("recv", "dropped_reads_lose_nothing"),
+    ("recv-multishot", "recv_read_and_peek_mixed_keep_the_order"),
+    ("send", "bytes_written_before_close_arrive"),
+    ("sendmsg", "vectored_writes_go_on_where_they_stopped"),
+    ("shutdown", "shutdown_of_writing_leaves_reading_alone"),
+    ("socket", "a_cancel_during_connect_leaves_nothing"),
+    ("write", "a_write_to_a_full_pipe_waits_for_its_reader"),
+];
+
 fn all() -> impl Iterator<Item = &'static Behaviour> {
     BEHAVIOURS.iter().copied().flatten()
 }
@@ -35,6 +54,16 @@ fn every_row_in_scope_has_a_test(_: &Variant) {
     let unknown: Vec<_> =
         covered.iter().filter(|row| !row.is_empty() && !ROWS.contains(row)).collect();
     assert!(unknown.is_empty(), "there are no rows {unknown:?}");
+}
+
+/// An operation that no test needs may as well be broken.
+fn every_operation_has_a_test(_: &Variant) {
+    let listed: BTreeSet<&str> = OPERATIONS.iter().map(|(operation, _)| *operation).collect();
+    let known: BTreeSet<&str> = ringpark::Builder::operations().iter().copied().collect();
+    assert_eq!(listed, known);
+    for (operation, test) in OPERATIONS {
+        assert!(all().any(|behaviour| behaviour.name == *test), "{operation}: no test `{test}`");
+    }
 }
 
 /// Two behaviours of one name could not be told apart.

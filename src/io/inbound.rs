@@ -60,8 +60,11 @@ impl Sink for Bytes {
             (..=0, Some(lease)) => self.feed.push(Ok(Chunk::Lease(lease))),
             (0, None) => self.feed.push(Ok(Chunk::Copied(Vec::new()))),
             (..0, None) => unreachable!("bytes were received into no buffer"),
-            // The reader finds that it must wait for a buffer, or arm anew.
-            (errno, _) if errno == libc::ENOBUFS || says_nothing(errno) => {}
+            // The reader arms anew, or finds that it must wait for a buffer.
+            (libc::ENOBUFS, _) => {
+                pool.grow();
+            }
+            (errno, _) if says_nothing(errno) => {}
             (errno, _) => self.feed.push(Err(io::Error::from_raw_os_error(errno))),
         }
         if self.feed.len() >= AHEAD_MAX {

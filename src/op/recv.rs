@@ -43,10 +43,11 @@ impl<S, B: IoBufMut> Recv<S, B> {
     }
 }
 
-/// The entry that receives into buffers of `group` until it is cancelled.
+/// The entry that receives into buffers of `group` until it is cancelled, at most `cap` bytes before
+/// other connections have their turn; 0 leaves that to the kernel, which must know the cap (6.17).
 #[cfg(target_os = "linux")]
-pub(crate) fn recv_multi_sqe(fd: RawFd, group: u16) -> Entry {
-    opcode::RecvMulti::new(Fd(fd), group).build()
+pub(crate) fn recv_multi_sqe(fd: RawFd, group: u16, cap: u32) -> Entry {
+    opcode::RecvMulti::new(Fd(fd), group).len(cap).build()
 }
 
 /// Tells a buffer how many of its bytes the kernel has filled.

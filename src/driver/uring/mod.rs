@@ -58,6 +58,8 @@ pub(super) struct Uring {
     features: Features,
     refused: Vec<Feature>,
     usable: Codes,
+    /// The most that one connection receives before others have their turn; 0 for no cap.
+    recv_cap: u32,
     /// What names the ring in `enter`: an index if it is registered, else its descriptor.
     name: RawFd,
     enter_flags: u32,
@@ -76,7 +78,7 @@ pub(super) struct Uring {
 impl Uring {
     /// Sets the ring up, and its buffers.
     pub(super) fn open(config: &Config, notifier: Arc<EventFd>) -> Result<Uring, SetupError> {
-        let setup::Built { ring, mut features, refused, mut usable, registered } =
+        let setup::Built { ring, mut features, refused, mut usable, recv_cap, registered } =
             setup::build(config)?;
         let needed = [Code::Read, Code::Poll, Code::Cancel];
         if let Some(missing) = needed.into_iter().find(|&code| !usable.has(code)) {
@@ -116,6 +118,7 @@ impl Uring {
             features,
             refused,
             usable,
+            recv_cap,
             enter_flags,
             backlog: VecDeque::new(),
             notified: Box::new([0; 8]),
@@ -214,7 +217,7 @@ impl Uring {
         let token = slots.insert_stream(code, fd, sink);
         let entry = match code {
             Code::AcceptMulti => op::accept_multi_sqe(fd),
-            Code::RecvMulti => op::recv_multi_sqe(fd, GROUP),
+            Code::RecvMulti => op::recv_multi_sqe(fd, GROUP, self.recv_cap),
             _ => unreachable!("{code:?} has no multishot form"),
         };
         self.push(entry.user_data(token.bits()));

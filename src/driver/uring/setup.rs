@@ -12,7 +12,7 @@ use io_uring::register::{Probe, Restriction};
 use io_uring::{opcode, squeue, types, IoUring};
 
 use crate::driver::{Backend, Config, Feature, Features, SetupError};
-use crate::op::{Code, TABLE};
+use crate::op::{self, Code, TABLE};
 use crate::sys;
 use crate::sys::uring::{enter, ENTER_GETEVENTS};
 
@@ -22,6 +22,9 @@ const REGISTER_PBUF_RING: u8 = 22;
 /// The smallest rings that are tried when memory is short.
 const SUBMISSION_FLOOR: u32 = 16;
 const COMPLETION_FLOOR: u32 = 128;
+
+/// The most that one connection receives before others have their turn, in bytes.
+const RECV_CAP: u32 = 64 << 10;
 
 /// The flags of the ladder, the newest first: the order in which they are given up.
 const LADDER: [Feature; 6] = [
@@ -60,6 +63,8 @@ pub(super) struct Built {
     pub(super) refused: Vec<Feature>,
     /// The operations that it takes.
     pub(super) usable: Codes,
+    /// The most that a multishot receive takes at a time, where the kernel knows such a cap; else 0.
+    pub(super) recv_cap: u32,
     /// The index under which its descriptor is registered.
     pub(super) registered: Option<u32>,
 }
@@ -114,7 +119,8 @@ fn finish(
     refused: Vec<Feature>,
     config: &Config,
 ) -> Result<Built, SetupError> {
-    let mut built = Built { ring, features, refused, usable: Codes::default(), registered: None };
+    let usable = Codes::default();
+    let mut built = Built { ring, features, refused, usable, recv_cap: 0, registered: None };
     if features.has(Feature::RegisteredRing) {
         match sys::uring::register_ring_fd(built.ring.as_raw_fd()) {
             Ok(index) => built.registered = Some(index),
@@ -239,28 +245,35 @@ fn try_opcodes(built: &mut Built) -> io::Result<()> {
     let header: libc::msghdr = unsafe { std::mem::zeroed() };
     for code in codes {
         let Some(entry) = trial(code, &address, &header) else { continue };
-        // SAFETY: the entry names no descriptor, and what it points to outlives its answer, which
-        // is awaited below.
-        unsafe { built.ring.submission().push(&entry.user_data(1)) }
-            .map_err(|_| io::Error::other("the submission queue is full of nothing"))?;
-        let ring = built.ring.as_raw_fd();
-        while built.ring.completion().is_empty() {
-            match enter(ring, built.ring.submission().len() as u32, 1, ENTER_GETEVENTS, None) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                _ => {}
-            }
-        }
-        let answer = built.ring.completion().next().map_or(0, |answer| answer.result());
-        if matches!(-answer, libc::EACCES | libc::EINVAL | libc::EOPNOTSUPP) {
+        let answer = ask(&mut built.ring, entry)?;
+        if matches!(answer, libc::EACCES | libc::EINVAL | libc::EOPNOTSUPP) {
             built.usable.remove(code);
         }
     }
+    // Before 6.17 a multishot receive takes no length.
+    let capped = ask(&mut built.ring, op::recv_multi_sqe(-1, 0, RECV_CAP))?;
+    built.recv_cap = if capped == libc::EBADF { RECV_CAP } else { 0 };
     Ok(())
+}
+
+/// The errno that the kernel answers to an entry that names no descriptor. What the entry points to
+/// must be valid until this returns.
+fn ask(ring: &mut IoUring, entry: squeue::Entry) -> io::Result<i32> {
+    // SAFETY: with no descriptor nothing is done, and the caller keeps what is read before that.
+    unsafe { ring.submission().push(&entry.user_data(1)) }
+        .map_err(|_| io::Error::other("the submission queue is full of nothing"))?;
+    while ring.completion().is_empty() {
+        let pending = ring.submission().len() as u32;
+        match enter(ring.as_raw_fd(), pending, 1, ENTER_GETEVENTS, None) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(ring.completion().next().map_or(0, |answer| -answer.result()))
 }
 
 /// An entry for `code` that fails for want of a descriptor.
 fn trial(code: Code, address: &[u64; 16], header: &libc::msghdr) -> Option<squeue::Entry> {
-    use crate::op;
     let (no_fd, null) = (types::Fd(-1), std::ptr::null_mut::<u8>());
     Some(match code {
         Code::Accept => {
@@ -273,7 +286,7 @@ fn trial(code: Code, address: &[u64; 16], header: &libc::msghdr) -> Option<squeu
         Code::Poll => op::poll_sqe(-1, op::Interest::Readable),
         Code::Read => opcode::Read::new(no_fd, null, 0).build(),
         Code::Recv => opcode::Recv::new(no_fd, null, 0).build(),
-        Code::RecvMulti => op::recv_multi_sqe(-1, 0),
+        Code::RecvMulti => op::recv_multi_sqe(-1, 0, 0),
         Code::Send => opcode::Send::new(no_fd, null, 0).build(),
         Code::Write => opcode::Write::new(no_fd, null, 0).build(),
         // An impossible family: EAFNOSUPPORT, unless the operation is refused.

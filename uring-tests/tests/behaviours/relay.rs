@@ -396,7 +396,7 @@ fn a_slow_reader_stops_its_writer_and_nobody_else(variant: &Variant) {
             assert!(sent < 64 << 20, "nothing stops the writer");
         }
         let metrics = ringpark::metrics();
-        assert!(metrics.leases <= metrics.buffers && metrics.leases < 1000, "{metrics:?}");
+        assert!(metrics.leases < 100, "what is received ahead is bounded: {metrics:?}");
 
         // The other relay goes on.
         let rounds = variant.scale(200);

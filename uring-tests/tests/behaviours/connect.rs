@@ -80,7 +80,8 @@ fn connects_with_short_timeouts_report_only_real_connections(variant: &Variant) 
         assert!(connected > 0 && failed > 0, "{connected} connected, {failed} did not");
     });
     done.store(true, Ordering::Release);
-    drop(StdStream::connect(address).expect("the server's last"));
+    // The server may have seen it with its last connection, and be gone.
+    drop(StdStream::connect(address));
     server.join().expect("the server ends");
 }
 

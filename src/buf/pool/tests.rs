@@ -209,9 +209,12 @@ fn a_lease_from_another_thread_is_news_for_those_who_wait_only() {
     });
 }
 
+/// Buffers in a ring: their numbers, where they begin, how long they are.
+type Buffers = VecDeque<(u16, NonNull<u8>, u32)>;
+
 /// A ring that notes what the kernel would have been given.
 #[derive(Clone, Default)]
-struct Supplied(Rc<RefCell<VecDeque<(u16, NonNull<u8>, u32)>>>);
+struct Supplied(Rc<RefCell<Buffers>>);
 
 impl BufferRing for Supplied {
     fn supply(&self, id: u16, memory: NonNull<u8>, len: u32) {

@@ -73,8 +73,11 @@ async fn wait_for_wake(wakers: impl FnOnce(Waker)) {
     .await
 }
 
+/// What a task was last polled with.
+type LastWaker = Rc<RefCell<Option<Waker>>>;
+
 /// Counts its polls and is never done.
-fn counting_polls() -> (Rc<Cell<u32>>, Rc<RefCell<Option<Waker>>>, impl Future<Output = ()>) {
+fn counting_polls() -> (Rc<Cell<u32>>, LastWaker, impl Future<Output = ()>) {
     let (polls, waker) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None)));
     let (count, slot) = (polls.clone(), waker.clone());
     let future = poll_fn(move |cx| {
@@ -85,7 +88,7 @@ fn counting_polls() -> (Rc<Cell<u32>>, Rc<RefCell<Option<Waker>>>, impl Future<O
     (polls, waker, future)
 }
 
-fn wake(waker: &Rc<RefCell<Option<Waker>>>) {
+fn wake(waker: &LastWaker) {
     waker.borrow().as_ref().expect("it was polled").wake_by_ref();
 }
 
@@ -259,7 +262,7 @@ fn a_panic_is_the_tasks_result_and_nobody_elses() {
             yield_now().await;
             1
         });
-        let error = panics.await.map(|()| ()).unwrap_err();
+        let error = panics.await.unwrap_err();
         assert!(error.is_panic() && !error.is_cancelled());
         assert_eq!(error.to_string(), "the task panicked: in the task");
         assert_eq!(error.into_panic().downcast_ref(), Some(&"in the task"));
@@ -313,6 +316,8 @@ fn the_last_task_that_awaits_a_handle_is_woken() {
 }
 
 #[test]
+// The handle itself is what is handed out.
+#[allow(clippy::async_yields_async)]
 fn the_end_of_a_runtime_drops_its_tasks_and_what_they_spawn_in_their_end() {
     struct SpawnsInDrop(Drops, u32);
     impl Drop for SpawnsInDrop {
@@ -342,6 +347,8 @@ fn the_end_of_a_runtime_drops_its_tasks_and_what_they_spawn_in_their_end() {
 }
 
 #[test]
+// The handle itself is what is handed out.
+#[allow(clippy::async_yields_async)]
 fn a_handle_keeps_its_output_beyond_the_runtime() {
     let drops = Drops::default();
     let output = drops.counted();

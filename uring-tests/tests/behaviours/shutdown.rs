@@ -310,7 +310,7 @@ fn a_panic_in_the_main_future_leaves_the_thread_usable(variant: &Variant) {
             panic!("on purpose");
         })
     });
-    let panic = panic.err().expect("it panics");
+    let panic = panic.expect_err("it panics");
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"on purpose"));
     assert_eq!(variant.run(async { 7 }), 7);
 }

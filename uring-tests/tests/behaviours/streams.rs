@@ -389,7 +389,7 @@ fn halves_of_two_streams_do_not_reunite(variant: &Variant) {
         let (other, mut other_peer) = half();
         let (one_reader, _one_writer) = one.into_split();
         let (_other_reader, other_writer) = other.into_split();
-        let error = one_reader.reunite(other_writer).err().expect("they are strangers");
+        let error = one_reader.reunite(other_writer).expect_err("they are strangers");
         assert!(!error.to_string().is_empty());
         let (_reader, writer) = (error.0, error.1);
         writer.write_all("x").await.0.expect("the half is whole");

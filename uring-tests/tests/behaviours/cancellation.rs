@@ -51,7 +51,7 @@ async fn run_for_a_while<F: Future>(rng: &mut fastrand::Rng, future: F) -> Optio
 
 /// X1: a client sends a numbered stream while the server drops and restarts its reads at random.
 fn dropped_reads_lose_nothing(variant: &Variant) {
-    let total = variant.scale(32 << 20);
+    let total = variant.scale(32 << 20).max(8 << 20);
     variant.run(async {
         let pattern = Pattern::new(variant.seed());
         let (ours, mut plain) = half();
@@ -98,7 +98,7 @@ fn dropped_reads_lose_nothing(variant: &Variant) {
                 }
             }
         }
-        assert!(dropped > 10, "only {dropped} reads were dropped");
+        assert!(dropped > 0, "no read was dropped, so nothing was tried");
         until("all has been sent", || writer.is_finished()).await;
         writer.join().expect("it reads");
         assert!(ours.recv().await.expect("a clean end").is_none());

@@ -387,12 +387,15 @@ fn metrics_count_what_was_done(variant: &Variant) {
             start(read.as_mut()).await;
             ringpark::yield_now().await;
             sleep(ms(1)).await;
-            assert!(ringpark::metrics().in_flight > 0, "{:?}", ringpark::metrics());
+            // A fault may have ended it for the moment.
+            let in_flight = ringpark::metrics().in_flight;
+            assert!(in_flight > 0 || variant.has_faults(), "{:?}", ringpark::metrics());
         }
         variant::drained().await;
         // Elsewhere nothing is in the kernel's hands, so that there is nothing to cancel.
         let cancels = ringpark::metrics().cancels - cancels;
-        assert!(cancels == 1 || !variant.needs_uring(), "{:?}", ringpark::metrics());
+        let certain = variant.needs_uring() && !variant.has_faults();
+        assert!(cancels == 1 || !certain, "{:?}", ringpark::metrics());
         plain.write_all(b"x").expect("there is room");
         assert_eq!(receive(&ours, 1).await, b"x");
         let after = ringpark::metrics();

@@ -104,7 +104,7 @@ pub fn parse(arguments: &[&str]) -> Result<Choice, String> {
     }
     let (default_rounds, default_seconds, warm_up) = match quick {
         true => (2, 0.2, 0.1),
-        false => (5, 0.6, 0.2),
+        false => (5, 0.8, 0.2),
     };
     Ok(Choice::Run(Options {
         workloads,

@@ -76,8 +76,8 @@ struct Lane {
     queue: VecDeque<Piece>,
     /// How many pieces at the queue's head are with the kernel.
     sending: usize,
-    /// What several of them are sent by.
-    message: Box<Message>,
+    /// What several of them are sent by, once there were several.
+    message: Option<Box<Message>>,
     /// Whether source and target are still open.
     open: bool,
     /// Keeps the source's descriptor open.
@@ -173,8 +173,8 @@ impl Loop {
     fn open(&mut self, stream: TcpStream, target: RawFd) -> io::Result<()> {
         let source = stream.as_raw_fd();
         let queue = VecDeque::with_capacity(4);
-        let message = Box::new(Message::new());
-        let lane = Lane { source, target, queue, sending: 0, message, open: true, _stream: stream };
+        let lane =
+            Lane { source, target, queue, sending: 0, message: None, open: true, _stream: stream };
         self.lanes.push(lane);
         self.receive(self.lanes.len() - 1)
     }
@@ -237,24 +237,23 @@ impl Loop {
         if *sending > 0 || queue.is_empty() {
             return Ok(());
         }
-        for (piece, vector) in queue.iter().zip(&mut message.vectors) {
-            // SAFETY: a piece lies within its buffer.
-            let start = unsafe { self.buffers.start(piece.buffer).add(piece.offset as usize) };
-            *vector = libc::iovec { iov_base: start.cast(), iov_len: piece.len as usize };
-        }
+        // SAFETY: a piece lies within its buffer.
+        let start = |piece: &Piece| unsafe {
+            self.buffers.start(piece.buffer).add(piece.offset as usize).cast::<libc::c_void>()
+        };
         *sending = queue.len().min(PIECES_MAX);
         let fd = types::Fd(*target);
         let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
-        let entry = match *sending {
-            1 => {
-                let libc::iovec { iov_base, iov_len } = message.vectors[0];
-                opcode::Send::new(fd, iov_base.cast(), iov_len as u32).flags(flags).build()
+        let entry = if *sending == 1 {
+            opcode::Send::new(fd, start(&queue[0]).cast(), queue[0].len).flags(flags).build()
+        } else {
+            let message = message.get_or_insert_with(|| Box::new(Message::new()));
+            for (piece, vector) in queue.iter().zip(&mut message.vectors) {
+                *vector = libc::iovec { iov_base: start(piece), iov_len: piece.len as usize };
             }
-            count => {
-                message.header.msg_iov = message.vectors.as_mut_ptr();
-                message.header.msg_iovlen = count;
-                opcode::SendMsg::new(fd, &message.header).flags(flags as u32).build()
-            }
+            message.header.msg_iov = message.vectors.as_mut_ptr();
+            message.header.msg_iovlen = *sending;
+            opcode::SendMsg::new(fd, &message.header).flags(flags as u32).build()
         };
         // SAFETY: the buffers are not given back before the send has completed, and the message
         // stays where it is, untouched, as long as `sending` is not zero.

@@ -96,7 +96,7 @@ fn row(body: &mut String, figures: &Figures, y: usize, scale: f64) {
 fn ratio_label(figures: &Figures) -> Option<String> {
     let mut ratios = figures.ratios.iter().zip(REFERENCES);
     let label = |(ratio, reference): (&Option<Spread>, &Reference)| {
-        Some(format!("({:.2} {})", ratio.as_ref()?.median, reference.title))
+        Some(format!("({:.2} × {})", ratio.as_ref()?.median, reference.contestant))
     };
     ratios.find_map(label)
 }

@@ -69,7 +69,7 @@ fn row(figures: &Figures) -> Vec<String> {
         figures.resident_bytes.map_or(String::new(), |rss| number(rss.median / 1048576.0)),
         percent(figures.server_busy),
         percent(figures.load_busy),
-        figures.starved.map_or(String::new(), |starved| range(starved.min, starved.max)),
+        figures.starved.map_or(String::new(), |lost| format!("{:.0}..{:.0}", lost.min, lost.max)),
     ]);
     row
 }

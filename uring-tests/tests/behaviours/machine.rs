@@ -98,8 +98,10 @@ fn when_io_has_ended_nothing_is_in_flight_and_nobody_waits(variant: &Variant) {
             });
             let (stream, _) = listener.accept().await.expect("one comes");
             stream.set_deadline(Some(Instant::now() + HOUR));
-            let mut lease = stream.recv().await.expect("bytes come").expect("not the end");
-            lease.truncate(4);
+            let mut got = 0;
+            while got < 4 {
+                got += stream.recv().await.expect("bytes come").expect("not the end").len();
+            }
             send(&stream, b"pong").await;
             assert!(stream.recv().await.expect("a clean end").is_none());
             client.await.expect("no panic");

@@ -255,7 +255,10 @@ impl<T> Drop for Unfinished<T> {
     fn drop(&mut self) {
         if let Some(handle) = self.0.take() {
             let core = handle.core.clone();
-            drop(core.spawn(async move { finish_close(&handle).await }, Location::caller()));
+            // After the end of the runtime nothing is in flight: the handle closes as it goes.
+            if core.shared.is_current() {
+                drop(core.spawn(async move { finish_close(&handle).await }, Location::caller()));
+            }
         }
     }
 }

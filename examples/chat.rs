@@ -10,10 +10,11 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::env;
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -91,14 +92,17 @@ async fn listen(room: &Room, id: u64, stream: &TcpStream) -> io::Result<()> {
         if unfinished.len() > LINE_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "wrote too long a line"));
         }
+        // Those who deliver take their turn before the next piece is read.
+        ringpark::yield_now().await;
     }
     Ok(())
 }
 
-/// Empties the mailbox into the socket until the mailbox is closed.
+/// Empties the mailbox into the socket until the mailbox is closed. All lines that wait go out in one
+/// operation, so that a client which reads as fast as others write is never too slow.
 async fn deliver(client: Rc<Client>) -> io::Result<()> {
-    while let Some(line) = client.next_line().await {
-        client.stream.write_all(line).await.0?;
+    while let Some(lines) = client.next_lines().await {
+        client.stream.write_vectored_all(lines).await.0?;
     }
     Ok(())
 }
@@ -134,7 +138,7 @@ impl Room {
 /// One client and its mailbox: the lines that are on their way to it.
 struct Client {
     stream: TcpStream,
-    lines: RefCell<VecDeque<Bytes>>,
+    lines: RefCell<Vec<Bytes>>,
     closed: Cell<bool>,
     waiter: Cell<Option<Waker>>,
 }
@@ -152,7 +156,7 @@ impl Client {
         if lines.len() == MAILBOX_LINES_MAX {
             return self.stream.set_deadline(Some(Instant::now()));
         }
-        lines.push_back(line);
+        lines.push(line);
         self.wake();
     }
 
@@ -162,11 +166,12 @@ impl Client {
         self.wake();
     }
 
-    /// The next line; `None` when the mailbox is closed and empty.
-    async fn next_line(&self) -> Option<Bytes> {
+    /// The lines that wait; `None` when the mailbox is closed and empty.
+    async fn next_lines(&self) -> Option<Vec<Bytes>> {
         poll_fn(|cx| {
-            if let Some(line) = self.lines.borrow_mut().pop_front() {
-                return Poll::Ready(Some(line));
+            let lines = mem::take(&mut *self.lines.borrow_mut());
+            if !lines.is_empty() {
+                return Poll::Ready(Some(lines));
             }
             if self.closed.get() {
                 return Poll::Ready(None);

@@ -70,6 +70,10 @@ impl<O: Op> Submission<O> {
             let (token, parked) = match self.stage {
                 Stage::New => match refusal() {
                     Some(error) => break Err(error),
+                    None if !self.core.may_start() => {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     None => match self.start() {
                         Some(result) => break result,
                         None => continue,

@@ -12,7 +12,9 @@
 //!
 //! Fairness: a task that wakes itself goes to the end of the queue, behind all that are ready, and
 //! after at most `BUDGET` task runs the driver is asked and timers fire. So no task, and no pair of
-//! tasks that wake each other, keeps the others or the network out.
+//! tasks that wake each other, keeps the others or the network out. Nor does a task whose descriptors
+//! are always ready, so that it would never have to wait: after `OPERATIONS` in one run it goes to
+//! the end of the queue too.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -38,6 +40,9 @@ use crate::time::{clock, Wheel};
 /// Task runs between two looks at the driver, at most.
 const BUDGET: usize = 128;
 
+/// Operations that a task may start in one run, at most.
+const OPERATIONS: u32 = 32;
+
 /// How long a core sleeps before it looks whether anything can wake it.
 const DEADLOCK_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -58,6 +63,8 @@ pub(crate) struct Core {
     pub(crate) group: Rc<super::launch::Membership>,
     turns: Cell<u64>,
     polls: Cell<u64>,
+    /// Operations that the task which runs may still start.
+    operations: Cell<u32>,
     /// The count of polls when a deadlock was last suspected.
     suspected: Cell<u64>,
 }
@@ -106,6 +113,7 @@ impl Core {
             group: Rc::new(group),
             turns: Cell::new(0),
             polls: Cell::new(0),
+            operations: Cell::new(0),
             suspected: Cell::new(u64::MAX),
         }))
     }
@@ -152,6 +160,7 @@ impl Core {
                 task.schedule(self);
             }
             if woken.replace(false) {
+                self.operations.set(OPERATIONS);
                 if let Poll::Ready(output) = main(&mut context) {
                     return output;
                 }
@@ -180,8 +189,16 @@ impl Core {
                 return;
             };
             self.polls.set(self.polls.get() + 1);
+            self.operations.set(OPERATIONS);
             TaskRef::run_queued(task, |done| self.tasks.borrow_mut().remove(done));
         }
+    }
+
+    /// Whether the task that runs may start another operation now; if not, it is to yield.
+    pub(crate) fn may_start(&self) -> bool {
+        let left = self.operations.get();
+        self.operations.set(left.saturating_sub(1));
+        left > 0
     }
 
     /// Fires the timers that are due; says how long there is until the next.

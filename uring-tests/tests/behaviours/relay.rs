@@ -32,6 +32,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "" => a_dropped_relay_leaves_the_streams_usable,
     Every: "" => close_ends_a_relay,
     Every: "" => an_idle_relay_holds_no_buffer,
+    Every: "P3" => a_relay_that_never_waits_leaves_the_core_to_others,
 ];
 
 /// A client and a server, plain, and our two ends between them.
@@ -522,5 +523,25 @@ fn an_idle_relay_holds_no_buffer(variant: &Variant) {
             let transferred = promptly("a relay", task).await.expect("no panic");
             assert_eq!(counts(transferred.expect("a clean end")), (4, 0));
         }
+    });
+}
+
+/// P3: a task whose descriptors are always ready never has to wait; the others have their turn all
+/// the same.
+fn a_relay_that_never_waits_leaves_the_core_to_others(variant: &Variant) {
+    variant.run(async {
+        // Both ends of one connection: what is written to one comes back at the other, for ever.
+        let (one, other) = pair();
+        one.write_all("round and round").await.0.unwrap();
+        let endless = ringpark::spawn(async move { relay(&one, &other).await.map(drop) });
+        let (a, b) = pair();
+        for _ in 0..100 {
+            a.write_all("x").await.0.unwrap();
+            assert_eq!(b.recv().await.unwrap().as_deref(), Some(&b"x"[..]));
+        }
+        sleep(Duration::from_millis(1)).await;
+        assert!(!endless.is_finished());
+        endless.abort();
+        assert!(endless.await.unwrap_err().is_cancelled());
     });
 }

@@ -14,8 +14,9 @@ esac
 
 chosen=(
     runtime_dropped with_the_runtime outlives_its a_task_dropped_at_the_end
-    dropped_reads_lose_nothing dropped_accepts_lose_no_connection random_cancel_points
-    a_buffer_ a_lease_ a_pool_ close_wakes a_dropped_ abort
+    dropped_reads_lose_nothing dropped_accepts_lose_no_connection
+    faults::random_cancel_points no-sqarray::random_cancel_points faults::a_pool_ no-sqarray::a_pool_
+    a_buffer_ a_lease_ close_wakes a_dropped_ abort
     writers_of_one_handle recv_read_and_peek a_completion_queue
 )
 (($# == 0)) || chosen=("$@")

@@ -22,7 +22,7 @@ const PROBE: &str = "probe::uring";
 const REFUSED: &str = "refused: ";
 
 /// How long a trial may take: far more than any needs, so that it means a hang.
-const TIME_MAX: Duration = Duration::from_secs(120);
+const TIME_MAX: Duration = Duration::from_secs(300);
 
 /// How long each trial took.
 static TIMES: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());

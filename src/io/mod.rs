@@ -6,6 +6,7 @@ mod feed;
 pub(crate) mod handle;
 pub(crate) mod inbound;
 pub(crate) mod outbound;
+mod pollable;
 pub(crate) mod ready;
 mod relay;
 mod submission;
@@ -14,6 +15,7 @@ pub(crate) mod turn;
 pub use descriptor::Descriptor;
 pub(crate) use error::timed_out;
 pub use error::{written, Closed};
+pub use pollable::Pollable;
 pub use relay::{relay, Relay, RelayError, Transferred};
 pub(crate) use submission::Submission;
 

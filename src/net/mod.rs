@@ -7,11 +7,13 @@ mod listener;
 mod options;
 mod resolve;
 mod socket;
+mod socket_stream;
 mod split;
 mod stream;
 
 pub use listener::TcpListener;
 pub use resolve::ToSocketAddrs;
 pub use socket::TcpSocket;
-pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
+pub use socket_stream::SocketStream;
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError, Split};
 pub use stream::TcpStream;

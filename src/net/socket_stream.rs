@@ -1,0 +1,166 @@
+//! What connected sockets that carry a stream of bytes have in common.
+
+use std::fmt;
+use std::io;
+use std::net::Shutdown;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+
+use super::options;
+use crate::buf::{IoBuf, IoBufMut, Lease};
+use crate::io::inbound::{self, Bytes};
+use crate::io::{outbound, Pollable, Submission};
+use crate::op;
+
+/// A connected socket that carries a stream of bytes: what [`TcpStream`](super::TcpStream) and
+/// [`UnixStream`](super::UnixStream), which dereference to it, have in common. Deadlines,
+/// readiness and closing are those of [`Pollable`], to which this dereferences in turn.
+///
+/// All methods take `&self`: one task may read while another writes. Buffers are given to an operation
+/// and come back with its result; [`recv`](SocketStream::recv) needs none.
+///
+/// Dropping the future of a read loses nothing: bytes that arrive for it are given to the next read.
+/// Dropping the future of a write leaves open how much was written, as everywhere.
+pub struct SocketStream {
+    pollable: Pollable,
+}
+
+impl SocketStream {
+    pub(super) fn new(handle: Rc<Bytes>) -> SocketStream {
+        SocketStream { pollable: Pollable::new(handle) }
+    }
+
+    /// Takes a connected socket over that is nobody else's.
+    pub(super) fn take_over(fd: OwnedFd) -> io::Result<SocketStream> {
+        Ok(SocketStream { pollable: Pollable::take_over(fd)? })
+    }
+
+    pub(crate) fn handle(&self) -> &Rc<Bytes> {
+        self.pollable.handle()
+    }
+
+    /// Another user of the same connection.
+    pub(super) fn share(&self) -> SocketStream {
+        SocketStream { pollable: self.pollable.share() }
+    }
+
+    /// The next bytes, wherever the kernel has put them; `None` at the end of the stream. While
+    /// nothing arrives no buffer is held. When the core's buffers are all in use this waits until
+    /// one comes back.
+    ///
+    /// # Errors
+    /// Those of recv(2), above all `ConnectionReset`; `TimedOut` after the read deadline;
+    /// [`Closed`](crate::Closed).
+    pub async fn recv(&self) -> io::Result<Option<Lease>> {
+        inbound::recv(self.handle()).await
+    }
+
+    /// Reads some bytes into the buffer's room; 0 is the end of the stream, unless the buffer has
+    /// no room.
+    ///
+    /// # Errors
+    /// As for [`recv`](SocketStream::recv).
+    pub async fn read<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
+        inbound::read(self.handle(), buffer, op::Recv::new).await
+    }
+
+    /// Fills the buffer's room, with no other read between. Dropping the future loses what has been
+    /// read into the buffer.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the stream ends before; those of [`recv`](SocketStream::recv).
+    pub async fn read_exact<B: IoBufMut>(&self, buffer: B) -> (io::Result<()>, B) {
+        inbound::read_exact(self.handle(), buffer, op::Recv::new).await
+    }
+
+    /// Looks at the next bytes, which stay there for the next read.
+    ///
+    /// # Errors
+    /// As for [`recv`](SocketStream::recv).
+    pub async fn peek<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
+        inbound::peek(self.handle(), buffer).await
+    }
+
+    /// Writes some of the buffer's bytes.
+    ///
+    /// # Errors
+    /// Those of send(2), above all `BrokenPipe` and `ConnectionReset`; `TimedOut` after the write
+    /// deadline; [`Closed`](crate::Closed).
+    pub async fn write<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
+        outbound::write(self.handle(), buffer, op::Send::some).await
+    }
+
+    /// Writes all of the buffer's bytes, with no other write between them.
+    ///
+    /// # Errors
+    /// As for [`write`](SocketStream::write); [`io::written`](crate::io::written) tells how many bytes
+    /// went out before.
+    pub async fn write_all<B: IoBuf>(&self, buffer: B) -> (io::Result<()>, B) {
+        outbound::write_all(self.handle(), buffer, op::Send::all).await
+    }
+
+    /// Writes some of the bytes of several buffers, in order, as one operation.
+    ///
+    /// # Errors
+    /// As for [`write`](SocketStream::write).
+    pub async fn write_vectored<B: IoBuf>(&self, buffers: Vec<B>) -> (io::Result<usize>, Vec<B>) {
+        outbound::write_vectored(self.handle(), buffers).await
+    }
+
+    /// Writes all of the bytes of several buffers, in order, with no other write between them.
+    ///
+    /// # Errors
+    /// As for [`write_all`](SocketStream::write_all).
+    pub async fn write_vectored_all<B: IoBuf>(&self, buffers: Vec<B>) -> (io::Result<()>, Vec<B>) {
+        outbound::write_vectored_all(self.handle(), buffers).await
+    }
+
+    /// Shuts one or both halves down. After `Write` the other side finds the end of the stream, and
+    /// may go on sending.
+    ///
+    /// # Errors
+    /// Those of shutdown(2); [`Closed`](crate::Closed).
+    pub async fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        if self.handle().is_closing() {
+            return Err(crate::io::closed());
+        }
+        let keep = Keep(self.handle().clone());
+        Submission::new(self.handle().core.clone(), op::Shutdown::new(keep, how)).await
+    }
+
+    /// Takes the socket's pending error (`SO_ERROR`).
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        options::with(self.handle(), |socket| socket.take_error())
+    }
+}
+
+/// Keeps a descriptor open for an operation that needs no turn.
+struct Keep(Rc<Bytes>);
+
+impl op::KeepsOpen for Keep {
+    fn fd(&self) -> RawFd {
+        self.0.fd()
+    }
+}
+
+impl Deref for SocketStream {
+    type Target = Pollable;
+
+    fn deref(&self) -> &Pollable {
+        &self.pollable
+    }
+}
+
+impl AsRawFd for SocketStream {
+    /// The number; -1 if it has been closed.
+    fn as_raw_fd(&self) -> RawFd {
+        self.pollable.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for SocketStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketStream").field("fd", &self.as_raw_fd()).finish()
+    }
+}

@@ -65,7 +65,7 @@ impl<S: Split> OwnedReadHalf<S> {
         self.stream.peek(buffer).await
     }
 
-    /// See [`SocketStream::set_read_deadline`].
+    /// See [`Pollable::set_read_deadline`](crate::io::Pollable::set_read_deadline).
     pub fn set_read_deadline(&self, at: Option<Instant>) {
         self.stream.set_read_deadline(at);
     }
@@ -113,7 +113,7 @@ impl<S: Split> OwnedWriteHalf<S> {
         self.stream().shutdown(Shutdown::Write).await
     }
 
-    /// See [`SocketStream::set_write_deadline`].
+    /// See [`Pollable::set_write_deadline`](crate::io::Pollable::set_write_deadline).
     pub fn set_write_deadline(&self, at: Option<Instant>) {
         self.stream().set_write_deadline(at);
     }

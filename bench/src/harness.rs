@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,8 @@ use crate::contestants::{self, Contestant};
 use crate::load::{self, Sample};
 use crate::machine::Machine;
 use crate::options::Options;
-use crate::process::{allowed_cpus, confine, wait_readable};
-use crate::report::{Entry, Report, Section};
+use crate::process::{allowed_cpus, confine, is_listening, wait_readable, Scratch};
+use crate::report::{Absent, Entry, Report, Section};
 use crate::workload::{Service, Shape, Workload};
 
 /// How long a process may take beyond what it was asked to: to start, to open connections.
@@ -27,18 +28,20 @@ pub fn run(options: &Options) -> io::Result<Report> {
     let machine = Machine::this()?;
     let cpus = Cpus::choose()?;
     eprintln!("{machine}; contestants on CPU {}, load on CPU {}", cpus.contestant, cpus.load);
-    let mut report = Report { machine, sections: Vec::new() };
-    for workload in &options.workloads {
-        report.sections.push(section(workload, options, &cpus));
-    }
-    Ok(report)
+    let scratch = Scratch::new()?;
+    let mut bench = Bench { options, cpus, scratch, present: vec![] };
+    let absent = bench.prepare();
+    let sections = options.workloads.iter().map(|workload| bench.section(workload)).collect();
+    Ok(Report { machine, sections, absent })
 }
 
 /// What there is to run, as text.
 pub fn list() -> String {
-    let mut text = String::from("workloads\n");
+    let mut text = String::from("workloads (those marked * run only when they are named)\n");
     for workload in Workload::ALL {
-        writeln!(text, "  {:<16} {}", workload.name, workload.about).expect("a string takes all");
+        let mark = if workload.usual { ' ' } else { '*' };
+        writeln!(text, "{mark} {:<16} {}", workload.name, workload.about)
+            .expect("a string takes all");
     }
     text += "contestants\n";
     for contestant in contestants::ALL {
@@ -49,13 +52,13 @@ pub fn list() -> String {
 }
 
 /// Who runs where.
-struct Cpus {
+pub(crate) struct Cpus {
     contestant: usize,
     load: usize,
 }
 
 impl Cpus {
-    fn choose() -> io::Result<Self> {
+    pub(crate) fn choose() -> io::Result<Self> {
         let cpus = allowed_cpus()?;
         let (first, last) = match cpus.as_slice() {
             [] => return Err(io::Error::other("no CPU is allowed")),
@@ -69,86 +72,127 @@ impl Cpus {
     }
 }
 
-fn section(workload: &'static Workload, options: &Options, cpus: &Cpus) -> Section {
-    let rounds = options.rounds.min(workload.rounds_max);
-    let fit = options.contestants.iter().filter(|one| one.offers(workload.service()));
-    let fit: Vec<_> = fit.copied().collect();
-    let mut entries: Vec<Entry> = fit.iter().map(|one| Entry::new(one.name())).collect();
-    let began = Instant::now();
-    for _ in 0..rounds {
-        for (contestant, entry) in fit.iter().zip(&mut entries) {
-            entry.take(once(*contestant, workload, options, cpus));
+/// What every run needs.
+struct Bench<'a> {
+    options: &'a Options,
+    cpus: Cpus,
+    scratch: Scratch,
+    /// The contestants that can be had here.
+    present: Vec<&'static dyn Contestant>,
+}
+
+impl Bench<'_> {
+    /// Finds out which of the contestants can be had, and why the others cannot.
+    fn prepare(&mut self) -> Vec<Absent> {
+        let mut absent = Vec::new();
+        for contestant in &self.options.contestants {
+            let mut workloads = self.options.workloads.iter();
+            if !workloads.any(|workload| contestant.offers(workload.shape)) {
+                continue;
+            }
+            match contestant.prepare(self.scratch.path()) {
+                Ok(()) => self.present.push(*contestant),
+                Err(error) => {
+                    let contestant = contestant.name();
+                    eprintln!("{contestant} is left out: {error}");
+                    absent.push(Absent { contestant, why: error.to_string() });
+                }
+            }
         }
+        absent
     }
-    let seconds = began.elapsed().as_secs_f64();
-    eprintln!("{}: {rounds} rounds of {} in {seconds:.0} s", workload.name, fit.len());
-    Section { workload, entries }
-}
 
-/// One run of one contestant.
-fn once(
-    contestant: &dyn Contestant,
-    workload: &Workload,
-    options: &Options,
-    cpus: &Cpus,
-) -> io::Result<Sample> {
-    let warm_up_ms = options.warm_up.as_millis() as u64;
-    let window_ms = options.window.as_millis() as u64;
-    let patience = options.warm_up + options.window + PATIENCE;
-    if let Shape::Timers { armed } = workload.shape {
-        let order = contestants::Order::Timers { armed, warm_up_ms, window_ms };
-        return Running::own(contestant, &order, cpus)?.answer(patience);
+    fn section(&self, workload: &'static Workload) -> Section {
+        let rounds = self.options.rounds.min(workload.rounds_max);
+        let fit = self.present.iter().filter(|one| one.offers(workload.shape));
+        let fit: Vec<_> = fit.copied().collect();
+        let mut entries: Vec<Entry> = fit.iter().map(|one| Entry::new(one.name())).collect();
+        let began = Instant::now();
+        for _ in 0..rounds {
+            for (contestant, entry) in fit.iter().zip(&mut entries) {
+                entry.take(self.once(*contestant, workload));
+            }
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        eprintln!("{}: {rounds} rounds of {} in {seconds:.0} s", workload.name, fit.len());
+        Section { workload, entries }
     }
-    let origin = match workload.service() {
-        Service::Relay => Some(TcpListener::bind("127.0.0.1:0")?),
-        Service::Echo | Service::Timers => None,
-    };
-    let order = match &origin {
-        Some(origin) => contestants::Order::Relay { origin: origin.local_addr()? },
-        None => contestants::Order::Echo,
-    };
-    let (running, server) = start(contestant, &order, cpus)?;
-    let load = load::Order {
-        shape: workload.shape,
-        server,
-        server_pid: running.child.id(),
-        origin_fd: origin.as_ref().map(inheritable).transpose()?,
-        warm_up_ms,
-        window_ms,
-    };
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg(crate::LOAD).arg(serde_json::to_string(&load)?);
-    let answer = Running::start(command, cpus.load)?.answer(patience);
-    // Neither is needed any more, and the next one wants a quiet machine.
-    drop(running);
-    answer
-}
 
-/// Starts a server, and says where it listens.
-fn start(
-    contestant: &dyn Contestant,
-    order: &contestants::Order,
-    cpus: &Cpus,
-) -> io::Result<(Running, SocketAddr)> {
-    // A port that was free a moment ago is the best that a program without port 0 can get.
-    let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let Some(program) = contestant.program(order, free.port())? else {
-        let mut running = Running::own(contestant, order, cpus)?;
+    /// One run of one contestant.
+    fn once(&self, contestant: &dyn Contestant, workload: &Workload) -> io::Result<Sample> {
+        let warm_up_ms = self.options.warm_up.as_millis() as u64;
+        let window_ms = self.options.window.as_millis() as u64;
+        let patience = self.options.warm_up + self.options.window + PATIENCE;
+        if let Shape::Timers { armed } = workload.shape {
+            let order = contestants::Order::Timers { armed, warm_up_ms, window_ms };
+            return Running::own(contestant, &order, self.cpus.contestant)?.answer(patience);
+        }
+        let origin = match workload.shape.service() {
+            Service::Relay => Some(TcpListener::bind("127.0.0.1:0")?),
+            Service::Echo | Service::Timers => None,
+        };
+        let order = match &origin {
+            Some(origin) => contestants::Order::Relay { origin: origin.local_addr()? },
+            None => contestants::Order::Echo,
+        };
+        let (running, server) = self.start(contestant, &order)?;
+        let load = load::Order {
+            shape: workload.shape,
+            server,
+            server_pid: running.pid(),
+            origin_fd: origin.as_ref().map(inheritable).transpose()?,
+            warm_up_ms,
+            window_ms,
+        };
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(crate::LOAD).arg(serde_json::to_string(&load)?);
+        let answer = Running::start(command, self.cpus.load)?.answer(patience);
+        // Neither is needed any more, and the next one wants a quiet machine.
+        drop(running);
+        answer
+    }
+
+    /// Starts a server, and says where it listens.
+    fn start(
+        &self,
+        contestant: &dyn Contestant,
+        order: &contestants::Order,
+    ) -> io::Result<(Running, SocketAddr)> {
+        if let Some(started) = program(contestant, order, self.scratch.path(), &self.cpus)? {
+            return Ok(started);
+        }
+        let mut running = Running::own(contestant, order, self.cpus.contestant)?;
         let line = running.line(PATIENCE)?;
         let address = line.parse().map_err(|_| {
             io::Error::other(format!("{} said `{line}`, not its address", contestant.name()))
         })?;
-        return Ok((running, address));
-    };
-    let running = Running::silent(program, cpus.contestant)?;
-    let since = Instant::now();
-    while let Err(error) = TcpStream::connect(free) {
-        if since.elapsed() > PATIENCE {
-            return Err(error);
-        }
-        std::thread::sleep(Duration::from_millis(10));
+        Ok((running, address))
     }
-    Ok((running, free))
+}
+
+/// Starts a server that is a program of its own; `None` if this one is not.
+pub(crate) fn program(
+    contestant: &dyn Contestant,
+    order: &contestants::Order,
+    scratch: &Path,
+    cpus: &Cpus,
+) -> io::Result<Option<(Running, SocketAddr)>> {
+    // A port that was free a moment ago is the best that a program without port 0 can get.
+    let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let Some(command) = contestant.program(order, free.port(), scratch)? else { return Ok(None) };
+    let mut running = Running::silent(command, cpus.contestant)?;
+    let since = Instant::now();
+    // Trying to connect would tell as well, but a relay would connect to its origin for it.
+    while !is_listening(free.port())? {
+        if let Some(status) = running.child.try_wait()? {
+            return Err(io::Error::other(format!("it did not stay: {status}")));
+        }
+        if since.elapsed() > PATIENCE {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not listen"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(Some((running, free)))
 }
 
 /// The number of a descriptor that the next child finds open.
@@ -162,25 +206,29 @@ fn inheritable(listener: &TcpListener) -> io::Result<i32> {
 }
 
 /// A child that is killed, and waited for, when nobody needs it any more.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     /// What it says, unless it is another program, whose talk is of no interest.
     output: Option<BufReader<ChildStdout>>,
 }
 
 impl Running {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Starts this program again as a contestant.
     fn own(
         contestant: &dyn Contestant,
         order: &contestants::Order,
-        cpus: &Cpus,
+        cpu: usize,
     ) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         let order = serde_json::to_string(order)?;
         command.arg(crate::CONTESTANT).arg(contestant.name()).arg(order);
         // It would win over what the contestant's name says.
         command.env_remove("RINGPARK_BACKEND");
-        Self::start(command, cpus.contestant)
+        Self::start(command, cpu)
     }
 
     /// Starts a process whose output is to be read.

@@ -97,7 +97,7 @@ pub fn parse(arguments: &[&str]) -> Result<Choice, String> {
         return Ok(Choice::Leave("a test run: the comparison runs under `cargo bench`".into()));
     }
     if workloads.is_empty() {
-        workloads = Workload::ALL.iter().collect();
+        workloads = Workload::ALL.iter().filter(|workload| workload.usual).collect();
     }
     if contestants.is_empty() {
         contestants = contestants::ALL.to_vec();
@@ -148,7 +148,8 @@ mod tests {
     #[test]
     fn everything_runs_by_default() {
         let options = run(&["--bench"]);
-        assert_eq!(options.workloads.len(), Workload::ALL.len());
+        let usual = Workload::ALL.iter().filter(|workload| workload.usual);
+        assert_eq!(options.workloads.len(), usual.count());
         assert_eq!(options.contestants.len(), contestants::ALL.len());
         assert_eq!(options.rounds, 5);
     }

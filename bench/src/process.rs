@@ -1,10 +1,13 @@
 //! What the harness needs of the operating system: children on one CPU each, and what another
 //! process has used of CPU and memory.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -97,6 +100,54 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no Rss line in {path}")))
 }
 
+/// Whether somebody on this machine listens for TCP over IPv4 on this port.
+pub fn is_listening(port: u16) -> io::Result<bool> {
+    Ok(listens_in(&fs::read_to_string("/proc/net/tcp")?, port))
+}
+
+/// Lines are `sl local_address rem_address st ...`, all in hexadecimal; 0A is TCP_LISTEN.
+fn listens_in(table: &str, port: u16) -> bool {
+    let port = format!(":{port:04X}");
+    table.lines().any(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let local = words.next();
+        local.is_some_and(|local| local.ends_with(&port)) && words.nth(1) == Some("0A")
+    })
+}
+
+/// A directory of this process that is gone when it is dropped.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes one where the system has its temporary files.
+    pub fn new() -> io::Result<Self> {
+        let template = std::env::temp_dir().join("ringpark-bench-XXXXXX");
+        let mut template = template.into_os_string().into_vec();
+        template.push(0);
+        // SAFETY: the template is writable, ends in six X and a zero, and outlives the call.
+        let made = unsafe { libc::mkdtemp(template.as_mut_ptr().cast()) };
+        if made.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        template.pop();
+        Ok(Self(OsString::from_vec(template).into()))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("{} was not removed: {error}", self.0.display());
+        }
+    }
+}
+
 fn resident_in(smaps: &str) -> Option<u64> {
     let line = smaps.lines().find_map(|line| line.strip_prefix("Rss:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -139,6 +190,29 @@ mod tests {
         );
         assert_eq!(resident_in("Pss: 1 kB\n"), None);
         assert!(resident_bytes(std::process::id()).unwrap() > 100 * 1024);
+    }
+
+    #[test]
+    fn a_listener_is_found_by_its_port() {
+        let table = "  sl  local_address rem_address   st tx_queue\n\
+             0: 0100007F:1F90 00000000:0000 0A 00000000:00000000\n\
+             1: 0100007F:1F91 0100007F:1F90 01 00000000:00000000\n";
+        assert!(listens_in(table, 0x1f90));
+        assert!(!listens_in(table, 0x1f91) && !listens_in(table, 0x1f9));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(is_listening(port).unwrap());
+        drop(listener);
+        assert!(!is_listening(port).unwrap());
+    }
+
+    #[test]
+    fn scratch_is_there_until_it_is_dropped() {
+        let scratch = Scratch::new().unwrap();
+        let path = scratch.path().to_owned();
+        fs::write(path.join("something"), "in it").unwrap();
+        drop(scratch);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -40,6 +40,20 @@ pub unsafe fn push(ring: &mut IoUring, entry: &squeue::Entry) -> io::Result<()> 
     }
 }
 
+/// Queues entries that are linked to each other: all of them go to the kernel at once.
+///
+/// # Safety
+/// As for [`push`].
+pub unsafe fn push_chain(ring: &mut IoUring, entries: &[squeue::Entry]) -> io::Result<()> {
+    loop {
+        // SAFETY: the caller vouches for what the entries point to.
+        if unsafe { ring.submission().push_multiple(entries) }.is_ok() {
+            return Ok(());
+        }
+        ring.submit()?;
+    }
+}
+
 /// Submits what is queued and waits for a completion. A silence of `patience` is an error: no
 /// workload has one, so it means that somebody hangs.
 pub fn submit_and_wait(ring: &IoUring, patience: Duration) -> io::Result<()> {

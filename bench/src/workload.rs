@@ -11,12 +11,14 @@ pub const IDLE_MESSAGE_SIZE: usize = 8000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shape {
-    /// Closed loop of small messages against an echo server.
+    /// Closed loop of messages against an echo server.
     Echo {
         /// Connections, each with one message under way.
         connections: usize,
+        /// Bytes of a message.
+        size: usize,
     },
-    /// The same through a relay to an origin that echoes.
+    /// Closed loop of small messages through a relay to an origin that echoes.
     Relayed {
         /// Connections, each with one message under way.
         connections: usize,
@@ -25,6 +27,11 @@ pub enum Shape {
     Bulk {
         /// Connections that send without pause.
         streams: usize,
+    },
+    /// Connect, send one small message to an echo server, read the answer, close, and again.
+    Churn {
+        /// How many do so at the same time.
+        connections: usize,
     },
     /// Arm a timer far ahead and cancel it before it fires. Needs no load process.
     Timers {
@@ -49,6 +56,17 @@ pub enum Service {
     Timers,
 }
 
+impl Shape {
+    /// What a contestant must run for it.
+    pub fn service(self) -> Service {
+        match self {
+            Self::Echo { .. } | Self::Churn { .. } | Self::Idle { .. } => Service::Echo,
+            Self::Relayed { .. } | Self::Bulk { .. } => Service::Relay,
+            Self::Timers { .. } => Service::Timers,
+        }
+    }
+}
+
 /// A workload's name, and how its figures are to be read. Costs are better small, rates large.
 #[derive(Debug)]
 pub struct Workload {
@@ -64,20 +82,42 @@ pub struct Workload {
     pub rate_unit: &'static str,
     /// Some costs do not vary from round to round: this many are enough.
     pub rounds_max: usize,
+    /// Whether it runs without being named.
+    pub usual: bool,
 }
 
 impl Workload {
     /// All workloads, in the order in which they run.
     pub const ALL: &'static [Self] = &[
-        Self::echo("echo-1", "echo, 64 bytes, 1 connection", 1),
-        Self::echo("echo-64", "echo, 64 bytes, 64 connections", 64),
-        Self::echo("echo-1000", "echo, 64 bytes, 1000 connections", 1000),
-        Self {
-            shape: Shape::Relayed { connections: 64 },
-            ..Self::echo("relay-64", "64 bytes there and back through a relay, 64 connections", 64)
-        },
+        Self::echo("echo-1", "echo, 64 bytes, 1 connection", 1, MESSAGE_SIZE),
+        Self::echo("echo-16", "echo, 64 bytes, 16 connections", 16, MESSAGE_SIZE).by_name(),
+        Self::echo("echo-64", "echo, 64 bytes, 64 connections", 64, MESSAGE_SIZE),
+        Self::echo("echo-1000", "echo, 64 bytes, 1000 connections", 1000, MESSAGE_SIZE),
+        Self::echo("echo-1x4k", "echo, 4 KiB, 1 connection", 1, 4 << 10).by_name(),
+        Self::echo("echo-16x4k", "echo, 4 KiB, 16 connections", 16, 4 << 10).by_name(),
+        Self::echo("echo-64x4k", "echo, 4 KiB, 64 connections", 64, 4 << 10),
+        Self::echo("echo-1000x4k", "echo, 4 KiB, 1000 connections", 1000, 4 << 10).by_name(),
+        Self::echo("echo-1x64k", "echo, 64 KiB, 1 connection", 1, 64 << 10).by_name(),
+        Self::echo("echo-16x64k", "echo, 64 KiB, 16 connections", 16, 64 << 10),
+        Self::echo("echo-64x64k", "echo, 64 KiB, 64 connections", 64, 64 << 10).by_name(),
+        Self::echo("echo-1000x64k", "echo, 64 KiB, 1000 connections", 1000, 64 << 10).by_name(),
+        Self::relay("relay-64", "64 bytes there and back through a relay, 64 connections", 64),
+        Self::relay(
+            "relay-1000",
+            "64 bytes there and back through a relay, 1000 connections",
+            1000,
+        ),
         Self::bulk("bulk-1", "bulk through a relay, 1 stream", 1),
         Self::bulk("bulk-16", "bulk through a relay, 16 streams", 16),
+        Self {
+            name: "churn",
+            about: "connect, one request of 64 bytes, close; 64 at a time",
+            shape: Shape::Churn { connections: 64 },
+            cost_unit: "CPU ns/connection",
+            rate_unit: "connections/s",
+            rounds_max: usize::MAX,
+            usual: true,
+        },
         Self {
             name: "timers",
             about: "arm a timer and cancel it, 1000 others armed",
@@ -85,6 +125,7 @@ impl Workload {
             cost_unit: "CPU ns/timer",
             rate_unit: "timers/s",
             rounds_max: usize::MAX,
+            usual: true,
         },
         Self {
             name: "idle-10000",
@@ -93,6 +134,7 @@ impl Workload {
             cost_unit: "resident bytes/connection",
             rate_unit: "",
             rounds_max: 1,
+            usual: true,
         },
     ];
 
@@ -101,35 +143,41 @@ impl Workload {
         Self::ALL.iter().find(|workload| workload.name == name)
     }
 
-    /// What a contestant must run for it.
-    pub fn service(&self) -> Service {
-        match self.shape {
-            Shape::Echo { .. } | Shape::Idle { .. } => Service::Echo,
-            Shape::Relayed { .. } | Shape::Bulk { .. } => Service::Relay,
-            Shape::Timers { .. } => Service::Timers,
-        }
-    }
-
-    const fn echo(name: &'static str, about: &'static str, connections: usize) -> Self {
+    const fn echo(
+        name: &'static str,
+        about: &'static str,
+        connections: usize,
+        size: usize,
+    ) -> Self {
         Self {
             name,
             about,
-            shape: Shape::Echo { connections },
+            shape: Shape::Echo { connections, size },
             cost_unit: "CPU ns/request",
             rate_unit: "requests/s",
             rounds_max: usize::MAX,
+            usual: true,
+        }
+    }
+
+    const fn relay(name: &'static str, about: &'static str, connections: usize) -> Self {
+        Self {
+            shape: Shape::Relayed { connections },
+            ..Self::echo(name, about, connections, MESSAGE_SIZE)
         }
     }
 
     const fn bulk(name: &'static str, about: &'static str, streams: usize) -> Self {
         Self {
-            name,
-            about,
             shape: Shape::Bulk { streams },
             cost_unit: "CPU ns/KiB",
             rate_unit: "KiB/s",
-            rounds_max: usize::MAX,
+            ..Self::echo(name, about, streams, MESSAGE_SIZE)
         }
+    }
+
+    const fn by_name(self) -> Self {
+        Self { usual: false, ..self }
     }
 }
 
@@ -144,5 +192,15 @@ mod tests {
             assert_eq!(found.about, workload.about, "{} twice", workload.name);
         }
         assert!(Workload::named("echo-65").is_none());
+    }
+
+    #[test]
+    fn every_echo_is_there_once_and_says_what_it_is() {
+        for connections in [1, 16, 64, 1000] {
+            for (size, suffix) in [(64, ""), (4096, "x4k"), (65536, "x64k")] {
+                let workload = Workload::named(&format!("echo-{connections}{suffix}")).unwrap();
+                assert_eq!(workload.shape, Shape::Echo { connections, size });
+            }
+        }
     }
 }

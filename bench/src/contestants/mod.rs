@@ -1,5 +1,6 @@
 //! The contestants, one file each. To add one: write its file, and name it in `ALL`.
 
+mod programs;
 mod raw_epoll;
 mod raw_uring;
 mod ringpark;
@@ -8,12 +9,13 @@ mod tokio;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
 use crate::load::Sample;
-use crate::workload::Service;
+use crate::workload::Shape;
 
 /// What the harness tells a contestant's process, as JSON on its command line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,19 +46,29 @@ pub trait Contestant: Sync {
     /// One line for people: what exactly runs.
     fn about(&self) -> &'static str;
 
-    /// Whether it has something to run for this service.
-    fn offers(&self, service: Service) -> bool;
+    /// Whether it has something to run for this.
+    fn offers(&self, shape: Shape) -> bool;
+
+    /// Called once before everything else. An error says why it cannot be had here, and leaves it
+    /// out; `scratch` is a directory for whatever it needs, until the harness ends.
+    fn prepare(&self, scratch: &Path) -> io::Result<()> {
+        let _ = scratch;
+        Ok(())
+    }
 
     /// A program that is not this one, ready to be started. It must listen on `port`.
     ///
     /// `None`: the harness starts itself again and calls `serve` or `churn` there.
-    fn program(&self, order: &Order, port: u16) -> io::Result<Option<Command>> {
-        let (_, _) = (order, port);
+    fn program(&self, order: &Order, port: u16, scratch: &Path) -> io::Result<Option<Command>> {
+        let (_, _, _) = (order, port, scratch);
         Ok(None)
     }
 
     /// Serves forever on one thread. `announce` is called once it listens.
-    fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()>;
+    fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
+        let _ = announce;
+        Err(unfit(self.name(), order))
+    }
 
     /// Arms and cancels timers within the window of the order.
     fn churn(&self, order: &Order) -> io::Result<Sample> {
@@ -75,6 +87,11 @@ pub const ALL: &[&dyn Contestant] = &[
     &ringpark::Ringpark::SPINNING,
     &tokio::Tokio::DEFAULT,
     &tokio::Tokio::LARGE,
+    &programs::Go,
+    &programs::HaProxy::SPLICE,
+    &programs::HaProxy::COPY,
+    &programs::Nginx::DEFAULT,
+    &programs::Nginx::LARGE,
     &raw_uring::RawUring,
     &raw_epoll::RawEpoll::COPY,
     &raw_epoll::RawEpoll::SPLICE,
@@ -85,15 +102,15 @@ pub const ALL: &[&dyn Contestant] = &[
 pub struct Reference {
     /// The column's heading.
     pub title: &'static str,
-    /// The contestant's name.
-    pub contestant: &'static str,
+    /// The contestants to choose from: the one with the lowest median cost is the reference.
+    pub contestants: &'static [&'static str],
 }
 
 /// What contestants are compared with.
 pub const REFERENCES: &[Reference] = &[
-    Reference { title: "/epoll", contestant: "ringpark-epoll" },
-    Reference { title: "/tokio", contestant: "tokio" },
-    Reference { title: "/floor", contestant: "raw-uring" },
+    Reference { title: "/epoll", contestants: &["ringpark-epoll"] },
+    Reference { title: "/tokio", contestants: &["tokio"] },
+    Reference { title: "/floor", contestants: &["raw-uring", "raw-epoll", "raw-splice"] },
 ];
 
 /// The contestant of this name.
@@ -117,9 +134,14 @@ fn unfit(name: &str, order: &Order) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, format!("{name} has nothing to run for {order:?}"))
 }
 
-/// A listener for the contestants that work on plain descriptors.
+/// The listener of every contestant in this program: who serves differs, not what is set up.
+///
+/// What it accepts is without delay, which Linux takes over from here; Go, HAProxy and nginx set it
+/// by themselves. A large answer that is written in pieces waits 40 ms for an acknowledgement
+/// otherwise.
 fn listen() -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
     socket.listen(4096)?;
     Ok(socket.into())
@@ -135,6 +157,7 @@ pub(crate) fn say(line: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::Workload;
 
     #[test]
     fn names_are_unique_and_found() {
@@ -148,8 +171,8 @@ mod tests {
     #[test]
     fn every_contestant_offers_something() {
         for contestant in ALL {
-            let services = [Service::Echo, Service::Relay, Service::Timers];
-            assert!(services.into_iter().any(|s| contestant.offers(s)), "{}", contestant.name());
+            let mut shapes = Workload::ALL.iter().map(|workload| workload.shape);
+            assert!(shapes.any(|shape| contestant.offers(shape)), "{}", contestant.name());
         }
     }
 }

@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use super::{listen, unfit, Announce, Contestant, Order};
-use crate::workload::Service;
+use crate::workload::{Service, Shape};
 
 const BUFFER_SIZE: usize = 64 * 1024;
 const PIPE_SIZE: usize = 1024 * 1024;
@@ -49,8 +49,12 @@ impl Contestant for RawEpoll {
         self.about
     }
 
-    fn offers(&self, service: Service) -> bool {
-        service == Service::Relay || (service == Service::Echo && !self.splice)
+    fn offers(&self, shape: Shape) -> bool {
+        match shape.service() {
+            Service::Relay => true,
+            Service::Echo => !self.splice,
+            Service::Timers => false,
+        }
     }
 
     fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
@@ -74,6 +78,8 @@ struct Lane {
     reverse: usize,
     /// Whether both ends still work.
     open: bool,
+    /// Whether the source was said to have ended: there is no edge after this one.
+    ended: bool,
 }
 
 /// Bytes on their way that the target did not take yet.
@@ -93,7 +99,9 @@ struct Loop {
     listener: TcpListener,
     origin: Option<SocketAddr>,
     splice: bool,
-    lanes: Vec<Lane>,
+    /// A lane that ended is `None` if it was an echo's, and stays if it was a relay's.
+    lanes: Vec<Option<Lane>>,
+    free: Vec<usize>,
     buffer: Box<[u8]>,
 }
 
@@ -105,7 +113,7 @@ impl Loop {
         let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
         listener.set_nonblocking(true)?;
         let buffer = vec![0; BUFFER_SIZE].into_boxed_slice();
-        let this = Self { epoll, listener, origin, splice, lanes: vec![], buffer };
+        let this = Self { epoll, listener, origin, splice, lanes: vec![], free: vec![], buffer };
         this.watch(this.listener.as_raw_fd(), libc::EPOLLIN, LISTENER)?;
         Ok(this)
     }
@@ -133,16 +141,19 @@ impl Loop {
                     self.accept()?;
                     continue;
                 }
-                let lane = data as usize;
+                let index = data as usize;
+                // Of a connection that was closed just now.
+                let Some(lane) = &mut self.lanes[index] else { continue };
+                lane.ended |= ready & (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) != 0;
                 if ready & libc::EPOLLOUT != 0 {
                     // The descriptor that this lane reads from is the reverse lane's target.
-                    let reverse = self.lanes[lane].reverse;
-                    if self.lanes[reverse].holds() {
+                    let reverse = lane.reverse;
+                    if self.lanes[reverse].as_ref().is_some_and(Lane::holds) {
                         self.advance(reverse);
                     }
                 }
                 if ready & !libc::EPOLLOUT != 0 {
-                    self.advance(lane);
+                    self.advance(index);
                 }
             }
         }
@@ -150,19 +161,27 @@ impl Loop {
 
     fn accept(&mut self) -> io::Result<()> {
         loop {
-            let client = match self.listener.accept() {
+            let (fd, flags) = (self.listener.as_raw_fd(), libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
+            let (null, none) = (std::ptr::null_mut(), std::ptr::null_mut());
+            // SAFETY: a plain system call; null pointers ask for no address.
+            let client = match checked(unsafe { libc::accept4(fd, null, none, flags) }) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                accepted => Rc::new(accepted?.0),
+                client => client?,
             };
-            let first = self.lanes.len();
+            // SAFETY: the kernel gave this descriptor to us, once.
+            let client = Rc::new(unsafe { TcpStream::from_raw_fd(client) });
             let Some(origin) = self.origin else {
-                self.open(client.clone(), client, first)?;
+                let lane = self.free.pop().unwrap_or(self.lanes.len());
+                self.open(client.clone(), client, lane, lane)?;
                 continue;
             };
+            let first = self.lanes.len();
             // Blocking, but on loopback, and before anything is measured.
             let server = Rc::new(TcpStream::connect(origin)?);
-            self.open(client.clone(), server.clone(), first + 1)?;
-            self.open(server, client, first)?;
+            server.set_nonblocking(true)?;
+            server.set_nodelay(true)?;
+            self.open(client.clone(), server.clone(), first, first + 1)?;
+            self.open(server, client, first + 1, first)?;
         }
     }
 
@@ -170,33 +189,41 @@ impl Loop {
         &mut self,
         source: Rc<TcpStream>,
         target: Rc<TcpStream>,
+        index: usize,
         reverse: usize,
     ) -> io::Result<()> {
-        source.set_nonblocking(true)?;
         let fd = source.as_raw_fd();
         let waiting = match self.splice {
             true => Waiting::Piped(Pipe::new()?),
             false => Waiting::Copied(Vec::new()),
         };
-        self.lanes.push(Lane { source, target, waiting, reverse, open: true });
+        if index == self.lanes.len() {
+            self.lanes.push(None);
+        }
+        let (open, ended) = (true, false);
+        self.lanes[index] = Some(Lane { source, target, waiting, reverse, open, ended });
         let interest = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
-        self.watch(fd, interest, self.lanes.len() as u64 - 1)
+        self.watch(fd, interest, index as u64)
     }
 
     /// Moves what can be moved. A lane whose end is gone moves nothing any more.
-    fn advance(&mut self, lane: usize) {
-        let lane = &mut self.lanes[lane];
-        if !lane.open {
-            return;
-        }
+    fn advance(&mut self, index: usize) {
+        let Some(lane) = self.lanes[index].as_mut().filter(|lane| lane.open) else { return };
         let moved = match &mut lane.waiting {
-            Waiting::Copied(left) => copy(&lane.source, &lane.target, left, &mut self.buffer),
+            Waiting::Copied(left) => {
+                copy(&lane.source, &lane.target, left, &mut self.buffer, lane.ended)
+            }
             Waiting::Piped(pipe) => pipe.pump(lane.source.as_raw_fd(), lane.target.as_raw_fd()),
         };
         match moved {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // The end of the stream, or a peer that is gone: the load has finished.
-            Ok(()) | Err(_) => lane.open = false,
+            Ok(()) | Err(_) if lane.reverse != index => lane.open = false,
+            Ok(()) | Err(_) => {
+                // Both shares of the stream go, which closes it.
+                self.lanes[index] = None;
+                self.free.push(index);
+            }
         }
     }
 }
@@ -217,6 +244,7 @@ fn copy(
     mut target: &TcpStream,
     left: &mut Vec<u8>,
     buffer: &mut [u8],
+    ended: bool,
 ) -> io::Result<()> {
     while !left.is_empty() {
         let written = target.write(left)?;
@@ -237,7 +265,7 @@ fn copy(
                 }
             }
         }
-        if count < buffer.len() {
+        if count < buffer.len() && !ended {
             // The socket was read empty, and new bytes make a new edge: no second read to be told.
             return Err(io::ErrorKind::WouldBlock.into());
         }

@@ -1,8 +1,9 @@
 //! The floor: a hand-written io_uring loop with nothing in it but the work.
 //!
 //! One multishot receive per connection into a ring of buffers that are filled piece by piece, and
-//! sends straight from those buffers. No executor, no timers, no cancellation, no limits, and a
-//! connection that ended is not even freed: what a runtime costs is what it takes more than this.
+//! sends straight from those buffers. One multishot accept, and closes that go with the next
+//! submission. No executor, no timers, no cancellation, no limits, and a relayed connection that
+//! ended is not even freed: what a runtime costs is what it takes more than this.
 //!
 //! ```text
 //!   source ──▶ piece of a ring buffer ──▶ queue of its lane ──▶ target
@@ -12,14 +13,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
 use std::time::Duration;
 
-use io_uring::{cqueue, opcode, types, IoUring};
+use io_uring::{cqueue, opcode, squeue, types, IoUring};
 
 use super::{listen, unfit, Announce, Contestant, Order};
 use crate::ring::{self, Buffers};
-use crate::workload::Service;
+use crate::workload::{Service, Shape};
 
 const GROUP: u16 = 0;
 const BUFFERS: u16 = 16;
@@ -28,6 +29,7 @@ const BUFFER_SIZE: u32 = 64 * 1024;
 const ACCEPT: u64 = 0;
 const RECEIVE: u64 = 1 << 32;
 const SEND: u64 = 2 << 32;
+const CLOSE: u64 = 3 << 32;
 /// A server with no load waits for its first connection without end; this is as good.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -43,8 +45,8 @@ impl Contestant for RawUring {
         "hand-written: multishot receive, 16 incremental buffers of 64 KiB, DEFER_TASKRUN"
     }
 
-    fn offers(&self, service: Service) -> bool {
-        service != Service::Timers
+    fn offers(&self, shape: Shape) -> bool {
+        shape.service() != Service::Timers
     }
 
     fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
@@ -80,8 +82,10 @@ struct Lane {
     message: Option<Box<Message>>,
     /// Whether source and target are still open.
     open: bool,
+    /// Whether a receive is under way.
+    receiving: bool,
     /// Keeps the source's descriptor open.
-    _stream: TcpStream,
+    stream: Option<TcpStream>,
 }
 
 /// The arguments of a send of several pieces, which the kernel reads when it submits them.
@@ -113,6 +117,8 @@ struct Loop {
     buffers: Buffers,
     fills: [Fill; BUFFERS as usize],
     lanes: Vec<Lane>,
+    /// Echo lanes whose connection was closed.
+    free: Vec<usize>,
     /// Lanes whose receive ended because no buffer was free. Each has bytes waiting, so each that
     /// is let on takes up a buffer, whose release lets on the next.
     hungry: VecDeque<usize>,
@@ -123,7 +129,8 @@ impl Loop {
         let ring = ring::open(1024, 8192)?;
         let buffers = Buffers::incremental(&ring, GROUP, BUFFERS, BUFFER_SIZE)?;
         let fills = [Fill::default(); BUFFERS as usize];
-        Ok(Self { ring, listener, origin, buffers, fills, lanes: vec![], hungry: VecDeque::new() })
+        let (lanes, free, hungry) = (vec![], vec![], VecDeque::new());
+        Ok(Self { ring, listener, origin, buffers, fills, lanes, free, hungry })
     }
 
     fn run(mut self) -> io::Result<()> {
@@ -137,6 +144,7 @@ impl Loop {
                     ACCEPT => self.accepted(&entry)?,
                     RECEIVE => self.received(lane, &entry)?,
                     SEND => self.sent(lane, &entry)?,
+                    CLOSE => return Err(io::Error::from_raw_os_error(-entry.result())),
                     other => unreachable!("nothing was sent off with {other:#x}"),
                 }
             }
@@ -152,7 +160,6 @@ impl Loop {
     }
 
     fn accepted(&mut self, entry: &cqueue::Entry) -> io::Result<()> {
-        use std::os::fd::FromRawFd;
         if !cqueue::more(entry.flags()) {
             self.accept()?;
         }
@@ -165,6 +172,7 @@ impl Loop {
         let Some(origin) = self.origin else { return self.open(client, fd) };
         // Blocking, but on loopback, and before anything is measured.
         let server = TcpStream::connect(origin)?;
+        server.set_nodelay(true)?;
         let target = server.as_raw_fd();
         self.open(client, target)?;
         self.open(server, fd)
@@ -172,14 +180,43 @@ impl Loop {
 
     fn open(&mut self, stream: TcpStream, target: RawFd) -> io::Result<()> {
         let source = stream.as_raw_fd();
-        let queue = VecDeque::with_capacity(4);
-        let lane =
-            Lane { source, target, queue, sending: 0, message: None, open: true, _stream: stream };
-        self.lanes.push(lane);
-        self.receive(self.lanes.len() - 1)
+        let stream = Some(stream);
+        let lane = match self.free.pop() {
+            Some(lane) => {
+                let old = &mut self.lanes[lane];
+                (old.source, old.target, old.open, old.stream) = (source, target, true, stream);
+                lane
+            }
+            None => {
+                let queue = VecDeque::with_capacity(4);
+                let (open, receiving, sending, message) = (true, false, 0, None);
+                let lane =
+                    Lane { source, target, queue, sending, message, open, receiving, stream };
+                self.lanes.push(lane);
+                self.lanes.len() - 1
+            }
+        };
+        self.receive(lane)
+    }
+
+    /// Closes an echo's connection once nothing of it is under way. A relay's stay as they are.
+    fn retire(&mut self, lane: usize) -> io::Result<()> {
+        let Lane { source, target, queue, sending, open, receiving, stream, .. } =
+            &mut self.lanes[lane];
+        let busy = *open || *receiving || *sending > 0 || !queue.is_empty();
+        if busy || source != target {
+            return Ok(());
+        }
+        let Some(stream) = stream.take() else { return Ok(()) };
+        self.free.push(lane);
+        let entry = opcode::Close::new(types::Fd(stream.into_raw_fd())).build();
+        let entry = entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(CLOSE);
+        // SAFETY: the entry points to nothing, and the descriptor is nobody else's any more.
+        unsafe { ring::push(&mut self.ring, &entry) }
     }
 
     fn receive(&mut self, lane: usize) -> io::Result<()> {
+        self.lanes[lane].receiving = true;
         let fd = types::Fd(self.lanes[lane].source);
         let entry = opcode::RecvMulti::new(fd, GROUP).build().user_data(RECEIVE | lane as u64);
         // SAFETY: the entry points to nothing: it receives into the registered buffers.
@@ -188,6 +225,7 @@ impl Loop {
 
     fn received(&mut self, lane: usize, entry: &cqueue::Entry) -> io::Result<()> {
         let more = cqueue::more(entry.flags());
+        self.lanes[lane].receiving = more;
         match (entry.result(), cqueue::buffer_select(entry.flags())) {
             (len, Some(buffer)) if len > 0 => {
                 let fill = &mut self.fills[usize::from(buffer)];
@@ -211,7 +249,8 @@ impl Loop {
                     self.fills[usize::from(buffer)].full = true;
                     self.release(buffer)?;
                 }
-                self.feed()
+                self.feed()?;
+                self.retire(lane)
             }
         }
     }
@@ -282,7 +321,8 @@ impl Loop {
             self.fills[usize::from(buffer)].pieces -= 1;
             self.release(buffer)?;
         }
-        self.send(lane)
+        self.send(lane)?;
+        self.retire(lane)
     }
 
     /// Gives a buffer back that is full and sent, and lets a lane receive that waited for it.
@@ -300,7 +340,8 @@ impl Loop {
     /// Lets one lane receive again that had found no buffer.
     fn feed(&mut self) -> io::Result<()> {
         while let Some(lane) = self.hungry.pop_front() {
-            if self.lanes[lane].open {
+            // It may be another connection's by now.
+            if self.lanes[lane].open && !self.lanes[lane].receiving {
                 return self.receive(lane);
             }
         }

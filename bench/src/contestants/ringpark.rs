@@ -8,9 +8,9 @@ use std::time::Duration;
 use ringpark::net::{TcpListener, TcpStream};
 use ringpark::{Backend, Builder};
 
-use super::{timers, unfit, Announce, Contestant, Order};
+use super::{listen, timers, unfit, Announce, Contestant, Order};
 use crate::load::Sample;
-use crate::workload::Service;
+use crate::workload::Shape;
 
 /// ringpark on one backend, on one core.
 pub(super) struct Ringpark {
@@ -57,14 +57,15 @@ impl Contestant for Ringpark {
         self.about
     }
 
-    fn offers(&self, service: Service) -> bool {
-        self.spin.is_none() || service == Service::Echo
+    fn offers(&self, shape: Shape) -> bool {
+        // What it is for is one request after the other.
+        self.spin.is_none() || matches!(shape, Shape::Echo { .. })
     }
 
     fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
         let order = order.clone();
         self.core().block_on(async move {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let listener = TcpListener::from_std(listen()?)?;
             announce(listener.local_addr()?)?;
             loop {
                 let (stream, _) = listener.accept().await?;
@@ -104,6 +105,7 @@ async fn echo(stream: TcpStream) -> io::Result<()> {
 
 async fn relay(client: TcpStream, origin: SocketAddr) -> io::Result<()> {
     let server = TcpStream::connect(origin).await?;
+    server.set_nodelay(true)?;
     ringpark::io::relay(&client, &server).await?;
     Ok(())
 }

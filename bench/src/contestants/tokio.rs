@@ -7,32 +7,36 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{timers, unfit, Announce, Contestant, Order};
+use super::{listen, timers, unfit, Announce, Contestant, Order};
 use crate::load::Sample;
-use crate::workload::Service;
+use crate::workload::{Service, Shape};
 
 /// tokio with relay buffers of one of two sizes.
 pub(super) struct Tokio {
     name: &'static str,
     about: &'static str,
+    /// What a connection of the echo reads into.
+    echo_buffer_size: usize,
     /// What `copy_bidirectional` gets for each direction.
     relay_buffer_size: usize,
-    /// Whether it does anything else.
-    relay_only: bool,
+    /// Whether it is there for large messages and bulk alone.
+    large_only: bool,
 }
 
 impl Tokio {
     pub(super) const DEFAULT: Self = Self {
         name: "tokio",
         about: "current_thread; echo with 16 KiB a connection, copy_bidirectional with 8 KiB",
+        echo_buffer_size: 16 * 1024,
         relay_buffer_size: 8 * 1024,
-        relay_only: false,
+        large_only: false,
     };
     pub(super) const LARGE: Self = Self {
         name: "tokio-64k",
-        about: "current_thread; copy_bidirectional with 64 KiB",
+        about: "current_thread; 64 KiB for echoes of large messages and copy_bidirectional",
+        echo_buffer_size: 64 * 1024,
         relay_buffer_size: 64 * 1024,
-        relay_only: true,
+        large_only: true,
     };
 }
 
@@ -45,18 +49,24 @@ impl Contestant for Tokio {
         self.about
     }
 
-    fn offers(&self, service: Service) -> bool {
-        service == Service::Relay || !self.relay_only
+    fn offers(&self, shape: Shape) -> bool {
+        let large = match shape {
+            Shape::Echo { size, .. } => size > Self::DEFAULT.echo_buffer_size,
+            shape => shape.service() == Service::Relay,
+        };
+        large || !self.large_only
     }
 
     fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
         runtime()?.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let listener = listen()?;
+            listener.set_nonblocking(true)?;
+            let listener = TcpListener::from_std(listener)?;
             announce(listener.local_addr()?)?;
             loop {
                 let (stream, _) = listener.accept().await?;
                 match *order {
-                    Order::Echo => drop(tokio::spawn(echo(stream))),
+                    Order::Echo => drop(tokio::spawn(echo(stream, self.echo_buffer_size))),
                     Order::Relay { origin } => {
                         drop(tokio::spawn(relay(stream, origin, self.relay_buffer_size)));
                     }
@@ -75,8 +85,8 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-async fn echo(mut stream: TcpStream) -> io::Result<()> {
-    let mut buffer = vec![0; 16 * 1024];
+async fn echo(mut stream: TcpStream, size: usize) -> io::Result<()> {
+    let mut buffer = vec![0; size];
     loop {
         let count = stream.read(&mut buffer).await?;
         if count == 0 {
@@ -88,6 +98,7 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
 
 async fn relay(mut client: TcpStream, origin: SocketAddr, size: usize) -> io::Result<()> {
     let mut server = TcpStream::connect(origin).await?;
+    server.set_nodelay(true)?;
     tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, size, size).await?;
     Ok(())
 }

@@ -1,11 +1,12 @@
-//! Small messages in a closed loop: every connection has exactly one under way.
+//! Messages in a closed loop: every connection has exactly one under way.
 //!
 //! ```text
 //!   echo:     client ── message ──▶ contestant ── the same ──▶ client
 //!   relayed:  client ──▶ contestant ──▶ origin, in this loop too ──▶ contestant ──▶ client
 //! ```
-//! A message carries its connection and its number, so an answer that belongs to someone else, or
-//! an old one, is an error of the run and not a good figure.
+//! A message carries its connection and its number, on each of its pages, and every byte of every
+//! answer is compared: one that belongs to someone else, or an old one, is an error of the run and
+//! not a good figure.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -17,20 +18,28 @@ use io_uring::{cqueue, opcode, types, IoUring};
 use super::{connect, invalid, Latency, Order, Phase, Sample, Window, PATIENCE};
 use crate::ring::{self, Buffers};
 use crate::stats::Histogram;
-use crate::workload::MESSAGE_SIZE;
 
 const GROUP: u16 = 0;
-const BUFFERS: u16 = 2048;
-const BUFFER_SIZE: u32 = 128;
+/// How many buffers there are to receive into, of which size: for small messages, and for all
+/// others. They are looked at and given back at once, so few of them do, and stay in cache.
+const SMALL: (u16, u32) = (2048, 128);
+const LARGE: (u16, u32) = (128, 16 * 1024);
+/// A message is stamped with its connection and number once in so many bytes.
+const STAMP_EVERY: usize = 4096;
+/// What is sent before the run, at most: fits into any socket's buffer.
+const PROOF_MAX: usize = 8 * 1024;
 /// The bit of user_data that tells a send from a receive; the rest is the connection's index.
 const SEND: u64 = 1 << 32;
 
-/// Runs `connections` clients against the server, or through it if there is an origin.
+/// Runs `connections` clients, with messages of `size` bytes, against the server, or through it if
+/// there is an origin.
 pub(super) fn run(
     order: &Order,
     connections: usize,
+    size: usize,
     origin: Option<&TcpListener>,
 ) -> io::Result<Sample> {
+    let proof = vec![7; size.min(PROOF_MAX)];
     let mut clients = Vec::with_capacity(connections);
     let mut origins = Vec::new();
     for index in 0..connections {
@@ -41,10 +50,10 @@ pub(super) fn run(
         if clients.len() % connect::BATCH == 0 || clients.len() == connections {
             let fresh = (clients.len() - 1) / connect::BATCH * connect::BATCH;
             let proven = origins.get(fresh..).unwrap_or_default();
-            connect::prove(&clients[fresh..], proven, &[7; MESSAGE_SIZE])?;
+            connect::prove(&clients[fresh..], proven, &proof)?;
         }
     }
-    Loop::new(clients, origins)?.measure(Window::new(order)?)
+    Loop::new(clients, origins, size)?.measure(Window::new(order)?)
 }
 
 /// One end of a connection.
@@ -67,6 +76,8 @@ struct Loop {
     /// Clients first, then the origin's ends.
     ends: Vec<End>,
     clients: usize,
+    /// Bytes of a message.
+    size: usize,
     /// The ends whose next message goes out with this batch.
     sending: Vec<usize>,
     histogram: Histogram,
@@ -75,14 +86,15 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(clients: Vec<TcpStream>, origins: Vec<TcpStream>) -> io::Result<Self> {
+    fn new(clients: Vec<TcpStream>, origins: Vec<TcpStream>, size: usize) -> io::Result<Self> {
         let ring = ring::open(1024, 8192)?;
-        let buffers = Buffers::new(&ring, GROUP, BUFFERS, BUFFER_SIZE)?;
-        let mut messages =
-            vec![0; (clients.len() + origins.len()) * MESSAGE_SIZE].into_boxed_slice();
+        let (count, buffer_size) = if size <= SMALL.1 as usize { SMALL } else { LARGE };
+        let buffers = Buffers::new(&ring, GROUP, count, buffer_size)?;
+        let bytes = (0..(clients.len() + origins.len()) * size).map(|i| (i * 31 % 251) as u8);
+        let mut messages: Box<[u8]> = bytes.collect();
         let now = Instant::now();
         let count = clients.len();
-        let slots = messages.chunks_exact_mut(MESSAGE_SIZE);
+        let slots = messages.chunks_exact_mut(size);
         let ends = clients.into_iter().chain(origins).zip(slots).map(|(stream, slot)| End {
             stream,
             message: slot.as_mut_ptr(),
@@ -97,6 +109,7 @@ impl Loop {
             buffers,
             ends,
             clients: count,
+            size,
             sending: Vec::with_capacity(count),
             histogram: Histogram::new(),
             _messages: messages,
@@ -132,7 +145,7 @@ impl Loop {
             let Some(entry) = self.ring.completion().next() else { return Ok(()) };
             let index = (entry.user_data() & !SEND) as usize;
             if entry.user_data() & SEND != 0 {
-                if entry.result() != MESSAGE_SIZE as i32 {
+                if entry.result() != self.size as i32 {
                     return Err(failed("send", &entry));
                 }
                 continue;
@@ -161,25 +174,25 @@ impl Loop {
         let end = &mut self.ends[index];
         let bytes = self.buffers.bytes(id, 0, len as u32);
         let whole = end.received + len;
-        if whole > MESSAGE_SIZE {
+        if whole > self.size {
             return Err(invalid("more came than was sent"));
         }
         if index < self.clients {
-            // SAFETY: the end's own slot of MESSAGE_SIZE bytes; its send was answered, so the
+            // SAFETY: the end's own slot of `size` bytes; its send was answered, so the
             // kernel has read it.
-            let sent = unsafe { std::slice::from_raw_parts(end.message, MESSAGE_SIZE) };
+            let sent = unsafe { std::slice::from_raw_parts(end.message, self.size) };
             if bytes != &sent[end.received..whole] {
                 return Err(invalid("an answer that is not what was asked"));
             }
         } else {
-            // SAFETY: the slot has MESSAGE_SIZE bytes, of which `received..whole` are within. Its
+            // SAFETY: the slot has `size` bytes, of which `received..whole` are within. Its
             // last send was answered by the client's next message, so the kernel has read it.
-            let slot = unsafe { std::slice::from_raw_parts_mut(end.message, MESSAGE_SIZE) };
+            let slot = unsafe { std::slice::from_raw_parts_mut(end.message, self.size) };
             slot[end.received..whole].copy_from_slice(bytes);
         }
         self.buffers.give_back(id);
-        end.received = whole % MESSAGE_SIZE;
-        if whole < MESSAGE_SIZE {
+        end.received = whole % self.size;
+        if whole < self.size {
             return Ok(());
         }
         if index >= self.clients {
@@ -197,9 +210,11 @@ impl Loop {
         let end = &mut self.ends[client];
         end.number += 1;
         // SAFETY: the client's own slot; its last send was answered, so the kernel has read it.
-        let slot = unsafe { std::slice::from_raw_parts_mut(end.message, MESSAGE_SIZE) };
-        slot[..8].copy_from_slice(&(client as u64).to_le_bytes());
-        slot[8..16].copy_from_slice(&end.number.to_le_bytes());
+        let slot = unsafe { std::slice::from_raw_parts_mut(end.message, self.size) };
+        for page in slot.chunks_mut(STAMP_EVERY) {
+            page[..8].copy_from_slice(&(client as u64).to_le_bytes());
+            page[8..16].copy_from_slice(&end.number.to_le_bytes());
+        }
         self.sending.push(client);
         self.send(client)
     }
@@ -207,7 +222,7 @@ impl Loop {
     fn send(&mut self, index: usize) -> io::Result<()> {
         let end = &self.ends[index];
         let fd = types::Fd(end.stream.as_raw_fd());
-        let entry = opcode::Send::new(fd, end.message, MESSAGE_SIZE as u32)
+        let entry = opcode::Send::new(fd, end.message, self.size as u32)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build()
             .user_data(SEND | index as u64);

@@ -6,6 +6,7 @@
 //! begins and ends.
 
 mod bulk;
+mod churn;
 mod connect;
 mod idle;
 mod messages;
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::process::{resident_bytes, CpuClock};
 use crate::stats::Histogram;
-use crate::workload::Shape;
+use crate::workload::{Shape, MESSAGE_SIZE};
 
 /// Longer than any contestant may be silent.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -84,9 +85,12 @@ impl Latency {
 /// Carries out an order.
 pub fn run(order: &Order) -> io::Result<Sample> {
     match order.shape {
-        Shape::Echo { connections } => messages::run(order, connections, None),
-        Shape::Relayed { connections } => messages::run(order, connections, Some(&origin(order)?)),
+        Shape::Echo { connections, size } => messages::run(order, connections, size, None),
+        Shape::Relayed { connections } => {
+            messages::run(order, connections, MESSAGE_SIZE, Some(&origin(order)?))
+        }
         Shape::Bulk { streams } => bulk::run(order, streams, &origin(order)?),
+        Shape::Churn { connections } => churn::run(order, connections),
         Shape::Idle { connections } => idle::run(order, connections),
         Shape::Timers { .. } => Err(invalid("timers are not driven from outside")),
     }
@@ -201,11 +205,13 @@ mod tests {
 
     use super::*;
     use crate::contestants::{self, Contestant};
+    use crate::harness;
+    use crate::process::Scratch;
     use crate::workload::Service;
 
     fn order(warm_up_ms: u64, window_ms: u64) -> Order {
         Order {
-            shape: Shape::Echo { connections: 1 },
+            shape: Shape::Echo { connections: 1, size: MESSAGE_SIZE },
             server: ([127, 0, 0, 1], 1).into(),
             server_pid: std::process::id(),
             origin_fd: None,
@@ -246,15 +252,27 @@ mod tests {
     }
 
     /// Runs a contestant in a thread of this process, and the load against it here.
-    fn served(contestant: &'static dyn Contestant, shape: Shape) -> io::Result<Sample> {
-        let origin = match shape {
-            Shape::Relayed { .. } | Shape::Bulk { .. } => Some(TcpListener::bind("127.0.0.1:0")?),
+    fn served(
+        contestant: &'static dyn Contestant,
+        shape: Shape,
+        scratch: &Scratch,
+    ) -> io::Result<Sample> {
+        let origin = match shape.service() {
+            Service::Relay => Some(TcpListener::bind("127.0.0.1:0")?),
             _ => None,
         };
         let served = match &origin {
             Some(origin) => contestants::Order::Relay { origin: origin.local_addr()? },
             None => contestants::Order::Echo,
         };
+        let cpus = harness::Cpus::choose()?;
+        if let Some((running, server)) =
+            harness::program(contestant, &served, scratch.path(), &cpus)?
+        {
+            let origin_fd = origin.map(|origin| origin.into_raw_fd());
+            let server_pid = running.pid();
+            return run(&Order { shape, server, server_pid, origin_fd, ..order(10, 40) });
+        }
         let (say, said) = std::sync::mpsc::channel();
         // It serves for as long as this process lives.
         std::thread::spawn(move || {
@@ -272,16 +290,22 @@ mod tests {
             eprintln!("SKIPPED: the load needs io_uring, which is not to be had here: {error}");
             return;
         }
+        let scratch = Scratch::new().unwrap();
         for contestant in contestants::ALL {
+            if let Err(error) = contestant.prepare(scratch.path()) {
+                eprintln!("SKIPPED: {}: {error}", contestant.name());
+                continue;
+            }
             let shapes = [
-                (Service::Echo, Shape::Echo { connections: 4 }),
-                (Service::Echo, Shape::Idle { connections: 100 }),
-                (Service::Relay, Shape::Relayed { connections: 4 }),
-                (Service::Relay, Shape::Bulk { streams: 2 }),
+                Shape::Echo { connections: 4, size: MESSAGE_SIZE },
+                Shape::Echo { connections: 3, size: 64 * 1024 },
+                Shape::Churn { connections: 4 },
+                Shape::Idle { connections: 100 },
+                Shape::Relayed { connections: 4 },
+                Shape::Bulk { streams: 2 },
             ];
-            for (_, shape) in shapes.into_iter().filter(|(service, _)| contestant.offers(*service))
-            {
-                match served(*contestant, shape) {
+            for shape in shapes.into_iter().filter(|shape| contestant.offers(*shape)) {
+                match served(*contestant, shape, &scratch) {
                     Ok(sample) => assert!(sample.resident_bytes > 0),
                     Err(error) => panic!("{} at {shape:?}: {error}", contestant.name()),
                 }

@@ -22,6 +22,17 @@ pub struct Report {
     pub machine: Machine,
     /// The workloads, in the order in which they ran.
     pub sections: Vec<Section>,
+    /// The contestants that were asked for and cannot be had here.
+    pub absent: Vec<Absent>,
+}
+
+/// A contestant that is not here.
+#[derive(Debug, Serialize)]
+pub struct Absent {
+    /// Its name.
+    pub contestant: &'static str,
+    /// What is missing.
+    pub why: String,
 }
 
 /// One workload and what each contestant did with it.
@@ -80,21 +91,20 @@ impl Report {
 impl Section {
     /// The figures of all contestants, in their order.
     pub fn figures(&self) -> Vec<Figures> {
-        let references = REFERENCES.map_to(|name| {
-            self.entries.iter().find(|entry| entry.contestant == name).map(Entry::costs)
-        });
+        let references: Vec<_> = self.references().map(|one| one.map(Entry::costs)).collect();
         self.entries.iter().map(|entry| entry.figures(&references)).collect()
     }
-}
 
-/// Looks up the references by name.
-trait MapTo {
-    fn map_to<T>(&self, find: impl Fn(&str) -> T) -> Vec<T>;
-}
-
-impl MapTo for [crate::contestants::Reference] {
-    fn map_to<T>(&self, find: impl Fn(&str) -> T) -> Vec<T> {
-        self.iter().map(|reference| find(reference.contestant)).collect()
+    /// Who is behind each of the `REFERENCES` here; `None` if none of them was measured.
+    pub fn references(&self) -> impl Iterator<Item = Option<&Entry>> {
+        REFERENCES.iter().map(|reference| {
+            let measured = self.entries.iter().filter_map(|entry| {
+                let offered = reference.contestants.contains(&entry.contestant);
+                Some((entry, Spread::of(entry.costs().into_iter().flatten())?.median))
+                    .filter(|_| offered)
+            });
+            measured.min_by(|one, other| one.1.total_cmp(&other.1)).map(|(entry, _)| entry)
+        })
     }
 }
 
@@ -166,7 +176,7 @@ impl Serialize for Section {
             cost_unit: &'a str,
             rate_unit: &'a str,
             /// The contestants that `ratios` are taken against, in that order.
-            references: Vec<&'a str>,
+            references: Vec<Option<&'a str>>,
             contestants: Vec<Figures>,
             samples: Vec<&'a [Option<Sample>]>,
         }
@@ -176,7 +186,7 @@ impl Serialize for Section {
             about,
             cost_unit,
             rate_unit,
-            references: REFERENCES.iter().map(|reference| reference.contestant).collect(),
+            references: self.references().map(|one| Some(one?.contestant)).collect(),
             contestants: self.figures(),
             samples: self.entries.iter().map(|entry| entry.samples.as_slice()).collect(),
         }
@@ -240,7 +250,8 @@ pub(crate) mod tests {
             congestion_control: "bbr".into(),
         };
         let entries = vec![tokio, ring, broken];
-        Report { machine, sections: vec![Section { workload, entries }] }
+        let absent = vec![Absent { contestant: "go", why: "no go here".into() }];
+        Report { machine, sections: vec![Section { workload, entries }], absent }
     }
 
     #[test]
@@ -249,7 +260,7 @@ pub(crate) mod tests {
         let figures = report.sections[0].figures();
         let cost = figures[0].cost.unwrap();
         assert_eq!((cost.median, cost.min, cost.max), (3300.0, 3000.0, 3600.0));
-        let floor = REFERENCES.iter().position(|one| one.contestant == "raw-uring").unwrap();
+        let floor = REFERENCES.iter().position(|one| one.title == "/floor").unwrap();
         let ratio = figures[0].ratios[floor].unwrap();
         // Of rounds one and three: the second has no floor.
         assert!((ratio.min - 1.1).abs() < 1e-9 && (ratio.max - 1.2).abs() < 1e-9, "{ratio:?}");

@@ -96,7 +96,8 @@ fn row(body: &mut String, figures: &Figures, y: usize, scale: f64) {
 fn ratio_label(figures: &Figures) -> Option<String> {
     let mut ratios = figures.ratios.iter().zip(REFERENCES);
     let label = |(ratio, reference): (&Option<Spread>, &Reference)| {
-        Some(format!("({:.2} × {})", ratio.as_ref()?.median, reference.contestant))
+        let name = reference.title.trim_start_matches('/');
+        Some(format!("({:.2} × {name})", ratio.as_ref()?.median))
     };
     ratios.find_map(label)
 }

@@ -16,6 +16,9 @@ pub fn all(report: &Report) -> String {
         text += "\n";
         text += &table;
     });
+    for absent in &report.absent {
+        text += &format!("\nnot measured: {}: {}\n", absent.contestant, absent.why);
+    }
     text
 }
 
@@ -38,6 +41,11 @@ fn section(section: &Section) -> String {
     rows.extend(figures.iter().map(row));
     drop_empty_columns(&mut rows);
     let mut text = format!("{}: {}\n{}", workload.name, workload.about, align(&rows));
+    for (reference, entry) in REFERENCES.iter().zip(section.references()) {
+        if let (Some(entry), true) = (entry, reference.contestants.len() > 1) {
+            text += &format!("  {} is {}\n", reference.title, entry.contestant);
+        }
+    }
     for one in figures.iter().filter(|one| !one.failures.is_empty()) {
         let (count, first) = (one.failures.len(), &one.failures[0]);
         text += &format!("  {} failed in {count} rounds: {first}\n", one.contestant);
@@ -150,6 +158,8 @@ mod tests {
         assert!(text.contains("\n  broken              failed\n"), "{text}");
         assert!(text.contains("broken failed in 3 rounds: never started"), "{text}");
         assert!(text.contains("raw-uring failed in 1 rounds: it <fell> over"), "{text}");
+        assert!(text.contains("/floor is raw-uring"), "{text}");
+        assert!(text.contains("not measured: go: no go here"), "{text}");
     }
 
     #[test]

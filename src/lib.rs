@@ -73,6 +73,8 @@ pub mod time;
 pub use driver::{Backend, Feature, NotPollable, SetupError, UnknownName};
 pub use io::Closed;
 pub use runtime::{
-    block_on, metrics, spawn, yield_now, Builder, JoinError, JoinHandle, Metrics, YieldNow,
+    block_on, cores, least_loaded, metrics, spawn, spawn_anywhere, spawn_blocking, spawn_on,
+    yield_now, Builder, CoreHandle, CoreId, JoinError, JoinHandle, Load, Metrics, RemoteHandle,
+    YieldNow,
 };
 pub use time::Elapsed;

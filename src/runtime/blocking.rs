@@ -4,92 +4,84 @@
 //! a bound; work beyond that waits in a queue. A thread that has had nothing to do for a while
 //! leaves, so a program that resolves one name at start-up does not keep a thread for it.
 //!
-//! Who owns what: the closure goes into the queue and from there to a thread. Its result goes into
-//! a [`Handover`] shared with the [`Blocking`] future, where the one who comes second finds the
-//! other's traces: the thread a waker to wake, the future a result to take. A future that is
-//! dropped early says so there, and the thread drops the result.
+//! Who owns what: the closure goes into the queue and from there to a thread. Its result goes through
+//! a handover to whoever waits for it; see there.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{ready, Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-/// How many helper threads there are at most.
-const THREADS_MAX: usize = 8;
+use super::handover::{handover, Giver};
+use super::remote::RemoteHandle;
+use super::task::JoinError;
+
+/// How many helper threads there are at most, unless the builder says otherwise.
+const THREADS_MAX: usize = 64;
 
 /// How long a helper thread stays without work.
 const KEEP: Duration = Duration::from_secs(10);
 
 static POOL: Pool = Pool::new(THREADS_MAX, KEEP, start_thread);
 
-/// Runs `work` on a helper thread.
+/// Sets how many helper threads there may be from now on.
+pub(super) fn set_threads_max(count: usize) {
+    POOL.threads_max.store(count, Ordering::Relaxed);
+}
+
+/// Runs `work` on a helper thread, for what would block the core: a long computation, a call into a
+/// library that waits.
 ///
-/// The work starts when a thread is free for it, whether the future is polled or not. See
-/// [`Blocking`] for how it ends.
-pub(crate) fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Blocking<T> {
+/// The work starts when a thread is free for it, whether the handle is awaited or not. The threads
+/// serve the whole process. They are started when there is work for them, 64 at most unless
+/// [`Builder::blocking_threads`](crate::Builder::blocking_threads) says otherwise; work beyond that
+/// waits in a queue. One that has had nothing to do for ten seconds goes. Any thread may call this.
+///
+/// Dropping the handle lets the work go on; [`abort`](RemoteHandle::abort) takes it out of the queue
+/// if it has not started.
+///
+/// # Errors
+/// A panic of the work is the [`JoinError`] of the handle. If no thread can be started and none runs,
+/// it [is refused](JoinError::is_refused).
+///
+/// ```
+/// let sum = ringpark::block_on(async {
+///     ringpark::spawn_blocking(|| (1..=1_000_000_u64).sum::<u64>()).await
+/// });
+/// assert_eq!(sum.unwrap(), 500_000_500_000);
+/// ```
+pub fn spawn_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> RemoteHandle<T> {
     POOL.run(work)
 }
 
-/// The result of work on a helper thread.
-///
-/// A panic of the work goes on in the task that awaits it, as if it had made the call itself. An
-/// error means that the work was not done, because no helper thread could be started and none was
-/// running.
-///
-/// Dropping this future lets the work go on to its end, and discards what comes out of it.
+/// Runs `work` on a helper thread, for the library's own calls: an error says that the work was not
+/// done, and a panic goes on in the task that awaits it, as if it had made the call itself.
+pub(crate) fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Blocking<T> {
+    Blocking(POOL.run(work))
+}
+
+/// The result of [`run`]. Dropping it lets the work go on to its end.
 #[must_use = "the result is lost unless it is awaited"]
-pub(crate) struct Blocking<T> {
-    handover: Arc<Mutex<Handover<T>>>,
-}
-
-/// What became of the work: `Err` of the outer result if it was not started, of the inner one if
-/// it panicked.
-type Outcome<T> = io::Result<Result<T, Box<dyn Any + Send>>>;
-
-enum Handover<T> {
-    /// Not done; the waker of the future, once that has been polled.
-    Waiting(Option<Waker>),
-    /// The future was dropped.
-    Abandoned,
-    Done(Outcome<T>),
-    /// The future has returned the result.
-    Taken,
-}
+pub(crate) struct Blocking<T>(RemoteHandle<T>);
 
 impl<T> Future for Blocking<T> {
     type Output = io::Result<T>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        // The old waker is dropped after the lock: that may run any code.
-        let _old;
-        let mut handover = lock(&self.handover);
-        if let Handover::Waiting(waker) = &mut *handover {
-            if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                _old = waker.replace(cx.waker().clone());
-            }
-            return Poll::Pending;
-        }
-        let outcome = match std::mem::replace(&mut *handover, Handover::Taken) {
-            Handover::Done(outcome) => outcome,
-            Handover::Taken => panic!("a Blocking was polled after it had returned its result"),
-            Handover::Waiting(_) | Handover::Abandoned => unreachable!("this future is alive"),
-        };
-        drop(handover);
-        Poll::Ready(outcome.map(|ended| ended.unwrap_or_else(|panic| resume_unwind(panic))))
-    }
-}
-
-impl<T> Drop for Blocking<T> {
-    fn drop(&mut self) {
-        // What was in the handover (a waker, a result) is dropped after the lock.
-        let _old = std::mem::replace(&mut *lock(&self.handover), Handover::Abandoned);
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let outcome = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(outcome.map_err(|error| match error.is_panic() {
+            true => resume_unwind(error.into_panic()),
+            false => error.into(),
+        }))
     }
 }
 
@@ -99,10 +91,10 @@ impl<T> fmt::Debug for Blocking<T> {
     }
 }
 
-/// A closure in the queue, and the handover that its result belongs to.
+/// A closure in the queue, and where its result goes.
 struct Work<T, F> {
     work: F,
-    handover: Arc<Mutex<Handover<T>>>,
+    giver: Giver<T>,
 }
 
 /// [`Work`] whose type is forgotten.
@@ -116,8 +108,12 @@ trait Job: Send {
 
 impl<T: Send, F: FnOnce() -> T + Send> Job for Work<T, F> {
     fn run(self: Box<Self>) {
-        let Work { work, handover } = *self;
-        finish(&handover, Ok(catch_unwind(AssertUnwindSafe(work))));
+        let Work { work, giver } = *self;
+        let outcome = match giver.is_stopped() {
+            true => Err(JoinError::cancelled()),
+            false => catch_unwind(AssertUnwindSafe(work)).map_err(JoinError::panicked),
+        };
+        giver.give(outcome);
     }
 
     fn refuse(self: Box<Self>, cause: &io::Error) {
@@ -127,31 +123,13 @@ impl<T: Send, F: FnOnce() -> T + Send> Job for Work<T, F> {
             "no helper thread can be started: {cause}; the limit on processes may be reached \
              (ulimit -u, or pids.max of the control group)"
         );
-        finish(&self.handover, Err(io::Error::new(io::ErrorKind::ResourceBusy, what)));
-    }
-}
-
-fn finish<T>(handover: &Mutex<Handover<T>>, outcome: Outcome<T>) {
-    let mut state = lock(handover);
-    match &mut *state {
-        Handover::Waiting(waker) => {
-            let waker = waker.take();
-            *state = Handover::Done(outcome);
-            drop(state);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        }
-        Handover::Abandoned => {
-            drop(state);
-            drop(outcome);
-        }
-        Handover::Done(_) | Handover::Taken => unreachable!("work that ended twice"),
+        let error = io::Error::new(io::ErrorKind::ResourceBusy, what);
+        self.giver.give(Err(JoinError::refused(error)));
     }
 }
 
 struct Pool {
-    threads_max: usize,
+    threads_max: AtomicUsize,
     keep: Duration,
     /// Starts a thread that calls [`Pool::serve`]. A field so that tests can make it fail.
     start: fn(&'static Pool) -> io::Result<()>,
@@ -174,15 +152,17 @@ impl Pool {
         start: fn(&'static Pool) -> io::Result<()>,
     ) -> Pool {
         let state = State { queue: VecDeque::new(), threads: 0, idle: 0 };
+        let threads_max = AtomicUsize::new(threads_max);
         Pool { threads_max, keep, start, state: Mutex::new(state), work_came: Condvar::new() }
     }
 
     fn run<T: Send + 'static>(
         &'static self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Blocking<T> {
-        let handover = Arc::new(Mutex::new(Handover::Waiting(None)));
-        let job = Box::new(Work { work, handover: handover.clone() });
+    ) -> RemoteHandle<T> {
+        let (giver, taker) = handover();
+        let job = Box::new(Work { work, giver });
+        let threads_max = self.threads_max.load(Ordering::Relaxed);
         let mut state = lock(&self.state);
         state.queue.push_back(job);
         // Each waiting job has an idle thread to its name, or a new one is started for it. (An
@@ -191,7 +171,7 @@ impl Pool {
         if waiting <= state.idle {
             drop(state);
             self.work_came.notify_one();
-        } else if state.threads < self.threads_max {
+        } else if state.threads < threads_max {
             state.threads += 1;
             drop(state);
             if let Err(error) = (self.start)(self) {
@@ -199,11 +179,11 @@ impl Pool {
             }
         } else {
             drop(state);
-            if waiting > self.threads_max && waiting.is_power_of_two() {
+            if waiting > threads_max && waiting.is_power_of_two() {
                 tracing::debug!(target: "ringpark", waiting, "work waits for a helper thread");
             }
         }
-        Blocking { handover }
+        RemoteHandle::new(taker, None)
     }
 
     /// A thread could not be started. If others run, the queue is theirs; else nobody would ever

@@ -29,6 +29,7 @@ pub struct Builder {
     cpus: Option<Vec<usize>>,
     pin: bool,
     name: String,
+    blocking_threads: Option<usize>,
     config: Config,
 }
 
@@ -46,6 +47,7 @@ impl Builder {
             cpus: None,
             pin: false,
             name: "ringpark".to_owned(),
+            blocking_threads: None,
             config: Config::default(),
         }
     }
@@ -118,6 +120,18 @@ impl Builder {
         self
     }
 
+    /// How many helper threads there may be for [`spawn_blocking`](crate::spawn_blocking), name
+    /// look-ups, and whatever else would block a core: 64 if not set. They serve the whole process,
+    /// so the last runtime that is started decides.
+    ///
+    /// # Panics
+    /// If it is 0.
+    pub fn blocking_threads(mut self, count_max: usize) -> Builder {
+        assert!(count_max > 0, "work on helper threads needs one at least");
+        self.blocking_threads = Some(count_max);
+        self
+    }
+
     /// What the threads of [`run`](Builder::run) are named, followed by their number.
     pub fn thread_name(mut self, name: impl Into<String>) -> Builder {
         self.name = name.into();
@@ -159,6 +173,7 @@ impl Builder {
     /// # Panics
     /// Inside a runtime; if the future panics; if nothing can ever wake the future (a deadlock).
     pub fn block_on<F: Future>(self, future: F) -> io::Result<F::Output> {
+        self.prepare();
         core::block_on(&self.config, Membership::alone(), future)
     }
 
@@ -178,7 +193,15 @@ impl Builder {
         Fut: Future<Output = io::Result<()>>,
     {
         super::context::assert_outside();
+        self.prepare();
         launch::run(&self.plan()?, &self.config, main)
+    }
+
+    /// What concerns the whole process.
+    fn prepare(&self) {
+        if let Some(count) = self.blocking_threads {
+            super::blocking::set_threads_max(count);
+        }
     }
 
     fn plan(&self) -> io::Result<Plan> {

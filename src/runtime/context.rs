@@ -27,11 +27,16 @@ pub(super) fn enter(core: Rc<Core>) -> Entered {
     Entered
 }
 
+/// Whether the thread runs no core.
+pub(super) fn is_outside() -> bool {
+    SHARED.get().is_null()
+}
+
 /// # Panics
 /// If the thread runs a core already.
 pub(super) fn assert_outside() {
     assert!(
-        SHARED.get().is_null(),
+        is_outside(),
         "block_on was called inside a ringpark runtime: await the future, or spawn it"
     );
 }

@@ -78,6 +78,7 @@ pub(super) fn block_on<F: Future>(
     context::assert_outside();
     let core = Core::open(config, group)?;
     let running = Running { core: core.clone(), entered: Some(context::enter(core)) };
+    running.core.group.join(&running.core.shared);
     let mut future = pin!(future);
     let output = running.core.run(|cx| future.as_mut().poll(cx));
     Ok(output)
@@ -126,11 +127,28 @@ impl Core {
     ) -> JoinHandle<F::Output> {
         let task = TaskRef::new(future, self.shared.clone(), location);
         let handle = JoinHandle::new::<F>(&task);
+        self.keep(task);
+        handle
+    }
+
+    /// Takes a new task into the core's keeping, and lets it run.
+    fn keep(&self, task: TaskRef) {
         let key = self.tasks.borrow_mut().insert(task);
         let tasks = self.tasks.borrow();
         tasks[key].set_key(key);
         tasks[key].schedule(self);
-        handle
+        // At once, so that a burst of placed tasks spreads. The first is the main's stand-in.
+        self.shared.load.set_tasks(tasks.len() as u64 - 1);
+    }
+
+    /// Takes in what another thread has put into the inbox: a woken task, or a new one.
+    fn take_in(&self, task: TaskRef) {
+        if task.is_newborn() {
+            self.shared.taken_in();
+            self.keep(task);
+        } else {
+            task.schedule(self);
+        }
     }
 
     /// Puts a task that has just been marked as scheduled into the queue.
@@ -157,7 +175,7 @@ impl Core {
         loop {
             self.turns.set(self.turns.get() + 1);
             for task in self.shared.receive() {
-                task.schedule(self);
+                self.take_in(task);
             }
             if woken.replace(false) {
                 self.operations.set(OPERATIONS);
@@ -175,6 +193,7 @@ impl Core {
                 (false, None) => Wait::Forever,
             };
             let wait = self.suspect_deadlock(wait);
+            self.shared.load.set_tasks(self.tasks.borrow().len() as u64 - 1);
             self.turn(wait, &mut batch);
             for completion in batch.drain(..) {
                 self.deliver(completion);
@@ -301,6 +320,9 @@ impl Core {
 
     /// Panics if nobody holds a waker who could use it.
     fn check_deadlock(&self) {
+        if self.shared.has_handles() {
+            return;
+        }
         let tasks = self.tasks.borrow();
         // Wakers held in vain: that of the main future by `run`, and those by which tasks that
         // nothing wakes would wake each other at their end.
@@ -334,6 +356,7 @@ impl Core {
 
     /// Ends the core: drops all tasks, and waits for the kernel to let go of their memory.
     fn end(&self) {
+        self.group.leave(&self.shared);
         self.drop_tasks();
         let mut driver = self.driver.borrow_mut();
         driver.slots.want_cancel_all();
@@ -361,6 +384,7 @@ impl Core {
         self.driver.borrow_mut().end();
         // A waker of a foreign thread may have come late.
         drop(self.shared.close());
+        self.shared.load.end();
     }
 
     /// Drops the future of every task, and whatever their destructors spawn.

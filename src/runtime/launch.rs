@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread;
 
 use super::core;
+use super::placement::CoreHandle;
+use super::shared::Shared;
 use crate::driver::Config;
 use crate::sys;
 
@@ -24,18 +26,56 @@ struct Group {
     wakers: Mutex<Vec<Waker>>,
     /// Addresses that some core listens on.
     listening: Mutex<HashSet<SocketAddr>>,
+    cores: Mutex<Cores>,
+    /// A core has been opened, or the group is stopped.
+    opened: Condvar,
+}
+
+/// The cores of a group.
+#[derive(Default)]
+struct Cores {
+    /// How many have been opened so far.
+    opened: usize,
+    /// Those that have not ended, with their places.
+    running: Vec<(usize, Arc<Shared>)>,
 }
 
 /// A core's place among those that run the same main.
 pub(crate) struct Membership {
     group: Arc<Group>,
+    /// Which of the cores it is.
+    index: usize,
     cores: usize,
 }
 
 impl Membership {
     /// A core by itself.
     pub(super) fn alone() -> Membership {
-        Membership { group: Arc::default(), cores: 1 }
+        Membership { group: Arc::default(), index: 0, cores: 1 }
+    }
+
+    /// The core is open. Returns when all others are, or one has failed: so every main finds all
+    /// cores to spawn on.
+    pub(super) fn join(&self, core: &Arc<Shared>) {
+        let mut cores = self.group.lock_cores();
+        cores.opened += 1;
+        cores.running.push((self.index, core.clone()));
+        cores.running.sort_by_key(|(index, _)| *index);
+        self.group.opened.notify_all();
+        while cores.opened < self.cores && !self.group.stopped.load(Ordering::SeqCst) {
+            cores = self.group.opened.wait(cores).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The core ends.
+    pub(super) fn leave(&self, core: &Arc<Shared>) {
+        self.group.lock_cores().running.retain(|(_, other)| !Arc::ptr_eq(other, core));
+    }
+
+    /// Handles of all cores that have not ended, in order.
+    pub(super) fn members(&self) -> Vec<CoreHandle> {
+        let cores = self.group.lock_cores();
+        cores.running.iter().map(|(_, core)| CoreHandle::new(core.clone())).collect()
     }
 
     /// Calls `bind`, saying whether another core of the group may listen on the same address: the
@@ -73,9 +113,16 @@ impl Group {
         self.stopped.store(true, Ordering::SeqCst);
         let wakers = std::mem::take(&mut *self.lock_wakers());
         wakers.into_iter().for_each(Waker::wake);
+        // Under the lock, so that nobody is between the look at `stopped` and the wait.
+        let _cores = self.lock_cores();
+        self.opened.notify_all();
     }
 
-    fn lock_wakers(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {
+    fn lock_cores(&self) -> MutexGuard<'_, Cores> {
+        self.cores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -121,7 +168,7 @@ where
             if let Some(cpus) = &plan.cpus {
                 pin(cpus[index])?;
             }
-            let member = Membership { group: group.clone(), cores: plan.cores };
+            let member = Membership { group: group.clone(), index, cores: plan.cores };
             core::block_on(config, member, async { group.until_stopped(main()).await })?
         }));
         if !matches!(outcome, Ok(Ok(()))) {

@@ -11,16 +11,23 @@ pub(crate) mod blocking;
 mod builder;
 mod context;
 mod core;
+mod handover;
 mod launch;
+mod load;
 mod metrics;
+mod placement;
+mod remote;
 mod shared;
 mod task;
 
 pub(crate) use self::core::Core;
 pub(crate) use biased::Biased;
+pub use blocking::spawn_blocking;
 pub use builder::Builder;
 pub(crate) use launch::Sharing;
 pub use metrics::Metrics;
+pub use placement::{cores, least_loaded, spawn_anywhere, spawn_on, CoreHandle, CoreId, Load};
+pub use remote::RemoteHandle;
 pub(crate) use shared::Shared;
 pub use task::{JoinError, JoinHandle};
 

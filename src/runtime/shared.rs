@@ -9,16 +9,32 @@
 //! steps.
 
 use std::io;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::Arc;
 
 use super::atomic::{AtomicBool, Ordering};
 use super::context;
+use super::load::LoadMeter;
+use super::placement::CoreId;
 use super::task::{Inbox, TaskRef};
 use crate::sys::EventFd;
 
+/// Counts order nothing.
+const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
+
+/// Tasks from other threads that may wait to be taken in: more than any core starts in a second.
+const PENDING_MAX: usize = 65_536;
+
 /// What threads share of one core.
 pub(crate) struct Shared {
+    pub(super) id: CoreId,
+    pub(super) load: LoadMeter,
+    /// Tasks from other threads that the core has not taken in yet.
+    pending: AtomicUsize,
+    /// How often there were too many of them.
+    pub(super) refusals: AtomicU64,
+    /// How many `CoreHandle`s there are: each may bring work at any time.
+    handles: AtomicUsize,
     inbox: Inbox,
     parked: AtomicBool,
     notifier: Arc<EventFd>,
@@ -29,6 +45,11 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(notifier: Arc<EventFd>) -> Shared {
         Shared {
+            id: CoreId::next(),
+            load: LoadMeter::of_this_thread(),
+            pending: AtomicUsize::new(0),
+            refusals: AtomicU64::new(0),
+            handles: AtomicUsize::new(0),
             inbox: Inbox::new(),
             parked: AtomicBool::new(false),
             notifier,
@@ -43,9 +64,64 @@ impl Shared {
 
     /// Puts a woken task into the inbox. Any thread; never blocks.
     pub(super) fn send(&self, task: TaskRef) {
-        if self.inbox.push(task) {
-            self.notify();
+        match self.inbox.push(task) {
+            Ok(()) => self.notify(),
+            Err(task) => drop(task),
         }
+    }
+
+    /// A place for a task from another thread; an error says why there is none.
+    pub(super) fn admit(&self) -> io::Result<()> {
+        let refused = |what: String| io::Error::new(io::ErrorKind::ResourceBusy, what);
+        if self.is_closed() {
+            return Err(refused(format!("core {} has ended", self.id)));
+        }
+        if self.pending.fetch_add(1, RELAXED) < PENDING_MAX {
+            return Ok(());
+        }
+        self.pending.fetch_sub(1, RELAXED);
+        if self.refusals.fetch_add(1, RELAXED).is_power_of_two() {
+            tracing::warn!(target: "ringpark", core = %self.id, "too many tasks wait to be started");
+        }
+        Err(refused(format!("core {} has {PENDING_MAX} tasks waiting to be started", self.id)))
+    }
+
+    /// Puts a newborn task, which has been admitted, into the inbox; if the core has ended since,
+    /// the task ends too.
+    pub(super) fn deliver(&self, task: TaskRef) {
+        task.mail_newborn();
+        match self.inbox.push(task) {
+            Ok(()) => self.notify(),
+            Err(task) => task.dismiss(),
+        }
+    }
+
+    /// The core has taken one of them in.
+    pub(super) fn taken_in(&self) {
+        self.pending.fetch_sub(1, RELAXED);
+    }
+
+    /// Tasks from other threads that wait to be taken in.
+    pub(super) fn pending(&self) -> usize {
+        self.pending.load(RELAXED)
+    }
+
+    pub(super) fn add_handle(&self) {
+        self.handles.fetch_add(1, RELAXED);
+    }
+
+    pub(super) fn remove_handle(&self) {
+        self.handles.fetch_sub(1, RELAXED);
+    }
+
+    /// Whether anybody may bring work from outside.
+    pub(super) fn has_handles(&self) -> bool {
+        self.handles.load(RELAXED) > 0
+    }
+
+    /// Whether the core has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.inbox.is_closed()
     }
 
     /// Ends the core's sleep, or keeps it from falling asleep. Any thread; never blocks.

@@ -8,8 +8,11 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+mod thread;
 #[cfg(target_os = "linux")]
 pub(crate) mod uring;
+
+pub(crate) use thread::ThreadClock;
 
 /// Turns the -1 of a system call into the error that it stands for.
 pub(crate) fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {

@@ -1,9 +1,9 @@
 //! Tests of the helper threads. What they wait for is a message or a count, never a time.
 
 use super::*;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
-use std::task::Wake;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 use std::time::Instant;
 
 /// A bound for what has to happen, so that a broken pool fails instead of hanging.
@@ -37,6 +37,14 @@ fn messenger(number: u32, woken: &Sender<u32>) -> Waker {
     Waker::from(Arc::new(Messenger { number, woken: Mutex::new(woken.clone()) }))
 }
 
+/// Work on the helper threads of `pool`.
+fn on<T: Send + 'static>(
+    pool: &'static Pool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Blocking<T> {
+    Blocking(pool.run(work))
+}
+
 fn poll<T>(work: &mut Blocking<T>, waker: &Waker) -> Poll<io::Result<T>> {
     Pin::new(work).poll(&mut Context::from_waker(waker))
 }
@@ -55,7 +63,7 @@ fn await_here<T>(mut work: Blocking<T>) -> io::Result<T> {
 fn gated(pool: &'static Pool, number: u32, started: &Sender<u32>) -> (Blocking<u32>, Sender<()>) {
     let (go, gate) = channel::<()>();
     let started = started.clone();
-    let work = pool.run(move || {
+    let work = on(pool, move || {
         started.send(number).expect("the test waits for the start");
         gate.recv().expect("the test opens the gate");
         number
@@ -107,11 +115,11 @@ fn the_end_of_the_work_wakes_the_last_waker_only() {
 #[test]
 fn a_panic_goes_on_in_the_task_that_awaits_the_work() {
     let pool = pool(1, KEEP, start_thread);
-    let work = pool.run(|| panic!("in the work"));
+    let work = on(pool, || panic!("in the work"));
     let panic = catch_unwind(AssertUnwindSafe(|| await_here(work))).expect_err("no panic came out");
     assert_eq!(panic.downcast_ref(), Some(&"in the work"));
     // The thread is still there for others.
-    assert_eq!(await_here(pool.run(|| 1)).unwrap(), 1);
+    assert_eq!(await_here(on(pool, || 1)).unwrap(), 1);
     assert_eq!(lock(&pool.state).threads, 1);
 }
 
@@ -126,7 +134,7 @@ fn dropping_the_future_discards_the_result_but_not_the_work() {
     let pool = pool(1, KEEP, start_thread);
     let (events, log) = channel();
     let (go, gate) = channel::<()>();
-    let work = pool.run(move || {
+    let work = on(pool, move || {
         gate.recv().expect("the test opens the gate");
         events.send("done").expect("the test waits for the end");
         Result(events)
@@ -140,7 +148,7 @@ fn dropping_the_future_discards_the_result_but_not_the_work() {
 fn a_finished_result_is_dropped_with_its_future() {
     let pool = pool(1, KEEP, start_thread);
     let value = Arc::new(());
-    let work = pool.run({
+    let work = on(pool, {
         let value = value.clone();
         move || value
     });
@@ -173,7 +181,7 @@ fn work_beyond_the_bound_on_threads_waits_in_the_queue() {
 fn an_idle_thread_is_used_before_another_one_is_started() {
     let pool = pool(8, PATIENCE, start_thread);
     for number in 0..100 {
-        assert_eq!(await_here(pool.run(move || number)).unwrap(), number);
+        assert_eq!(await_here(on(pool, move || number)).unwrap(), number);
         wait_until(pool, |state| state.idle == 1);
         assert_eq!(lock(&pool.state).threads, 1);
     }
@@ -192,7 +200,7 @@ fn an_idle_thread_is_used_before_another_one_is_started() {
 fn an_idle_thread_leaves_and_is_replaced_when_there_is_work_again() {
     let pool = pool(8, Duration::ZERO, start_thread);
     for number in 0..10 {
-        assert_eq!(await_here(pool.run(move || number)).unwrap(), number);
+        assert_eq!(await_here(on(pool, move || number)).unwrap(), number);
         wait_until(pool, |state| state.threads == 0 && state.idle == 0);
     }
 }
@@ -203,7 +211,7 @@ fn threads_that_come_and_go_lose_no_work() {
     let done = Arc::new(AtomicUsize::new(0));
     for _ in 0..2000 {
         let done = done.clone();
-        drop(pool.run(move || done.fetch_add(1, Ordering::Relaxed)));
+        drop(on(pool, move || done.fetch_add(1, Ordering::Relaxed)));
     }
     wait_until(pool, |state| state.threads == 0);
     assert_eq!(done.load(Ordering::Relaxed), 2000);
@@ -213,7 +221,7 @@ fn threads_that_come_and_go_lose_no_work() {
 #[test]
 fn work_ends_with_an_error_if_no_thread_can_be_started() {
     let pool = pool(8, KEEP, |_| Err(io::Error::from_raw_os_error(11)));
-    let error = await_here(pool.run(|| unreachable!("there is no thread"))).unwrap_err();
+    let error = await_here(on(pool, || unreachable!("there is no thread"))).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
     let text = error.to_string();
     assert!(text.starts_with("no helper thread can be started: "), "{text}");
@@ -231,7 +239,7 @@ fn work_waits_for_a_running_thread_if_no_further_one_can_be_started() {
     let (started, starts) = channel();
     let (first, go) = gated(pool, 1, &started);
     receive(&starts);
-    let second = pool.run(|| 2);
+    let second = on(pool, || 2);
     assert_eq!(STARTED.load(Ordering::Relaxed), 2, "it was tried");
     assert_eq!(lock(&pool.state).threads, 1);
     go.send(()).unwrap();
@@ -259,18 +267,18 @@ fn a_thread_outlives_a_panicking_waker_and_a_panicking_drop() {
     receive(&starts);
     assert!(poll(&mut work, &Waker::from(Arc::new(PanicsWhenWoken))).is_pending());
     // Queued behind the first, so it is surely dropped before it is done.
-    drop(pool.run(|| PanicsWhenDropped));
+    drop(on(pool, || PanicsWhenDropped));
     go.send(()).unwrap();
-    assert_eq!(await_here(pool.run(|| 3)).unwrap(), 3);
+    assert_eq!(await_here(on(pool, || 3)).unwrap(), 3);
     assert_eq!(await_here(work).unwrap(), 1);
     assert_eq!(lock(&pool.state).threads, 1);
 }
 
 #[test]
-#[should_panic(expected = "polled after it had returned its result")]
+#[should_panic(expected = "polled after it had been taken")]
 fn polling_after_the_end_is_a_mistake_that_is_named() {
     let pool = pool(1, KEEP, start_thread);
-    let mut work = pool.run(|| ());
+    let mut work = on(pool, || ());
     wait_until(pool, |state| state.idle == 1);
     assert!(poll(&mut work, Waker::noop()).is_ready());
     let _ = poll(&mut work, Waker::noop());

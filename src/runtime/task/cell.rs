@@ -2,7 +2,9 @@
 //!
 //! A task belongs to one core. Everything in it but three fields is touched by that core's thread
 //! only, through plain cells: to run it, to wake it from its own core, to await or abort it costs no
-//! atomic instruction. Other threads can do two things: hold references (wakers), and wake.
+//! atomic instruction. Other threads can do two things: hold references (wakers), and wake. A task
+//! may be made by another thread (see `remote`); it is newborn then, and that thread's alone, until
+//! it goes into the inbox of its core.
 //!
 //! ```text
 //!             spawn                             1  Core::spawn → schedule
@@ -183,6 +185,28 @@ impl TaskRef {
         let id = joiner.as_ref().map(Waker::data);
         self.header().joiner.set(joiner);
         id
+    }
+
+    /// Whether no core has taken it in yet. The core's thread, or whoever has made the task.
+    pub(crate) fn is_newborn(&self) -> bool {
+        self.key() == usize::MAX
+    }
+
+    /// Says that the task is about to be put into the inbox, before anybody else can wake it.
+    pub(crate) fn mail_newborn(&self) {
+        debug_assert!(self.is_newborn());
+        self.header().mailed.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets go of a task that was in an inbox nobody empties any more. The core's thread for any
+    /// task, and any thread for a newborn one: what that holds may be dropped anywhere, since its
+    /// future has not been made yet (see `remote`), and its reference is the one that its core
+    /// would have had.
+    pub(crate) fn dismiss(self) {
+        if self.is_newborn() {
+            self.fail(JoinError::cancelled());
+            self.release();
+        }
     }
 
     pub(super) fn unmail(&self) {

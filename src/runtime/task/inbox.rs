@@ -21,7 +21,7 @@ pub(crate) struct Inbox {
     head: AtomicPtr<Header>,
 }
 
-/// A chain of tasks, oldest first. What is not taken is let go.
+/// A chain of tasks, oldest first. What is not taken is let go, on the core's thread.
 pub(crate) struct Drain {
     next: *mut Header,
 }
@@ -31,22 +31,21 @@ impl Inbox {
         Inbox { head: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// Puts a task in; false (and lets go of it) if the inbox is closed.
-    pub(crate) fn push(&self, task: TaskRef) -> bool {
+    /// Puts a task in; gives it back if the inbox is closed.
+    pub(crate) fn push(&self, task: TaskRef) -> Result<(), TaskRef> {
         let header = task.into_raw();
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             if head == closed() {
                 // SAFETY: this reference was ours, and has not been given away.
-                drop(unsafe { TaskRef::from_raw(header) });
-                return false;
+                return Err(unsafe { TaskRef::from_raw(header) });
             }
             // SAFETY: `mailed` was raised by this thread, so the link is its own until the push.
             unsafe { Header::set_next(header, head) };
             // SeqCst is for the sleep handshake; it releases the link to the drain.
             match self.head.compare_exchange_weak(head, header, Ordering::SeqCst, Ordering::Relaxed)
             {
-                Ok(_) => return true,
+                Ok(_) => return Ok(()),
                 Err(actual) => head = actual,
             }
         }
@@ -55,6 +54,11 @@ impl Inbox {
     pub(crate) fn is_empty(&self) -> bool {
         let head = self.head.load(Ordering::SeqCst);
         head.is_null() || head == closed()
+    }
+
+    /// Whether nobody empties it any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.head.load(Ordering::Acquire) == closed()
     }
 
     /// Takes everything.
@@ -110,6 +114,6 @@ impl Iterator for Drain {
 
 impl Drop for Drain {
     fn drop(&mut self) {
-        self.for_each(drop);
+        self.for_each(TaskRef::dismiss);
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Mutex;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::cell::{Header, TaskRef};
 
@@ -33,6 +33,11 @@ impl<T> JoinHandle<T> {
     pub(crate) fn new<F: Future<Output = T>>(task: &TaskRef) -> JoinHandle<T> {
         task.header().joined.set(true);
         JoinHandle { task: task.clone_ref(), take: Header::take_result::<F>, result: PhantomData }
+    }
+
+    /// A waker of the task.
+    pub(crate) fn waker(&self) -> Waker {
+        self.task.waker()
     }
 
     /// Asks the task to end: its future is dropped at its next turn, and awaiting the handle gives a
@@ -95,6 +100,8 @@ pub struct JoinError {
 
 enum Cause {
     Cancelled,
+    /// The work was not started.
+    Refused(io::Error),
     /// In a mutex only to make the error `Sync`; it is never locked.
     Panic(Mutex<Box<dyn Any + Send + 'static>>),
 }
@@ -104,6 +111,10 @@ impl JoinError {
         JoinError { cause: Cause::Cancelled }
     }
 
+    pub(crate) fn refused(error: io::Error) -> JoinError {
+        JoinError { cause: Cause::Refused(error) }
+    }
+
     pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> JoinError {
         JoinError { cause: Cause::Panic(Mutex::new(panic)) }
     }
@@ -111,6 +122,12 @@ impl JoinError {
     /// Whether the task was aborted, or its runtime ended.
     pub fn is_cancelled(&self) -> bool {
         matches!(self.cause, Cause::Cancelled)
+    }
+
+    /// Whether the work was not started: its core has ended or has too much to start already, or
+    /// there is no helper thread to be had. As an [`io::Error`] it is the reason.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.cause, Cause::Refused(_))
     }
 
     /// Whether the task panicked.
@@ -125,7 +142,7 @@ impl JoinError {
     pub fn into_panic(self) -> Box<dyn Any + Send + 'static> {
         match self.cause {
             Cause::Panic(panic) => panic.into_inner().unwrap_or_else(|e| e.into_inner()),
-            Cause::Cancelled => panic!("the task did not panic, it was cancelled"),
+            cause => panic!("the task did not panic: {}", JoinError { cause }),
         }
     }
 
@@ -135,7 +152,7 @@ impl JoinError {
                 let panic = panic.lock().unwrap_or_else(|e| e.into_inner());
                 Some(panic_message(&**panic).to_owned())
             }
-            Cause::Cancelled => None,
+            Cause::Cancelled | Cause::Refused(_) => None,
         }
     }
 }
@@ -153,9 +170,10 @@ pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.message() {
-            Some(message) => write!(f, "the task panicked: {message}"),
-            None => f.write_str("the task was cancelled"),
+        match (&self.cause, self.message()) {
+            (Cause::Refused(error), _) => write!(f, "the work was not started: {error}"),
+            (_, Some(message)) => write!(f, "the task panicked: {message}"),
+            (_, None) => f.write_str("the task was cancelled"),
         }
     }
 }
@@ -166,10 +184,20 @@ impl fmt::Debug for JoinError {
     }
 }
 
-impl std::error::Error for JoinError {}
+impl std::error::Error for JoinError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            Cause::Refused(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 impl From<JoinError> for io::Error {
     fn from(error: JoinError) -> io::Error {
-        io::Error::other(error)
+        match error.cause {
+            Cause::Refused(error) => error,
+            _ => io::Error::other(error),
+        }
     }
 }

@@ -20,7 +20,10 @@ fn shared() -> Arc<Shared> {
 }
 
 fn task(shared: &Arc<Shared>) -> TaskRef {
-    TaskRef::new(std::future::pending::<()>(), shared.clone(), Location::caller())
+    let task = TaskRef::new(std::future::pending::<()>(), shared.clone(), Location::caller());
+    // The core has it.
+    task.set_key(0);
+    task
 }
 
 fn notifies(shared: &Shared) -> u64 {
@@ -129,6 +132,70 @@ fn a_wake_that_races_with_the_end_of_the_core_frees_the_task() {
         task.release();
         drop(shared.close());
         other.join().unwrap();
+        assert_eq!(Arc::strong_count(&shared), 1, "the task was not freed");
+    });
+}
+
+/// A future that says when it is dropped.
+struct Noted(Arc<AtomicUsize>);
+
+impl std::future::Future for Noted {
+    type Output = ();
+
+    fn poll(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        std::task::Poll::Pending
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Spawns on the core from a thread of its own, with a handle that wakes the task meanwhile.
+fn newborn_from_another_thread(shared: &Arc<Shared>, drops: &Arc<AtomicUsize>) -> JoinHandle<()> {
+    let (shared, drops) = (shared.clone(), drops.clone());
+    thread::spawn(move || {
+        let task = TaskRef::new(Noted(drops), shared.clone(), Location::caller());
+        let waker = task.waker();
+        shared.deliver(task);
+        waker.wake();
+    })
+}
+
+#[test]
+fn a_task_from_another_thread_ends_the_sleep_and_is_taken_in_once() {
+    loom::model(|| {
+        let (shared, drops) = (shared(), Arc::new(AtomicUsize::new(0)));
+        let mut others = vec![newborn_from_another_thread(&shared, &drops)];
+        let mut taken = None;
+        while taken.is_none() {
+            for task in shared.receive() {
+                assert!(task.is_newborn());
+                task.set_key(0);
+                taken = Some(task);
+            }
+            if taken.is_none() {
+                sleep(&shared, &mut others);
+            }
+        }
+        others.drain(..).for_each(|other| other.join().unwrap());
+        // The wake may have come while the task was in the inbox, or afterwards.
+        assert!(shared.receive().count() <= 1);
+        end(taken.expect("just taken"), &shared);
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn a_task_from_another_thread_that_races_with_the_end_of_the_core_is_dropped_once() {
+    loom::model(|| {
+        let (shared, drops) = (shared(), Arc::new(AtomicUsize::new(0)));
+        let other = newborn_from_another_thread(&shared, &drops);
+        drop(shared.close());
+        other.join().unwrap();
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
         assert_eq!(Arc::strong_count(&shared), 1, "the task was not freed");
     });
 }

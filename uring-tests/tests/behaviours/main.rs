@@ -24,6 +24,7 @@ mod connect;
 mod cores;
 mod deadlines;
 mod machine;
+mod placement;
 mod read_write;
 mod relay;
 mod rows;
@@ -53,6 +54,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     shutdown::LIST,
     running::LIST,
     cores::LIST,
+    placement::LIST,
     tasks::LIST,
     time::LIST,
     rows::LIST,

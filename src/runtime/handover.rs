@@ -1,0 +1,190 @@
+//! A result on its way from whoever works to whoever waits, on any two threads.
+//!
+//! ```text
+//!   Waiting(waker?) ── give ──▶ Given(result) ── poll ──▶ Taken
+//!        │                          │
+//!        │ Taker dropped            │ Taker dropped: the result is dropped there
+//!        ▼                          ▼
+//!    Abandoned ── give: the result is dropped by the giver
+//! ```
+//!
+//! Whoever comes second finds the traces of the first: the giver a waker to wake, the taker a result
+//! to take. A giver that is dropped with empty hands gives "cancelled", so nobody waits for ever. No
+//! foreign code (a waker, a destructor) runs under the lock, which is held for a few instructions.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::task::JoinError;
+
+/// What became of the work.
+pub(super) type Outcome<T> = Result<T, JoinError>;
+
+enum State<T> {
+    /// Not done; the waker of the taker, once that has been polled.
+    Waiting(Option<Waker>),
+    /// The taker has gone.
+    Abandoned,
+    Given(Outcome<T>),
+    Taken,
+}
+
+struct Slot<T> {
+    state: Mutex<State<T>>,
+    /// The taker wishes the work to end.
+    stop: AtomicBool,
+}
+
+impl<T> Slot<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // The state changes in one step, so a panic (of a waker that is cloned, say) leaves none
+        // half done, and a poisoned lock is as good as any.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The end of whoever works.
+pub(super) struct Giver<T>(Option<Arc<Slot<T>>>);
+
+/// The end of whoever waits.
+pub(super) struct Taker<T>(Arc<Slot<T>>);
+
+/// The two ends.
+pub(super) fn handover<T>() -> (Giver<T>, Taker<T>) {
+    let state = Mutex::new(State::Waiting(None));
+    let slot = Arc::new(Slot { state, stop: AtomicBool::new(false) });
+    (Giver(Some(slot.clone())), Taker(slot))
+}
+
+impl<T> Giver<T> {
+    /// Gives the result, and wakes whoever waits for it.
+    pub(super) fn give(mut self, outcome: Outcome<T>) {
+        if let Some(slot) = self.0.take() {
+            give(&slot, outcome);
+        }
+    }
+
+    /// Whether the taker has asked for the work to end.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.0.as_ref().is_some_and(|slot| slot.stop.load(Ordering::Acquire))
+    }
+}
+
+fn give<T>(slot: &Slot<T>, outcome: Outcome<T>) {
+    let mut state = slot.lock();
+    match &mut *state {
+        State::Waiting(waker) => {
+            let waker = waker.take();
+            *state = State::Given(outcome);
+            drop(state);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+        State::Abandoned => {
+            drop(state);
+            drop(outcome);
+        }
+        State::Given(_) | State::Taken => unreachable!("a giver gives once"),
+    }
+}
+
+impl<T> Drop for Giver<T> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take() {
+            give(&slot, Err(JoinError::cancelled()));
+        }
+    }
+}
+
+impl<T> Taker<T> {
+    /// The result, if it is there; else remembers whom to wake.
+    ///
+    /// # Panics
+    /// After the result has been taken.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
+        // The old waker is dropped after the lock: that may run any code.
+        let _old;
+        let mut state = self.0.lock();
+        if let State::Waiting(waker) = &mut *state {
+            if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                _old = waker.replace(cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Given(outcome) => Poll::Ready(outcome),
+            State::Taken => panic!("a result was polled after it had been taken"),
+            State::Waiting(_) | State::Abandoned => unreachable!("this taker is alive"),
+        }
+    }
+
+    /// Whether the result is there, or has been taken.
+    pub(super) fn is_done(&self) -> bool {
+        !matches!(&*self.0.lock(), State::Waiting(_))
+    }
+
+    /// Asks for the work to end.
+    pub(super) fn stop(&self) {
+        self.0.stop.store(true, Ordering::Release);
+    }
+}
+
+impl<T> Drop for Taker<T> {
+    fn drop(&mut self) {
+        // What was in there (a waker, a result) is dropped after the lock.
+        let _old = std::mem::replace(&mut *self.0.lock(), State::Abandoned);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_giver_that_is_dropped_gives_cancelled() {
+        let (giver, taker) = handover::<()>();
+        drop(giver);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(taker.is_done());
+        assert!(matches!(taker.poll(&mut cx), Poll::Ready(Err(error)) if error.is_cancelled()));
+    }
+
+    #[test]
+    fn the_result_wakes_the_last_who_waited() {
+        let (giver, taker) = handover();
+        let (old, new) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        for count in [&old, &new] {
+            let waker = Waker::from(count.clone());
+            assert!(taker.poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        giver.give(Ok(7));
+        assert_eq!((old.0.load(Ordering::SeqCst), new.0.load(Ordering::SeqCst)), (0, 1));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(taker.poll(&mut cx), Poll::Ready(Ok(7))));
+    }
+
+    #[test]
+    fn an_unwanted_result_is_dropped_and_a_wish_to_stop_is_seen() {
+        let value = Arc::new(());
+        let (giver, taker) = handover();
+        assert!(!giver.is_stopped());
+        taker.stop();
+        assert!(giver.is_stopped());
+        drop(taker);
+        giver.give(Ok(value.clone()));
+        assert_eq!(Arc::strong_count(&value), 1);
+    }
+}

@@ -1,0 +1,172 @@
+//! Work that is done elsewhere: on another core, or on a helper thread.
+//!
+//! # How a task gets to another core
+//! The task is made by the thread that asks for it, complete but for its future, in whose place
+//! stands the closure that makes it. The closure is `Send`, the future need not be. The task travels
+//! through the inbox of its core like one that has been woken; the core takes it in when it drains
+//! the inbox, and the closure is called by the first poll, on that core.
+//!
+//! ```text
+//!   spawn_on: closure + Giver ─▶ newborn task ─▶ inbox ─▶ Core::take_in ─▶ poll: closure()
+//!                                    │                                         │ poll, poll
+//!                                    │ the core has ended, or is full          ▼
+//!                                    ▼                                     Giver::give
+//!                              closure dropped, Giver gives the error
+//! ```
+
+use std::fmt;
+use std::future::{poll_fn, Future};
+use std::panic::{catch_unwind, AssertUnwindSafe, Location};
+use std::pin::{pin, Pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use super::context;
+use super::handover::{handover, Giver, Taker};
+use super::placement::CoreHandle;
+use super::task::{JoinError, TaskRef};
+use super::Core;
+
+/// Waits for work on another core or on a helper thread, or asks it to end.
+///
+/// It is `Send`: any task on any core may await it, and so may any executor; a thread without one
+/// calls [`wait`](RemoteHandle::wait). It gives what the work gave, or a [`JoinError`] if it
+/// panicked, was cancelled, or could not be started. Dropping the handle lets the work go on.
+#[must_use = "the result is lost unless it is awaited"]
+pub struct RemoteHandle<T> {
+    taker: Taker<T>,
+    /// Lets the work notice that it is to end, where it can.
+    waker: Option<Waker>,
+}
+
+impl<T> RemoteHandle<T> {
+    pub(super) fn new(taker: Taker<T>, waker: Option<Waker>) -> RemoteHandle<T> {
+        RemoteHandle { taker, waker }
+    }
+
+    /// Asks the work to end. A task on another core is dropped at its next turn, and a closure that
+    /// waits for a helper thread is not called any more; one that runs goes on. If the work ends by
+    /// this, awaiting the handle gives a [`JoinError`] that
+    /// [is cancelled](JoinError::is_cancelled).
+    pub fn abort(&self) {
+        self.taker.stop();
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether the result is there, so that awaiting the handle would not wait.
+    pub fn is_finished(&self) -> bool {
+        self.taker.is_done()
+    }
+
+    /// Blocks this thread until the result is there: for threads that run no executor.
+    ///
+    /// # Errors
+    /// As for awaiting the handle.
+    ///
+    /// # Panics
+    /// Inside a runtime, whose core it would block.
+    pub fn wait(self) -> Result<T, JoinError> {
+        assert!(
+            context::is_outside(),
+            "RemoteHandle::wait would block a core: await the handle instead"
+        );
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            match self.taker.poll(&mut cx) {
+                Poll::Ready(outcome) => return outcome,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+}
+
+/// Ends a thread's sleep.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl<T> Future for RemoteHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.taker.poll(cx)
+    }
+}
+
+impl<T> fmt::Debug for RemoteHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteHandle").field("is_finished", &self.is_finished()).finish()
+    }
+}
+
+/// Starts a task on the given core, from any thread. See [`spawn_on`](super::spawn_on).
+pub(super) fn spawn<F, Fut>(
+    core: &CoreHandle,
+    work: F,
+    location: &'static Location<'static>,
+) -> RemoteHandle<Fut::Output>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future + 'static,
+    Fut::Output: Send,
+{
+    let (giver, taker) = handover();
+    let shared = core.shared();
+    if shared.is_current() {
+        let core = Core::current();
+        let task = core.spawn(carry(work, giver), location);
+        return RemoteHandle::new(taker, Some(task.waker()));
+    }
+    if let Err(error) = shared.admit() {
+        giver.give(Err(JoinError::refused(error)));
+        return RemoteHandle::new(taker, None);
+    }
+    let task = TaskRef::new(carry(work, giver), shared.clone(), location);
+    let waker = task.waker();
+    shared.deliver(task);
+    RemoteHandle::new(taker, Some(waker))
+}
+
+/// The future of a task from elsewhere. Until it is first polled it holds nothing but the closure
+/// and the giver, which are `Send`; `TaskRef::dismiss` relies on that.
+async fn carry<F, Fut>(work: F, giver: Giver<Fut::Output>)
+where
+    F: FnOnce() -> Fut,
+    Fut: Future,
+{
+    let outcome =
+        if giver.is_stopped() { Err(JoinError::cancelled()) } else { run(work, &giver).await };
+    giver.give(outcome);
+}
+
+async fn run<F, Fut>(work: F, giver: &Giver<Fut::Output>) -> Result<Fut::Output, JoinError>
+where
+    F: FnOnce() -> Fut,
+    Fut: Future,
+{
+    let future = catch_unwind(AssertUnwindSafe(work)).map_err(JoinError::panicked)?;
+    let mut future = pin!(Some(future));
+    let outcome = poll_fn(|cx| {
+        if giver.is_stopped() {
+            return Poll::Ready(Err(JoinError::cancelled()));
+        }
+        let running = future.as_mut().as_pin_mut().expect("it is dropped after this");
+        match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(panic) => Poll::Ready(Err(JoinError::panicked(panic))),
+        }
+    })
+    .await;
+    // Its end is part of the work: whoever awaits the handle may rely on it.
+    catch_unwind(AssertUnwindSafe(|| future.set(None))).map_err(JoinError::panicked)?;
+    outcome
+}

@@ -20,10 +20,14 @@
 //!   bytes to put into it, so that an idle connection holds no buffer at all.
 
 mod lease;
+#[cfg(target_os = "linux")]
+mod pipes;
 mod pool;
 mod slice;
 
 pub use lease::Lease;
+#[cfg(target_os = "linux")]
+pub(crate) use pipes::{Pipes, PooledPipe, PIPE_SIZE};
 pub(crate) use pool::{BufferRing, Pool, PoolConfig};
 pub use slice::Slice;
 

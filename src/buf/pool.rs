@@ -237,6 +237,11 @@ impl Pool {
         usize::from(self.config.count_max) - self.unused.borrow().len()
     }
 
+    /// How many bytes a buffer takes, and so the longest piece.
+    pub(crate) fn buffer_size(&self) -> usize {
+        self.config.size as usize
+    }
+
     /// How many leases are out.
     pub(crate) fn leases(&self) -> usize {
         usize::try_from(self.blocks().references.count() - 1).unwrap_or(0)

@@ -67,7 +67,8 @@ impl FromStr for Backend {
 
 macro_rules! features {
     ($($(#[$doc:meta])* $feature:ident = $name:literal;)*) => {
-        /// An optional feature of io_uring that ringpark uses where the kernel has it.
+        /// An optional feature of the kernel that ringpark uses where it is to be had, nearly all of
+        /// io_uring.
         ///
         /// Each can be switched off, with [`Builder::without`](crate::Builder::without) or with
         /// `RINGPARK_WITHOUT=name,name`: to step round a kernel's bug, or to test what happens on a
@@ -113,6 +114,9 @@ features! {
     MultishotRecv = "multishot-recv";
     /// Incremental consumption of buffers (6.12): small messages share one.
     IncrementalBuffers = "incremental-buffers";
+    /// splice(2) through pipes: relays move bulk inside the kernel. On every backend of Linux, and
+    /// the only one of these features that has nothing to do with the ring.
+    Splice = "splice";
 }
 
 impl fmt::Display for Feature {

@@ -150,6 +150,7 @@ pub(crate) struct Driver {
     pub(crate) slots: Slots,
     faults: Option<Box<Faults>>,
     backend: Backend,
+    splices: bool,
     /// The counts as they were when the backend ended.
     last: Counts,
 }
@@ -162,7 +163,14 @@ fn ended() -> io::Error {
 impl Driver {
     fn new(engine: Engine, backend: Backend, config: &Config) -> Driver {
         let faults = config.faults.map(|seed| Box::new(Faults::new(seed)));
-        Driver { engine, slots: Slots::new(), faults, backend, last: Counts::default() }
+        let splices = config.features.has(Feature::Splice);
+        Driver { engine, slots: Slots::new(), faults, backend, splices, last: Counts::default() }
+    }
+
+    /// Whether relays may splice.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn splices(&self) -> bool {
+        self.splices
     }
 
     pub(crate) fn backend(&self) -> Backend {

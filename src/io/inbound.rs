@@ -29,6 +29,13 @@ impl Chunk {
         }
     }
 
+    fn into_lease(self) -> Lease {
+        match self {
+            Chunk::Lease(lease) => lease,
+            Chunk::Copied(bytes) => Lease::from_vec(bytes),
+        }
+    }
+
     fn advance(&mut self, count: usize) {
         match self {
             Chunk::Lease(lease) => lease.advance(count),
@@ -148,11 +155,8 @@ pub(crate) async fn recv(handle: &Rc<Bytes>) -> io::Result<Option<Lease>> {
         // Others wait for a buffer: stand in line behind them for the next one.
         handle.cancel_feed();
     }
-    match chunk {
-        Chunk::Lease(lease) => Ok((!lease.is_empty()).then_some(lease)),
-        Chunk::Copied(bytes) if bytes.is_empty() => Ok(None),
-        Chunk::Copied(bytes) => Ok(Some(Lease::from_vec(bytes))),
-    }
+    let lease = chunk.into_lease();
+    Ok((!lease.is_empty()).then_some(lease))
 }
 
 /// The next item of the feed. If nothing is there and nothing under way, `arm` says whether to start
@@ -314,9 +318,8 @@ fn fill<B: IoBufMut>(buffer: &mut B, bytes: &[u8]) -> usize {
     count
 }
 
-/// Ends the multishot receive, so that the next bytes stay in the socket. Fails if some have been
-/// received already: whoever wants to look into the socket itself would not find them there.
-pub(crate) async fn stop_ahead(handle: &Rc<Bytes>) -> io::Result<()> {
+/// Ends the multishot receive, so that the next bytes stay in the socket.
+async fn end_multishot(handle: &Rc<Bytes>) -> io::Result<()> {
     handle.cancel_feed();
     poll_fn(|cx| {
         if let Some(error) = handle.refusal(Interest::Readable) {
@@ -325,9 +328,25 @@ pub(crate) async fn stop_ahead(handle: &Rc<Bytes>) -> io::Result<()> {
         handle.arm_deadline(Interest::Readable, cx);
         handle.feed.poll_disarmed(cx).map(Ok)
     })
-    .await?;
+    .await
+}
+
+/// Ends the multishot receive. Fails if some bytes have been received already: whoever wants to look
+/// into the socket itself would not find them there.
+pub(crate) async fn stop_ahead(handle: &Rc<Bytes>) -> io::Result<()> {
+    end_multishot(handle).await?;
     if handle.feed.is_empty() {
         return Ok(());
     }
     Err(io::Error::other("bytes have been received ahead by `recv`: take those with `read` first"))
+}
+
+/// Ends the multishot receive, and takes the next of what it has received: an empty lease is the end
+/// of the stream, `None` says that everything else is still in the socket.
+#[cfg(target_os = "linux")]
+pub(crate) async fn recv_ahead(handle: &Rc<Bytes>) -> io::Result<Option<Lease>> {
+    let _turn = turn(handle, Interest::Readable).await?;
+    end_multishot(handle).await?;
+    let chunk = handle.feed.pop().transpose()?;
+    Ok(chunk.map(Chunk::into_lease))
 }

@@ -16,7 +16,7 @@ pub use descriptor::Descriptor;
 pub(crate) use error::timed_out;
 pub use error::{written, Closed};
 pub use pollable::Pollable;
-pub use relay::{relay, Relay, RelayError, Transferred};
+pub use relay::{relay, Relay, RelayError, RelayPath, Transferred};
 pub(crate) use submission::Submission;
 
 /// The error of a handle that has been closed.

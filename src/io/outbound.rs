@@ -1,13 +1,16 @@
 //! Bytes that go out: one operation in flight, gone on with until all is written.
 
 use std::io;
+use std::net;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use super::error::{incomplete, write_zero};
+use super::error::{incomplete, write_zero, Closed};
 use super::inbound::{Bytes, Chunk};
 use super::turn::{perform, turn, Turn};
+use super::Submission;
 use crate::buf::IoBuf;
-use crate::op::{Interest, Op, SendMsg};
+use crate::op::{Interest, KeepsOpen, Op, SendMsg, Shutdown};
 
 /// What an operation that writes gives back: the count, the buffer, the turn.
 type Written<B> = (io::Result<usize>, B, Turn<Chunk>);
@@ -105,4 +108,22 @@ pub(crate) async fn write_vectored_all<B: IoBuf>(
 
 fn total<B: IoBuf>(buffers: &[B]) -> usize {
     buffers.iter().map(|buffer| buffer.bytes_init()).sum()
+}
+
+/// Shuts one or both halves down, whatever is under way.
+pub(crate) async fn shutdown(handle: &Rc<Bytes>, how: net::Shutdown) -> io::Result<()> {
+    if handle.is_closing() {
+        return Err(Closed::error());
+    }
+    let keep = Keep(handle.clone());
+    Submission::new(handle.core.clone(), Shutdown::new(keep, how)).await
+}
+
+/// Keeps a descriptor open for an operation that needs no turn.
+struct Keep(Rc<Bytes>);
+
+impl KeepsOpen for Keep {
+    fn fd(&self) -> RawFd {
+        self.0.fd()
+    }
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::options;
 use crate::buf::{IoBuf, IoBufMut, Lease};
 use crate::io::inbound::{self, Bytes};
-use crate::io::{outbound, Pollable, Submission};
+use crate::io::{outbound, Pollable};
 use crate::op;
 
 /// A connected socket that carries a stream of bytes: what [`TcpStream`](super::TcpStream) and
@@ -122,25 +122,12 @@ impl SocketStream {
     /// # Errors
     /// Those of shutdown(2); [`Closed`](crate::Closed).
     pub async fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        if self.handle().is_closing() {
-            return Err(crate::io::closed());
-        }
-        let keep = Keep(self.handle().clone());
-        Submission::new(self.handle().core.clone(), op::Shutdown::new(keep, how)).await
+        outbound::shutdown(self.handle(), how).await
     }
 
     /// Takes the socket's pending error (`SO_ERROR`).
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         options::with(self.handle(), |socket| socket.take_error())
-    }
-}
-
-/// Keeps a descriptor open for an operation that needs no turn.
-struct Keep(Rc<Bytes>);
-
-impl op::KeepsOpen for Keep {
-    fn fd(&self) -> RawFd {
-        self.0.fd()
     }
 }
 

@@ -33,6 +33,8 @@ mod send;
 mod sendmsg;
 mod shutdown;
 mod socket;
+#[cfg(target_os = "linux")]
+mod splice;
 mod write;
 
 #[cfg(target_os = "linux")]
@@ -55,6 +57,8 @@ pub(crate) use send::Send;
 pub(crate) use sendmsg::SendMsg;
 pub(crate) use shutdown::Shutdown;
 pub(crate) use socket::Socket;
+#[cfg(target_os = "linux")]
+pub(crate) use splice::{SpliceIn, SpliceOut, Spliced};
 pub(crate) use write::Write;
 
 /// What must happen at a descriptor before an operation can go on.
@@ -175,6 +179,8 @@ codes! {
     Shutdown = "shutdown", Shutdown, "5.11";
     /// A new socket.
     Socket = "socket", Socket, "5.19";
+    /// Bytes from socket to socket, inside the kernel. Attempted: the ring would punt it.
+    Splice = "splice", Splice, "5.7";
     /// Bytes to any descriptor.
     Write = "write", Write, "5.6";
 }
@@ -206,6 +212,7 @@ impl Code {
             Code::SendMsg,
             Code::Shutdown,
             Code::Socket,
+            Code::Splice,
             Code::Write,
         ];
         ALL.into_iter()

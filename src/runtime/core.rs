@@ -30,9 +30,11 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::context::{self, Entered};
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Relayed};
 use super::shared::Shared;
 use super::task::{Header, JoinError, JoinHandle, TaskRef};
+#[cfg(target_os = "linux")]
+use crate::buf::Pipes;
 use crate::buf::Pool;
 use crate::driver::{choose, Completion, Config, Delivery, Driver, Wait};
 use crate::time::{clock, Wheel};
@@ -55,6 +57,11 @@ pub(crate) struct Core {
     pub(crate) driver: RefCell<Driver>,
     pub(crate) timers: RefCell<Wheel>,
     pub(crate) pool: Rc<Pool>,
+    /// What relays move bulk through.
+    #[cfg(target_os = "linux")]
+    pub(crate) pipes: Rc<Pipes>,
+    /// What relays have carried, and how.
+    pub(crate) relayed: Relayed,
     /// Tasks that are ready to run, in order.
     ready: RefCell<VecDeque<*mut Header>>,
     tasks: RefCell<Slab<TaskRef>>,
@@ -108,6 +115,9 @@ impl Core {
             driver: RefCell::new(driver),
             timers: RefCell::new(Wheel::new(clock::now())),
             pool,
+            #[cfg(target_os = "linux")]
+            pipes: Rc::default(),
+            relayed: Relayed::default(),
             ready: RefCell::new(VecDeque::new()),
             tasks: RefCell::new(Slab::new()),
             spin: config.spin,
@@ -381,6 +391,8 @@ impl Core {
             tracing::error!(target: "ringpark", %error, "closing what the runtime still had open");
         }
         self.pool.detach();
+        #[cfg(target_os = "linux")]
+        self.pipes.clear();
         self.driver.borrow_mut().end();
         // A waker of a foreign thread may have come late.
         drop(self.shared.close());
@@ -454,6 +466,8 @@ impl Core {
             cancels: driver.slots.cancels,
             leases: self.pool.leases() as u64,
             buffers: self.pool.buffers() as u64,
+            relayed_copied: self.relayed.copied.get(),
+            relayed_spliced: self.relayed.spliced.get(),
             notifies: self.shared.notifies.load(std::sync::atomic::Ordering::Relaxed),
         }
     }

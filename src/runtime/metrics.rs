@@ -1,5 +1,7 @@
 //! What a core has done, in numbers.
 
+use std::cell::Cell;
+
 use crate::driver::Backend;
 
 /// The counters of one core, as they were when [`metrics`](crate::metrics) was called.
@@ -36,6 +38,17 @@ pub struct Metrics {
     pub leases: u64,
     /// Buffers that have memory.
     pub buffers: u64,
+    /// Bytes that relays have received into buffers of the core.
+    pub relayed_copied: u64,
+    /// Bytes that relays have received into pipes: see [`RelayPath`](crate::io::RelayPath).
+    pub relayed_spliced: u64,
     /// System calls that other threads made to wake the core.
     pub notifies: u64,
+}
+
+/// Bytes that relays have received, by the path that they took.
+#[derive(Default)]
+pub(crate) struct Relayed {
+    pub(crate) copied: Cell<u64>,
+    pub(crate) spliced: Cell<u64>,
 }

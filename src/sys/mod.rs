@@ -10,6 +10,8 @@ use std::time::Duration;
 
 mod thread;
 #[cfg(target_os = "linux")]
+pub(crate) mod splice;
+#[cfg(target_os = "linux")]
 pub(crate) mod uring;
 
 pub(crate) use thread::ThreadClock;

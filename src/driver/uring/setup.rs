@@ -297,7 +297,7 @@ fn trial(code: Code, address: &[u64; 16], header: &libc::msghdr) -> Option<squeu
         }
         Code::SendMsg => opcode::SendMsg::new(no_fd, header).build(),
         // It is never asked of the ring.
-        Code::Shutdown => return None,
+        Code::Shutdown | Code::Splice => return None,
     })
 }
 

@@ -49,6 +49,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     buffers::LIST,
     streams::LIST,
     relay::LIST,
+    relay::SPLICED,
     machine::LIST,
     cancellation::LIST,
     shutdown::LIST,

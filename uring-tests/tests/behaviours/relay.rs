@@ -1,19 +1,36 @@
 //! The relay: both directions at once, ends passed through, counts that are exact.
 
+use std::cell::Cell;
 use std::future::IntoFuture;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream as StdStream};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringpark::io::{relay, RelayError, Transferred};
+use ringpark::io::{Relay, RelayError, RelayPath, Transferred};
 use ringpark::net::TcpStream;
 use ringpark::time::sleep;
+use ringpark::Feature;
 
 use crate::harness::*;
 
+/// Behaviours that are there already, on the path that splices.
+macro_rules! spliced {
+    ($($($row:literal)|+ => $function:ident),* $(,)?) => {
+        &[$(Behaviour {
+            rows: &[$($row),+],
+            name: concat!(stringify!($function), "_spliced"),
+            on: On::Every,
+            body: |variant| {
+                PATH.set(RelayPath::Splice);
+                $function(variant);
+            },
+        }),*]
+    };
+}
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
     Every: "S1" => relay_moves_both_directions_at_once,
@@ -33,7 +50,40 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "" => close_ends_a_relay,
     Every: "" => an_idle_relay_holds_no_buffer,
     Every: "P3" => a_relay_that_never_waits_leaves_the_core_to_others,
+    Every: "S1"|"S2" => a_relay_splices_bulk_and_copies_small_messages,
+    Every: "S5" => a_relay_of_bulk_ends_at_its_limit_of_bytes,
+    Every: "S3" => pipes_are_pooled_and_one_with_bytes_in_it_is_closed,
 ];
+
+/// The same promises, where every byte that can be is spliced.
+pub const SPLICED: &[Behaviour] = spliced![
+    "S1" => relay_moves_both_directions_at_once,
+    "S1" => relay_passes_a_half_close_through,
+    "S1" => relay_passes_a_half_close_through_the_other_way,
+    "S1"|"S2" => relay_reports_a_reset_and_ends_both,
+    "S2" => relay_counts_what_arrived_when_it_fails,
+    "S4" => relay_sends_bytes_already_read_first,
+    "S4" => relay_goes_on_with_bytes_that_a_peek_or_a_dropped_recv_left,
+    "S5" => relay_ends_when_both_directions_are_idle,
+    "S5" => relay_is_not_idle_while_one_direction_is_busy,
+    "S5" => relay_ends_when_its_total_time_is_up,
+    "S5" => relay_ends_at_its_limit_of_bytes,
+    "S6" => a_slow_reader_stops_its_writer_and_nobody_else,
+    "D12" => relay_under_an_expired_write_deadline_sends_nothing,
+    "" => a_dropped_relay_leaves_the_streams_usable,
+    "" => close_ends_a_relay,
+    "" => an_idle_relay_holds_no_buffer,
+    "P3" => a_relay_that_never_waits_leaves_the_core_to_others,
+];
+
+thread_local! {
+    /// The path of the relays of this trial.
+    static PATH: Cell<RelayPath> = const { Cell::new(RelayPath::Auto) };
+}
+
+fn relay<'a>(a: &'a TcpStream, b: &'a TcpStream) -> Relay<'a> {
+    ringpark::io::relay(a, b).path(PATH.get())
+}
 
 /// A client and a server, plain, and our two ends between them.
 struct Scene {
@@ -543,5 +593,140 @@ fn a_relay_that_never_waits_leaves_the_core_to_others(variant: &Variant) {
         assert!(!endless.is_finished());
         endless.abort();
         assert!(endless.await.unwrap_err().is_cancelled());
+    });
+}
+
+/// S1, S2: bulk goes through pipes, what is small through leases, and the counts hold on the way from
+/// one to the other and back.
+fn a_relay_splices_bulk_and_copies_small_messages(variant: &Variant) {
+    let bulk = variant.scale(32 << 20).max(8 << 20);
+    variant.run(async {
+        let Scene { mut client, a, b, mut server } = scene();
+        let relayed = ringpark::spawn(async move { relay(&a, &b).await });
+        let bytes = Arc::new(Pattern::new(variant.seed()).bytes(0, bulk as usize));
+        let mut offset = 0;
+        for _ in 0..3 {
+            let sending = std::thread::spawn({
+                let (mut client, bytes) = (client.try_clone().unwrap(), bytes.clone());
+                move || client.write_all(&bytes)
+            });
+            let receiving = std::thread::spawn({
+                let (mut server, bytes) = (server.try_clone().unwrap(), bytes.clone());
+                move || {
+                    let mut all = vec![0; bytes.len()];
+                    server.read_exact(&mut all).expect("the bytes come");
+                    assert!(all == *bytes, "other bytes");
+                }
+            });
+            until("all is through", || sending.is_finished() && receiving.is_finished()).await;
+            sending.join().expect("no panic").expect("all is read");
+            receiving.join().expect("the right bytes");
+            offset += bulk;
+            let copied = ringpark::metrics().relayed_copied;
+            for _ in 0..20 {
+                client.write_all(b"small").expect("there is room");
+                until("it is through", || sys::readable_bytes(&server) == 5).await;
+                server.read_exact(&mut [0; 5]).expect("the bytes are there");
+            }
+            let metrics = ringpark::metrics();
+            assert!(metrics.relayed_copied > copied, "small messages are copied: {metrics:?}");
+            assert_eq!(
+                metrics.relayed_copied + metrics.relayed_spliced,
+                offset + 100 * (offset / bulk)
+            );
+        }
+        // With faults every piece may be small, so that there is no bulk to be seen.
+        let spliced = ringpark::metrics().relayed_spliced;
+        match (variant.lacks(Feature::Splice), variant.has_faults()) {
+            (true, _) => assert_eq!(spliced, 0),
+            (false, false) => assert!(spliced > offset / 4, "{spliced} of {offset} bytes"),
+            (false, true) => {}
+        }
+        server.write_all(b"bye").expect("there is room");
+        drop(server);
+        until("the answer is through", || sys::readable_bytes(&client) == 3).await;
+        client.read_exact(&mut [0; 3]).expect("the answer is there");
+        drop(client);
+        let transferred = promptly("the relay", relayed).await.expect("no panic");
+        assert_eq!(counts(transferred.expect("both ends are well")), (offset + 300, 3));
+    });
+}
+
+/// S5: the limit holds to the byte where bulk is spliced, in both directions together.
+fn a_relay_of_bulk_ends_at_its_limit_of_bytes(variant: &Variant) {
+    variant.run(async {
+        let Scene { client, a, b, server } = scene();
+        let limit = (5 << 20) + 123;
+        let ends = [client, server].map(|stream| {
+            std::thread::spawn(move || {
+                let mut writer = stream.try_clone().expect("a descriptor is free");
+                // The relay ends before all is read.
+                let writing = std::thread::spawn(move || drop(writer.write_all(&[1; 8 << 20])));
+                let (mut reader, mut sink, mut total) = (stream, vec![0; 1 << 16], 0);
+                // It ends with a reset, since bytes were left unread.
+                while let Ok(count @ 1..) = reader.read(&mut sink) {
+                    total += count as u64;
+                }
+                drop(reader);
+                writing.join().expect("no panic");
+                total
+            })
+        });
+        let relayed = ringpark::io::relay(&a, &b).path(RelayPath::Splice).limit(limit);
+        let error = promptly("the relay", relayed.into_future()).await.expect_err("the limit");
+        let Transferred { a_to_b, b_to_a } = error.transferred;
+        assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
+        // What one direction had been allowed may have found no room when the other ended it all.
+        assert!(a_to_b + b_to_a <= limit, "{a_to_b} + {b_to_a} of {limit}");
+        assert!(a_to_b + b_to_a >= limit - (2 << 20), "{a_to_b} + {b_to_a} of {limit}");
+        a.close().await.expect("the first close");
+        b.close().await.expect("the first close");
+        until("both have ended", || ends.iter().all(|end| end.is_finished())).await;
+        let [client, server] = ends.map(|end| end.join().expect("no panic"));
+        assert!(client <= b_to_a && server <= a_to_b);
+    });
+}
+
+/// S3: relays one after the other share their pipes; one that ends with bytes in its pipe does not
+/// leave them to the next.
+fn pipes_are_pooled_and_one_with_bytes_in_it_is_closed(variant: &Variant) {
+    variant.run(async {
+        let mut most = 0;
+        for round in 0..20_u8 {
+            let Scene { mut client, a, b, mut server } = scene();
+            let stuck = round % 4 == 3;
+            let relayed = ringpark::spawn(async move {
+                ringpark::io::relay(&a, &b).path(RelayPath::Splice).await
+            });
+            if stuck {
+                // Nobody reads: bytes are left in the pipe.
+                client.set_nonblocking(true).expect("the option is known");
+                let mut quiet = 0;
+                while quiet < 20 {
+                    match client.write(&[round; 65_536]) {
+                        Ok(1..) => quiet = 0,
+                        _ => {
+                            quiet += 1;
+                            sleep(ms(1)).await;
+                        }
+                    }
+                }
+                relayed.abort();
+                assert!(relayed.await.unwrap_err().is_cancelled());
+            } else {
+                client.write_all(&[round; 1000]).expect("there is room");
+                until("the bytes are through", || sys::readable_bytes(&server) == 1000).await;
+                let mut got = [0; 1000];
+                server.read_exact(&mut got).expect("the bytes are there");
+                assert_eq!(got, [round; 1000], "the bytes of another relay");
+                drop((client, server));
+                promptly("the relay", relayed).await.expect("no panic").expect("a clean end");
+            }
+            let pipes = sys::descriptors().into_values();
+            let pipes = pipes.filter(|path| path.to_string_lossy().starts_with("pipe:")).count();
+            most = most.max(pipes);
+        }
+        let others = 3 * 2;
+        assert!(most <= others + 4, "{most} ends of pipes are open");
     });
 }

@@ -18,7 +18,7 @@ const ROWS: &[&str] = &[
     "C1", "C2", "C3", "C4", "C5", "C6", "C7", //
     "A1", "A2", "A3", "A4", "A5", "A6", "A7", //
     "R1", "R3", "R4", "R6", "R7", "R8", "R9", //
-    "S1", "S2", "S4", "S5", "S6", //
+    "S1", "S2", "S3", "S4", "S5", "S6", //
     "M1", "P1", "P2", "P3", "P4", "P5", //
     "X1", "X2", "X3", "X4", "X5", "X6", "X7", //
     "Y1", "Y2", "Y3", "Y4", "Y5", "Z1", "Z2", "Z4",
@@ -39,6 +39,7 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("sendmsg", "vectored_writes_go_on_where_they_stopped"),
     ("shutdown", "shutdown_of_writing_leaves_reading_alone"),
     ("socket", "a_cancel_during_connect_leaves_nothing"),
+    ("splice", "pipes_are_pooled_and_one_with_bytes_in_it_is_closed"),
     ("write", "a_write_to_a_full_pipe_waits_for_its_reader"),
 ];
 

@@ -79,9 +79,9 @@ impl Variant {
         matches!(self.0, Kind::Faults(_))
     }
 
-    /// Whether io_uring is used without this feature, or not at all.
+    /// Whether it runs without this feature: all but one are of io_uring.
     pub fn lacks(&self, feature: Feature) -> bool {
-        self.0 == Kind::Without(feature) || !self.needs_uring()
+        self.0 == Kind::Without(feature) || (feature != Feature::Splice && !self.needs_uring())
     }
 
     /// The whole amount on the plain backends; a tenth on the others, which differ in less; fewer

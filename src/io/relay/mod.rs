@@ -4,27 +4,32 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::{poll_fn, Future, IntoFuture};
 use std::io;
-use std::net::Shutdown;
 use std::pin::{pin, Pin};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{timed_out, written};
-use crate::buf::{IoBuf, Lease};
-use crate::net::TcpStream;
+use super::{inbound, timed_out};
+use crate::net::SocketStream;
 use crate::op::Interest;
 use crate::time::{clock, sleep_until};
 
-/// Carries bytes both ways between two connections until both ways have ended.
+mod way;
+
+use way::{Shared, Way};
+
+/// Carries bytes both ways between two connections, of any kind, until both ways have ended.
 ///
 /// When one side has sent its last byte (FIN), the other is told so (its writing half is shut down)
 /// and its own bytes go on until it ends too. An error on either side, a reset above all, ends both
 /// ways. The connections are left open for the caller to close or drop.
 ///
-/// Memory is bounded: each way holds one received piece at a time, and a side that does not read
-/// stops the one that sends to it. Deadlines set on the streams hold in here.
+/// Bulk goes through a pipe inside the kernel, small messages through the core's buffers:
+/// [`Relay::path`] can force either. Memory is bounded: each way holds one received piece at a time,
+/// and a side that does not read stops the one that sends to it. Deadlines set on the streams hold
+/// in here.
 ///
 /// Awaiting gives the bytes carried each way, or a [`RelayError`], which tells them too. Dropping
 /// the future stops at once; what had been received and not sent on is lost.
@@ -38,10 +43,11 @@ use crate::time::{clock, sleep_until};
 /// println!("{} bytes up, {} bytes down", carried.a_to_b, carried.b_to_a);
 /// # Ok(()) }
 /// ```
-pub fn relay<'a>(a: &'a TcpStream, b: &'a TcpStream) -> Relay<'a> {
+pub fn relay<'a>(a: &'a SocketStream, b: &'a SocketStream) -> Relay<'a> {
     Relay {
-        a,
-        b,
+        a: a.handle(),
+        b: b.handle(),
+        path: RelayPath::Auto,
         idle_timeout: None,
         timeout: None,
         limit: u64::MAX,
@@ -50,12 +56,28 @@ pub fn relay<'a>(a: &'a TcpStream, b: &'a TcpStream) -> Relay<'a> {
     }
 }
 
+/// The way that bytes take through a [`relay`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum RelayPath {
+    /// Each direction copies as long as messages are small, splices while there is bulk, and back.
+    #[default]
+    Auto,
+    /// Through buffers of the core: best for small messages.
+    Copy,
+    /// Through a pipe, with splice(2), so that bytes never leave the kernel: best for bulk. Linux;
+    /// where it is not to be had (no descriptors left, another system, a process that does not ignore
+    /// `SIGPIPE`, [`Feature::Splice`](crate::Feature::Splice) off) bytes are copied instead. A side
+    /// that does not read keeps up to 1 MiB in the pipe.
+    Splice,
+}
+
 /// A relay before it starts: see [`relay`].
-#[derive(Debug)]
 #[must_use = "a relay does nothing unless awaited"]
 pub struct Relay<'a> {
-    a: &'a TcpStream,
-    b: &'a TcpStream,
+    a: &'a Rc<inbound::Bytes>,
+    b: &'a Rc<inbound::Bytes>,
+    path: RelayPath,
     idle_timeout: Option<Duration>,
     timeout: Option<Duration>,
     limit: u64,
@@ -114,6 +136,14 @@ impl From<RelayError> for io::Error {
 }
 
 impl<'a> Relay<'a> {
+    /// Forces the path that bytes take; [`RelayPath::Auto`] chooses by what it sees.
+    /// [`Metrics::relayed_copied`](crate::Metrics::relayed_copied) and `relayed_spliced` say what was
+    /// chosen.
+    pub fn path(mut self, path: RelayPath) -> Relay<'a> {
+        self.path = path;
+        self
+    }
+
     /// Ends the relay when for so long no byte has moved in either direction.
     pub fn idle_timeout(mut self, time: Duration) -> Relay<'a> {
         self.idle_timeout = Some(time);
@@ -148,8 +178,10 @@ impl<'a> Relay<'a> {
     async fn run(self) -> Result<Transferred, RelayError> {
         let start = clock::now();
         let watched = self.idle_timeout.is_some();
-        let shared = Shared { left: Cell::new(self.limit), watched, last: Cell::new(start) };
-        let (up, down) = (Way::new(self.a, self.b, &shared), Way::new(self.b, self.a, &shared));
+        let shared =
+            Shared { left: Rc::new(Cell::new(self.limit)), watched, last: Cell::new(start) };
+        let up = Way::new(self.a, self.b, &shared, self.path);
+        let down = Way::new(self.b, self.a, &shared, self.path);
         let mut ways = [
             Running(Some(Box::pin(up.run(self.prefix)))),
             Running(Some(Box::pin(down.run(self.reply_prefix)))),
@@ -206,16 +238,15 @@ fn poll_all(ways: &mut [Running<'_>], cx: &mut Context<'_>) -> Poll<io::Result<(
 
 /// A stream on which everything that waits is timed out; its deadlines come back at the end.
 struct Stopped<'a> {
-    stream: &'a TcpStream,
+    stream: &'a inbound::Bytes,
     deadlines: [(Interest, Option<Instant>); 2],
 }
 
 impl<'a> Stopped<'a> {
-    fn new(stream: &'a TcpStream) -> Stopped<'a> {
-        let handle = stream.handle();
+    fn new(stream: &'a inbound::Bytes) -> Stopped<'a> {
         let stop = |interest| {
-            let deadline = handle.deadline(interest);
-            handle.set_deadline(interest, Some(clock::now()));
+            let deadline = stream.deadline(interest);
+            stream.set_deadline(interest, Some(clock::now()));
             (interest, deadline)
         };
         Stopped { stream, deadlines: [Interest::Readable, Interest::Writable].map(stop) }
@@ -225,8 +256,14 @@ impl<'a> Stopped<'a> {
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
         for (interest, deadline) in self.deadlines {
-            self.stream.handle().set_deadline(interest, deadline);
+            self.stream.set_deadline(interest, deadline);
         }
+    }
+}
+
+impl fmt::Debug for Relay<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -256,83 +293,6 @@ impl Future for RelayFuture<'_> {
 impl fmt::Debug for RelayFuture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RelayFuture").finish_non_exhaustive()
-    }
-}
-
-/// What both ways share.
-struct Shared {
-    /// Bytes that may still be carried.
-    left: Cell<u64>,
-    /// There is an idle timeout.
-    watched: bool,
-    /// When bytes moved last, if that is watched.
-    last: Cell<Instant>,
-}
-
-impl Shared {
-    fn note_progress(&self) {
-        if self.watched {
-            self.last.set(clock::now());
-        }
-    }
-}
-
-/// One way of a relay.
-struct Way<'a> {
-    from: &'a TcpStream,
-    to: &'a TcpStream,
-    shared: &'a Shared,
-    count: Cell<u64>,
-}
-
-impl<'a> Way<'a> {
-    fn new(from: &'a TcpStream, to: &'a TcpStream, shared: &'a Shared) -> Way<'a> {
-        Way { from, to, shared, count: Cell::new(0) }
-    }
-
-    async fn run(&self, prefix: Bytes) -> io::Result<()> {
-        if !prefix.is_empty() {
-            self.carry(prefix, |bytes, len| bytes.truncate(len)).await?;
-        }
-        while let Some(lease) = self.from.recv().await? {
-            self.shared.note_progress();
-            // A side that reads slowly must not keep a buffer from the others, if they are scarce.
-            let lease = self.from.handle().core.pool.spare(lease);
-            self.carry(lease, Lease::truncate).await?;
-        }
-        match self.to.shutdown(Shutdown::Write).await {
-            // It has gone entirely meanwhile; the other way will tell how.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            other => other,
-        }
-    }
-
-    /// Writes a piece, or what the limit leaves of it.
-    async fn carry<B: IoBuf>(
-        &self,
-        mut piece: B,
-        truncate: impl FnOnce(&mut B, usize),
-    ) -> io::Result<()> {
-        let (len, left) = (piece.bytes_init() as u64, self.shared.left.get());
-        let over = len > left;
-        if over {
-            truncate(&mut piece, left as usize);
-        }
-        let len = len.min(left);
-        self.shared.left.set(left - len);
-        match self.to.write_all(piece).await.0 {
-            Ok(()) => self.count.set(self.count.get() + len),
-            Err(error) => {
-                let partly = written(&error).unwrap_or(0);
-                self.count.set(self.count.get() + partly as u64);
-                return Err(error);
-            }
-        }
-        self.shared.note_progress();
-        match over {
-            true => Err(io::Error::new(io::ErrorKind::QuotaExceeded, "the limit has been reached")),
-            false => Ok(()),
-        }
     }
 }
 

@@ -2,18 +2,13 @@
 //!
 //! The environment comes before the builder, so that an operator can overrule a program that he
 //! cannot change; both come before the automatic choice. A choice that is forced and fails is an
-//! error. The automatic choice takes io_uring only where it is faster than epoll: with
-//! `DEFER_TASKRUN` (Linux 6.1).
+//! error. The automatic choice is the first of `Backend::HERE` that works, and of io_uring that is
+//! faster than epoll: with `DEFER_TASKRUN` (Linux 6.1).
 
 use std::env;
 use std::io;
-use std::sync::Arc;
 
-use super::{Backend, Config, Driver, Engine, Feature, Opened, Ready, SetupError};
-use crate::sys::EventFd;
-
-#[cfg(target_os = "linux")]
-use super::Uring;
+use super::{Backend, Config, Driver, Engine, Opened, Ready, SetupError, Uring};
 
 /// Where a choice came from.
 enum Choice {
@@ -21,12 +16,19 @@ enum Choice {
     Automatic,
 }
 
+/// Whether a backend is to be had even where another is faster.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Forced {
+    Yes,
+    No,
+}
+
 /// Opens the driver of a core, and logs one line that names it.
 pub(crate) fn choose(config: &Config) -> io::Result<Opened> {
     let (config, choice) = overruled(config)?;
     match choice {
         Choice::Forced(backend, by) => {
-            Ok(open(backend, &config, |_| Ok(()), &format!("forced by {by}"))?)
+            Ok(open(backend, &config, Forced::Yes, &format!("forced by {by}"))?)
         }
         Choice::Automatic => Ok(automatic(&config)?),
     }
@@ -70,78 +72,55 @@ fn bad_variable(name: &str, error: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{name}: {error}"))
 }
 
-#[cfg(target_os = "linux")]
 fn automatic(config: &Config) -> Result<Opened, SetupError> {
-    let fast_enough = |uring: &Uring| match uring.is_deferred() {
-        true => Ok(()),
-        false => Err("io_uring here lacks DEFER_TASKRUN, without which epoll is faster".to_owned()),
-    };
-    let why_not = match open(Backend::Uring, config, fast_enough, "the best that works here") {
-        Ok(opened) => return Ok(opened),
-        Err(error) => error.to_string(),
-    };
-    let reason = format!("io_uring is not in use: {why_not}");
-    let or_poll = |_| open(Backend::Poll, config, |_| Ok(()), &reason);
-    open(Backend::Epoll, config, |_| Ok(()), &reason).or_else(or_poll)
+    let mut why_not = Vec::new();
+    let mut last = None;
+    for &backend in Backend::HERE {
+        let reason = match why_not.is_empty() {
+            true => "the best that works here".to_owned(),
+            false => why_not.join("; "),
+        };
+        match open(backend, config, Forced::No, &reason) {
+            Ok(opened) => return Ok(opened),
+            Err(error) => {
+                let name = if backend == Backend::Uring { "io_uring" } else { backend.name() };
+                why_not.push(format!("{name} is not in use: {error}"));
+                last = Some(error);
+            }
+        }
+    }
+    Err(last.expect("every system has a backend"))
 }
 
-/// Opens one backend, asks `accept` whether a ring will do, and logs.
-#[cfg(target_os = "linux")]
+/// Opens one backend, and logs.
 fn open(
     backend: Backend,
     config: &Config,
-    accept: impl FnOnce(&Uring) -> Result<(), String>,
+    forced: Forced,
     reason: &str,
 ) -> Result<Opened, SetupError> {
-    let failed = |step, source| SetupError { backend, step, source, hint: String::new() };
-    let eventfd = EventFd::new(backend != Backend::Uring).map_err(|e| failed("eventfd", e))?;
-    let notifier = Arc::new(eventfd);
-    let engine = match backend {
+    let (engine, notifier) = match backend {
         Backend::Uring => {
-            let uring = Uring::open(config, notifier.clone())?;
-            accept(&uring).map_err(|hint| SetupError {
-                hint,
-                ..failed("comparing with epoll", io::Error::from_raw_os_error(libc::EOPNOTSUPP))
-            })?;
-            log_uring(&uring, config, reason);
-            Engine::Uring(uring)
+            let uring = Uring::open(config)?;
+            if forced == Forced::No && !uring.is_deferred() {
+                return Err(SetupError {
+                    backend,
+                    step: "comparing with epoll",
+                    source: io::Error::from_raw_os_error(libc::EOPNOTSUPP),
+                    hint: "io_uring here lacks DEFER_TASKRUN, without which epoll is faster"
+                        .to_owned(),
+                });
+            }
+            uring.log(config, reason);
+            let notifier = uring.notifier();
+            (Engine::Uring(uring), notifier)
         }
-        Backend::Epoll | Backend::Poll => {
-            let ready = Ready::open(backend, notifier.clone())?;
+        _ => {
+            let ready = Ready::open(backend)?;
             tracing::info!(target: "ringpark", %backend, reason, "core started");
-            Engine::Ready(ready)
+            let notifier = ready.notifier();
+            (Engine::Ready(ready), notifier)
         }
     };
     Ok(Opened { driver: Driver::new(engine, backend, config), notifier })
-}
-
-#[cfg(target_os = "linux")]
-fn log_uring(uring: &Uring, config: &Config, reason: &str) {
-    let (features, refused, [submission, completion]) = uring.describe();
-    let names = |features: &[Feature]| {
-        features.iter().map(|feature| feature.name()).collect::<Vec<_>>().join("|")
-    };
-    let missing: Vec<String> = uring
-        .missing()
-        .map(|code| format!("{} (Linux {})", code.name(), code.row().kernel))
-        .collect();
-    let mut notes = Vec::new();
-    if !refused.is_empty() {
-        notes.push(format!("refused by the kernel: {}", names(refused)));
-    }
-    if !missing.is_empty() {
-        notes.push(format!("polled and attempted: {}", missing.join(", ")));
-    }
-    if submission < config.submission_entries.next_power_of_two() {
-        notes.push(super::uring::short_of_memory(config));
-    }
-    tracing::info!(
-        target: "ringpark",
-        backend = %Backend::Uring,
-        flags = names(&features),
-        entries = format_args!("{submission}/{completion}"),
-        notes = notes.join("; "),
-        reason,
-        "core started"
-    );
 }

@@ -15,17 +15,34 @@ pub enum Backend {
     Uring,
     /// epoll(7) (Linux): readiness, edge-triggered.
     Epoll,
+    /// kqueue(2) (the BSDs, macOS): readiness, edge-triggered.
+    Kqueue,
     /// poll(2): readiness, everywhere, slow with many descriptors.
     Poll,
+    /// select(2): the same, and only for descriptors with small numbers (below 1024 on most
+    /// systems): the very last resort.
+    Select,
 }
 
 impl Backend {
+    /// Those of this system, the best first.
+    #[cfg(target_os = "linux")]
+    pub const HERE: &'static [Backend] = &[Backend::Uring, Backend::Epoll, Backend::Poll];
+    /// Those of this system, the best first.
+    #[cfg(not(target_os = "linux"))]
+    pub const HERE: &'static [Backend] = &[Backend::Poll];
+
+    const ALL: [Backend; 5] =
+        [Backend::Uring, Backend::Epoll, Backend::Kqueue, Backend::Poll, Backend::Select];
+
     /// The name, as in `RINGPARK_BACKEND`.
     pub const fn name(self) -> &'static str {
         match self {
             Backend::Uring => "uring",
             Backend::Epoll => "epoll",
+            Backend::Kqueue => "kqueue",
             Backend::Poll => "poll",
+            Backend::Select => "select",
         }
     }
 }
@@ -56,11 +73,11 @@ impl FromStr for Backend {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Backend, UnknownName> {
-        let all = [Backend::Uring, Backend::Epoll, Backend::Poll];
-        all.into_iter().find(|backend| backend.name() == name).ok_or_else(|| UnknownName {
+        let find = Backend::ALL.into_iter().find(|backend| backend.name() == name);
+        find.ok_or_else(|| UnknownName {
             what: "backend",
             name: name.to_owned(),
-            known: all.map(Backend::name).join(", "),
+            known: Backend::HERE.iter().map(|it| it.name()).collect::<Vec<_>>().join(", "),
         })
     }
 }

@@ -15,6 +15,17 @@ pub struct SetupError {
 }
 
 impl SetupError {
+    /// The error of a backend that this system does not have.
+    pub(crate) fn not_here(backend: Backend) -> SetupError {
+        let names: Vec<_> = Backend::HERE.iter().map(|backend| backend.name()).collect();
+        SetupError {
+            backend,
+            step: "looking for it",
+            source: io::ErrorKind::Unsupported.into(),
+            hint: format!("this system does not have it: choose one of {}", names.join(", ")),
+        }
+    }
+
     /// Which backend did not start.
     pub fn backend(&self) -> Backend {
         self.backend

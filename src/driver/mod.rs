@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use crate::buf::{Pool, PoolConfig};
 use crate::op::{Code, Interest, Op};
-use crate::sys::EventFd;
+use crate::sys::Notify;
 
 mod choose;
 mod config;
@@ -38,7 +38,7 @@ mod fault;
 mod ready;
 mod slots;
 mod token;
-#[cfg(target_os = "linux")]
+#[cfg_attr(not(target_os = "linux"), path = "no_uring.rs")]
 mod uring;
 
 pub(crate) use choose::choose;
@@ -50,7 +50,6 @@ pub(crate) use slots::{Delivery, Orphan, Sink, Slots};
 pub(crate) use token::Token;
 
 use ready::Ready;
-#[cfg(target_os = "linux")]
 use uring::Uring;
 
 /// One answer of the kernel.
@@ -137,7 +136,6 @@ pub(crate) struct Counts {
 // One per core, and matched on at every submission: boxing the larger one would gain nothing.
 #[allow(clippy::large_enum_variant)]
 enum Engine {
-    #[cfg(target_os = "linux")]
     Uring(Uring),
     Ready(Ready),
     /// The runtime has ended: nothing can be started any more.
@@ -179,7 +177,6 @@ impl Driver {
 
     pub(crate) fn counts(&self) -> Counts {
         match &self.engine {
-            #[cfg(target_os = "linux")]
             Engine::Uring(uring) => uring.counts(),
             Engine::Ready(ready) => ready.counts(),
             Engine::Ended => self.last,
@@ -194,7 +191,6 @@ impl Driver {
     /// The buffers that suit the backend.
     pub(crate) fn pool_config(&self, config: &Config) -> PoolConfig {
         match &self.engine {
-            #[cfg(target_os = "linux")]
             Engine::Uring(uring) => uring.pool_config(),
             _ => config.pool.unwrap_or(ready::POOL),
         }
@@ -203,7 +199,6 @@ impl Driver {
     /// Whether multishot accepts are to be had.
     pub(crate) fn has_multishot_accept(&self) -> bool {
         match &self.engine {
-            #[cfg(target_os = "linux")]
             Engine::Uring(uring) => uring.has(Code::AcceptMulti),
             _ => false,
         }
@@ -212,7 +207,6 @@ impl Driver {
     /// Whether multishot receives into the pool's buffers are to be had.
     pub(crate) fn has_multishot_recv(&self) -> bool {
         match &self.engine {
-            #[cfg(target_os = "linux")]
             Engine::Uring(uring) => uring.has(Code::RecvMulti),
             _ => false,
         }
@@ -220,7 +214,6 @@ impl Driver {
 
     /// Gives the pool the kernel's ring of buffers, where there is one.
     pub(crate) fn attach(&mut self, pool: &Rc<Pool>) {
-        #[cfg(target_os = "linux")]
         if let Engine::Uring(uring) = &mut self.engine {
             uring.attach(pool);
         }
@@ -236,7 +229,6 @@ impl Driver {
             }
         }
         match &mut self.engine {
-            #[cfg(target_os = "linux")]
             Engine::Uring(uring) => uring.start(&mut self.slots, op),
             Engine::Ready(ready) => ready.start(&mut self.slots, op),
             Engine::Ended => Started::Done(Err(ended())),
@@ -246,7 +238,6 @@ impl Driver {
     /// Waits for the readiness of a descriptor, whatever was tried before.
     pub(crate) fn park(&mut self, code: Code, fd: RawFd, interest: Interest) -> Started {
         match &mut self.engine {
-            #[cfg(target_os = "linux")]
             Engine::Uring(uring) => uring.park(&mut self.slots, code, fd, interest),
             Engine::Ready(ready) => ready.park(&mut self.slots, code, fd, interest),
             Engine::Ended => Started::Done(Err(ended())),
@@ -256,7 +247,6 @@ impl Driver {
     /// The kernel said EAGAIN: waits for readiness, or `None` to start the operation again at once.
     pub(crate) fn park_after_again<O: Op>(&mut self, op: &O) -> Option<Started> {
         match &self.engine {
-            #[cfg(target_os = "linux")]
             Engine::Uring(_) if op.fd() >= 0 => Some(self.park(O::CODE, op.fd(), op.interest())),
             // A readiness backend looks at the descriptor itself before it waits. (Nothing but a
             // fault is answered with EAGAIN there.)
@@ -265,7 +255,6 @@ impl Driver {
     }
 
     /// Starts a multishot operation whose items go to `sink`. Rings only.
-    #[cfg(target_os = "linux")]
     pub(crate) fn start_stream(
         &mut self,
         code: Code,
@@ -317,7 +306,6 @@ impl Driver {
     /// Closes a descriptor that no operation names any more, without waiting for it.
     pub(crate) fn close_detached(&mut self, fd: std::os::fd::OwnedFd) {
         match &mut self.engine {
-            #[cfg(target_os = "linux")]
             Engine::Uring(uring) => uring.close_detached(&mut self.slots, fd),
             Engine::Ready(ready) => {
                 ready.forget_descriptor(std::os::fd::AsRawFd::as_raw_fd(&fd));
@@ -342,7 +330,6 @@ impl Driver {
             _ => wait,
         };
         match &mut self.engine {
-            #[cfg(target_os = "linux")]
             Engine::Uring(uring) => uring.turn(&mut self.slots, wait, batch)?,
             Engine::Ready(ready) => ready.turn(&mut self.slots, wait, batch)?,
             Engine::Ended => {}
@@ -356,7 +343,6 @@ impl Driver {
     /// Hands queued work to the kernel, and nothing else.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         match &mut self.engine {
-            #[cfg(target_os = "linux")]
             Engine::Uring(uring) => uring.flush(&mut self.slots),
             _ => Ok(()),
         }
@@ -365,7 +351,6 @@ impl Driver {
     /// Whether `turn` would find something without a system call: for a core that spins.
     pub(crate) fn peek(&mut self) -> bool {
         match &mut self.engine {
-            #[cfg(target_os = "linux")]
             Engine::Uring(uring) => uring.peek(),
             Engine::Ready(ready) => ready.peek(&mut self.slots),
             Engine::Ended => false,
@@ -393,7 +378,6 @@ impl Driver {
     /// The backend goes: closes the ring or the selector.
     pub(crate) fn end(&mut self) {
         self.last = self.counts();
-        #[cfg(target_os = "linux")]
         if let Engine::Uring(uring) = &mut self.engine {
             uring.end(&mut self.slots);
         }
@@ -405,5 +389,5 @@ impl Driver {
 pub(crate) struct Opened {
     pub(crate) driver: Driver,
     /// What makes a `turn` return, from any thread.
-    pub(crate) notifier: Arc<EventFd>,
+    pub(crate) notifier: Arc<dyn Notify>,
 }

@@ -106,7 +106,6 @@ struct Ticket<'a> {
 
 impl Ticket<'_> {
     /// Starts the multishot receive if there may be a buffer for it; else waits for one.
-    #[cfg(target_os = "linux")]
     fn arm(&mut self, handle: &Rc<Bytes>, cx: &mut Context<'_>) {
         let pool = &self.handle.core.pool;
         if !self.may_try(cx) {
@@ -174,7 +173,6 @@ async fn next_chunk(handle: &Rc<Bytes>, arm: bool) -> io::Result<Option<Chunk>> 
             if !arm {
                 return Poll::Ready(Ok(None));
             }
-            #[cfg(target_os = "linux")]
             ticket.arm(handle, cx);
             if let Some(item) = handle.feed.pop() {
                 return Poll::Ready(item.map(Some));

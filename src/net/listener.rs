@@ -110,11 +110,11 @@ impl TcpListener {
             match sharing {
                 Sharing::No => socket.bind(address)?,
                 // Bound without sharing, so that a foreign listener is noticed, then opened up.
-                Sharing::AsFirst => {
+                Sharing::AsFirst if sys::SHARES_PORT_LATER => {
                     socket.bind(address)?;
                     socket.set_reuseport(true)?;
                 }
-                Sharing::WithOthers => {
+                Sharing::AsFirst | Sharing::WithOthers => {
                     socket.set_reuseport(true)?;
                     socket.bind(address)?;
                 }
@@ -207,7 +207,6 @@ impl TcpListener {
         .await
     }
 
-    #[cfg(target_os = "linux")]
     fn arm(&self) -> io::Result<()> {
         let sink: Rc<dyn Sink> = self.handle.clone();
         let mut driver = self.handle.core.driver.borrow_mut();

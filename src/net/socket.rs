@@ -16,6 +16,7 @@ use crate::io::turn::{perform, turn};
 use crate::io::Submission;
 use crate::op::{Connect, Interest, Socket};
 use crate::runtime::Core;
+use crate::sys;
 
 /// A TCP socket before it is connected or listens, to set options on.
 ///
@@ -57,9 +58,10 @@ impl TcpSocket {
     }
 
     /// Whether several sockets of this user may be bound to the same address, among which the kernel
-    /// spreads connections (`SO_REUSEPORT`).
+    /// spreads connections (`SO_REUSEPORT`; on FreeBSD `SO_REUSEPORT_LB`). macOS, OpenBSD and NetBSD
+    /// give all connections to one of them.
     pub fn set_reuseport(&self, on: bool) -> io::Result<()> {
-        self.with(|socket| socket.set_reuse_port(on))
+        self.with(|socket| sys::share_port(&socket, on))
     }
 
     /// Gives the socket an address of its own.

@@ -4,13 +4,11 @@
 //! readiness backend ends a wait by itself. It may lose: the other operation then ends with its own
 //! result, which nobody drops.
 
-#[cfg(target_os = "linux")]
 use io_uring::{opcode, squeue::Entry};
 
 use crate::driver::Token;
 
 /// The entry that cancels `target`.
-#[cfg(target_os = "linux")]
 pub(crate) fn cancel_sqe(target: Token) -> Entry {
     opcode::AsyncCancel::new(target.bits()).build().user_data(target.cancel().bits())
 }

@@ -23,6 +23,7 @@ use std::os::fd::RawFd;
 use io_uring::squeue::Entry;
 
 mod accept;
+#[cfg(target_os = "linux")]
 mod cancel;
 mod close;
 mod connect;

@@ -25,7 +25,7 @@ impl<K> Poll<K> {
 /// errors always do.
 fn events(interest: Interest) -> i16 {
     match interest {
-        Interest::Readable => libc::POLLIN | libc::POLLRDHUP,
+        Interest::Readable => libc::POLLIN | sys::POLLRDHUP,
         Interest::Writable => libc::POLLOUT,
     }
 }

@@ -17,7 +17,7 @@ use super::context;
 use super::load::LoadMeter;
 use super::placement::CoreId;
 use super::task::{Inbox, TaskRef};
-use crate::sys::EventFd;
+use crate::sys::Notify;
 
 /// Counts order nothing.
 const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
@@ -37,13 +37,13 @@ pub(crate) struct Shared {
     handles: AtomicUsize,
     inbox: Inbox,
     parked: AtomicBool,
-    notifier: Arc<EventFd>,
+    notifier: Arc<dyn Notify>,
     /// System calls made to wake the core.
     pub(crate) notifies: AtomicU64,
 }
 
 impl Shared {
-    pub(crate) fn new(notifier: Arc<EventFd>) -> Shared {
+    pub(crate) fn new(notifier: Arc<dyn Notify>) -> Shared {
         Shared {
             id: CoreId::next(),
             load: LoadMeter::of_this_thread(),

@@ -4,17 +4,39 @@
 
 use std::cell::Cell;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-mod thread;
+// Each of these pairs is one list of names, made in two ways.
+#[cfg(not(target_os = "linux"))]
+#[path = "bsd.rs"]
+mod system;
+#[cfg(target_os = "linux")]
+#[path = "linux.rs"]
+mod system;
+
+#[cfg(target_vendor = "apple")]
+#[path = "apple.rs"]
+mod calls;
+#[cfg(not(target_vendor = "apple"))]
+#[path = "posix.rs"]
+mod calls;
+
 #[cfg(target_os = "linux")]
 pub(crate) mod splice;
+mod thread;
 #[cfg(target_os = "linux")]
 pub(crate) mod uring;
 
+pub(crate) use calls::*;
+pub(crate) use system::*;
 pub(crate) use thread::ThreadClock;
+
+/// What makes a core that sleeps in its kernel look round.
+pub(crate) trait Notify: std::fmt::Debug + Send + Sync {
+    /// Makes a concurrent or later wait return. Any thread; never blocks.
+    fn raise(&self) -> io::Result<()>;
+}
 
 /// Turns the -1 of a system call into the error that it stands for.
 pub(crate) fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -72,25 +94,6 @@ fn get_mode(fd: RawFd) -> io::Result<libc::c_int> {
 fn set_mode(fd: RawFd, mode: libc::c_int) -> io::Result<()> {
     // SAFETY: F_SETFL takes an integer.
     cvt(unsafe { libc::fcntl(fd, libc::F_SETFL, mode) }).map(drop)
-}
-
-/// A new socket, close-on-exec, and non-blocking if asked for.
-pub(crate) fn socket(domain: i32, kind: i32, nonblocking: bool) -> io::Result<OwnedFd> {
-    let kind = kind | libc::SOCK_CLOEXEC | if nonblocking { libc::SOCK_NONBLOCK } else { 0 };
-    // SAFETY: socket takes no pointer.
-    let fd = cvt(unsafe { libc::socket(domain, kind, 0) })?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Accepts a connection; the new socket is close-on-exec, and non-blocking if asked for.
-pub(crate) fn accept(fd: RawFd, nonblocking: bool) -> io::Result<OwnedFd> {
-    let flags = libc::SOCK_CLOEXEC | if nonblocking { libc::SOCK_NONBLOCK } else { 0 };
-    let (address, length) = (std::ptr::null_mut(), std::ptr::null_mut());
-    // SAFETY: null pointers ask for no address.
-    let fd = cvt(unsafe { libc::accept4(fd, address, length, flags) })?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Receives what is there.
@@ -153,25 +156,17 @@ pub(crate) fn poll(fds: &mut [libc::pollfd], timeout_ms: i32) -> io::Result<usiz
     cvt(unsafe { libc::poll(fds.as_mut_ptr(), count, timeout_ms) }).map(|ready| ready as usize)
 }
 
-/// The longest wait that is asked of the kernel, in seconds (68 years): what fits every kind of
-/// `time_t`. Who waits longer is woken in between.
-pub(crate) const WAIT_MAX_SECS: u64 = i32::MAX as u64;
+/// The longest wait that is asked of the kernel, in seconds (three years): Darwin, NetBSD and OpenBSD
+/// refuse more (`itimerfix`, `timespecfix`). Who waits longer is woken in between.
+pub(crate) const WAIT_MAX_SECS: u64 = 100_000_000;
 
-/// Waits for any of the descriptors, to the nanosecond; `None` is for ever.
-pub(crate) fn ppoll(fds: &mut [libc::pollfd], at_most: Option<Duration>) -> io::Result<usize> {
-    let count = fds.len() as libc::nfds_t;
-    let at_most = at_most.map(|time| {
-        // SAFETY: plain numbers (and on some platforms padding, so it has no literal).
-        let mut spec: libc::timespec = unsafe { std::mem::zeroed() };
-        spec.tv_sec = time.as_secs().min(WAIT_MAX_SECS) as _;
-        spec.tv_nsec = time.subsec_nanos() as _;
-        spec
-    });
-    let time = at_most.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: the slice is valid for its length, the time is null or a local, and a null mask
-    // leaves the signals alone.
-    let ready = cvt(unsafe { libc::ppoll(fds.as_mut_ptr(), count, time, std::ptr::null()) })?;
-    Ok(ready as usize)
+/// A time as the kernel wants it, cut to what every kernel takes.
+pub(crate) fn timespec(time: Duration) -> libc::timespec {
+    // SAFETY: plain numbers (and on some platforms padding, so it has no literal).
+    let mut spec: libc::timespec = unsafe { std::mem::zeroed() };
+    spec.tv_sec = time.as_secs().min(WAIT_MAX_SECS) as _;
+    spec.tv_nsec = time.subsec_nanos() as _;
+    spec
 }
 
 /// A descriptor that many share until one of them closes it.
@@ -245,77 +240,4 @@ pub(crate) unsafe fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
 pub(crate) unsafe fn own(fd: RawFd) -> OwnedFd {
     // SAFETY: the caller vouches for it.
     unsafe { OwnedFd::from_raw_fd(fd) }
-}
-
-/// An eventfd: a counter that another thread can raise to end a wait.
-#[derive(Debug)]
-pub(crate) struct EventFd(OwnedFd);
-
-impl EventFd {
-    /// Makes one; `nonblocking` decides whether reading a zero count waits.
-    pub(crate) fn new(nonblocking: bool) -> io::Result<EventFd> {
-        let flags = libc::EFD_CLOEXEC | if nonblocking { libc::EFD_NONBLOCK } else { 0 };
-        // SAFETY: eventfd takes no pointer.
-        let fd = cvt(unsafe { libc::eventfd(0, flags) })?;
-        // SAFETY: the kernel has just made this descriptor for us.
-        Ok(EventFd(unsafe { OwnedFd::from_raw_fd(fd) }))
-    }
-
-    /// Raises the count by one.
-    pub(crate) fn raise(&self) -> io::Result<()> {
-        loop {
-            match write(self.fd(), &1u64.to_ne_bytes()) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The counter is at its limit: the reader has plenty to wake up for.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                other => return other.map(drop),
-            }
-        }
-    }
-
-    /// Takes the count down to zero. For a non-blocking one only.
-    pub(crate) fn drain(&self) {
-        let mut count = [0u8; 8];
-        // SAFETY: the array has room for the eight bytes of a counter.
-        // An error says that the count was zero already.
-        let _ = unsafe { read(self.fd(), count.as_mut_ptr(), count.len()) };
-    }
-
-    pub(crate) fn fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
-/// The processors that this thread may run on, in order.
-pub(crate) fn allowed_cpus() -> io::Result<Vec<usize>> {
-    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
-    let size = size_of::<libc::cpu_set_t>();
-    // SAFETY: the set is valid for writing the size that is told.
-    cvt(unsafe { libc::sched_getaffinity(0, size, set.as_mut_ptr()) })?;
-    // SAFETY: zeroed is a valid set, and the kernel has filled it.
-    let set = unsafe { set.assume_init() };
-    // SAFETY: every index is below CPU_SETSIZE.
-    Ok((0..libc::CPU_SETSIZE as usize)
-        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
-        .collect())
-}
-
-/// Lets this thread run on one processor only.
-pub(crate) fn pin_to(cpu: usize) -> io::Result<()> {
-    if cpu >= libc::CPU_SETSIZE as usize {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    }
-    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
-    // SAFETY: zeroed is a valid empty set, and the index is below CPU_SETSIZE.
-    unsafe { libc::CPU_SET(cpu, set.assume_init_mut()) };
-    // SAFETY: the set is valid for reading the size that is told.
-    cvt(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set.as_ptr()) }).map(drop)
-}
-
-/// The soft limit of memory that may be locked, in bytes; `None` for no limit.
-pub(crate) fn locked_memory_limit() -> Option<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to a local.
-    let known = cvt(unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) }).is_ok();
-    (known && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }

@@ -79,3 +79,11 @@ pub(crate) fn register_ring_fd(ring: RawFd) -> io::Result<u32> {
     cvt(done as libc::c_int)?;
     Ok(update.offset)
 }
+
+/// The soft limit of memory that may be locked, in bytes; `None` for no limit.
+pub(crate) fn locked_memory_limit() -> Option<u64> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a local.
+    let known = cvt(unsafe { libc::getrlimit64(libc::RLIMIT_MEMLOCK, &mut limit) }).is_ok();
+    (known && limit.rlim_cur != libc::RLIM64_INFINITY).then_some(limit.rlim_cur)
+}

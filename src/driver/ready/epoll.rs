@@ -10,11 +10,12 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Event, Wait};
+use super::{Event, Selector, Wait};
 use crate::driver::error::not_pollable;
-use crate::sys::{cvt, EventFd, WAIT_MAX_SECS};
+use crate::sys::{cvt, Notify, WakeFd, WAIT_MAX_SECS};
 
 /// Events taken by one call. More are taken by the next.
 const EVENTS_MAX: usize = 1024;
@@ -24,6 +25,7 @@ const NOTIFIER: u64 = u64::MAX;
 
 pub(super) struct Epoll {
     epoll: OwnedFd,
+    notifier: Arc<WakeFd>,
     buffer: Vec<libc::epoll_event>,
     /// Until a call says otherwise, the kernel is taken to have epoll_pwait2.
     has_pwait2: bool,
@@ -38,19 +40,21 @@ struct KernelTimespec {
 
 impl Epoll {
     /// Makes the selector and lets it watch the notifier.
-    pub(super) fn open(notifier: RawFd) -> io::Result<Epoll> {
+    pub(super) fn open() -> io::Result<Epoll> {
+        let notifier = Arc::new(WakeFd::new(true)?);
         // SAFETY: epoll_create1 takes no pointer.
         let fd = cvt(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         // SAFETY: the kernel has just made this descriptor for us.
         let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
-        let epoll = Epoll { epoll, buffer: Vec::new(), has_pwait2: true };
+        let epoll = Epoll { epoll, notifier, buffer: Vec::new(), has_pwait2: true };
         // Level-triggered, so that a raised counter is not missed.
-        epoll.control(libc::EPOLL_CTL_ADD, notifier, libc::EPOLLIN, NOTIFIER)?;
+        epoll.control(libc::EPOLL_CTL_ADD, epoll.notifier.fd(), libc::EPOLLIN, NOTIFIER)?;
         Ok(epoll)
     }
+}
 
-    /// Watches both directions of a descriptor for as long as it is open.
-    pub(super) fn watch(&mut self, fd: RawFd, generation: u32) -> io::Result<()> {
+impl Selector for Epoll {
+    fn watch(&mut self, fd: RawFd, generation: u32) -> io::Result<()> {
         let events = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
         let data = u64::from(generation) << 32 | fd as u64;
         match self.control(libc::EPOLL_CTL_ADD, fd, events, data) {
@@ -65,20 +69,14 @@ impl Epoll {
 
     /// The kernel forgets a descriptor by itself when it is closed; events that are under way have
     /// an old generation.
-    pub(super) fn unwatch(&mut self, _fd: RawFd) {}
+    fn unwatch(&mut self, _fd: RawFd) {}
 
-    /// Waits, and says what happened.
-    pub(super) fn wait(
-        &mut self,
-        wait: Wait,
-        notifier: &EventFd,
-        events: &mut Vec<Event>,
-    ) -> io::Result<()> {
+    fn wait(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
         self.fill(wait)?;
         for event in self.buffer.drain(..) {
             let (data, what) = (event.u64, event.events as i32);
             if data == NOTIFIER {
-                notifier.drain();
+                self.notifier.drain();
                 continue;
             }
             // An error need not be the end: a datagram socket goes on after one.
@@ -97,6 +95,12 @@ impl Epoll {
         Ok(())
     }
 
+    fn notifier(&self) -> Arc<dyn Notify> {
+        self.notifier.clone()
+    }
+}
+
+impl Epoll {
     /// Waits, and fills the buffer, which is empty before.
     fn fill(&mut self, wait: Wait) -> io::Result<()> {
         if self.buffer.capacity() == 0 {
@@ -167,16 +171,15 @@ fn millis(time: Duration) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::EventFd;
     use std::time::Instant;
 
-    /// Calls `check` with a selector of each kind of wait and the notifier that it watches.
-    fn both(check: impl Fn(&mut Epoll, &EventFd)) {
+    /// Calls `check` with a selector of each kind of wait and its notifier.
+    fn both(check: impl Fn(&mut Epoll, &dyn Notify)) {
         for has_pwait2 in [true, false] {
-            let notifier = EventFd::new(true).expect("a descriptor");
-            let mut epoll = Epoll::open(notifier.fd()).expect("a descriptor");
+            let mut epoll = Epoll::open().expect("a descriptor");
             epoll.has_pwait2 = has_pwait2;
-            check(&mut epoll, &notifier);
+            let notifier = epoll.notifier();
+            check(&mut epoll, &*notifier);
             assert!(has_pwait2 || !epoll.has_pwait2, "what is missing is not tried again");
         }
     }

@@ -8,9 +8,8 @@
 //! Nothing of an operation is in the kernel's hands here, so a dropped future leaves nothing
 //! behind, and a cancel is answered by the engine itself.
 //!
-//! A selector is five functions, in this order: `open`, `watch`, `unwatch`, `wait`, and the notifier,
-//! whose descriptor it is given when it is opened. epoll and poll are here; kqueue and select have
-//! their place beside them.
+//! What differs between systems is the selector, a file for each: five functions, in the order of
+//! [`Selector`], so that two of them can be read side by side.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -19,7 +18,7 @@ use std::sync::Arc;
 use super::{Backend, Completion, Counts, SetupError, Slots, Started, Token, Wait};
 use crate::buf::PoolConfig;
 use crate::op::{Code, Interest, Op};
-use crate::sys::EventFd;
+use crate::sys::Notify;
 
 #[cfg(target_os = "linux")]
 mod epoll;
@@ -47,44 +46,60 @@ pub(super) struct Event {
     pub(super) write_ended: bool,
 }
 
-enum Selector {
-    #[cfg(target_os = "linux")]
-    Epoll(Epoll),
-    Poll(Poll),
+/// How the kernel is asked about descriptors. Each selector has these functions after an `open` of its
+/// own, which makes it and lets it watch its notifier.
+trait Selector {
+    /// Watches both directions of a descriptor; events of it carry this generation. It is watched
+    /// once, before anybody waits for it.
+    fn watch(&mut self, fd: RawFd, generation: u32) -> io::Result<()>;
+
+    /// Forgets a descriptor that is about to be closed.
+    fn unwatch(&mut self, fd: RawFd);
+
+    /// Somebody waits for a direction, until the next event of it. The selectors that tell of changes
+    /// by themselves need not know.
+    fn arm(&mut self, _fd: RawFd, _interest: Interest) {}
+
+    /// Waits, and says what happened. An interrupted wait is an error of that kind.
+    fn wait(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// What makes a wait return, from any thread.
+    fn notifier(&self) -> Arc<dyn Notify>;
 }
 
 /// The engine.
 pub(super) struct Ready {
-    selector: Selector,
+    selector: Box<dyn Selector>,
     table: Table,
     events: Vec<Event>,
     /// Answers that the engine itself gives, for the next turn.
     answers: Vec<Completion>,
-    notifier: Arc<EventFd>,
     counts: Counts,
 }
 
 impl Ready {
     /// Opens the selector of `backend`.
-    pub(super) fn open(backend: Backend, notifier: Arc<EventFd>) -> Result<Ready, SetupError> {
-        let selector = match backend {
+    pub(super) fn open(backend: Backend) -> Result<Ready, SetupError> {
+        fn boxed(selector: impl Selector + 'static) -> Box<dyn Selector> {
+            Box::new(selector)
+        }
+        let opened = match backend {
             #[cfg(target_os = "linux")]
-            Backend::Epoll => {
-                Selector::Epoll(Epoll::open(notifier.fd()).map_err(|source| SetupError {
-                    backend,
-                    step: "epoll_create1",
-                    source,
-                    hint: "raise the limit of descriptors (ulimit -n)".to_owned(),
-                })?)
-            }
-            _ => Selector::Poll(Poll::open(notifier.fd())),
+            Backend::Epoll => Epoll::open().map(boxed),
+            Backend::Poll => Poll::open().map(boxed),
+            _ => return Err(SetupError::not_here(backend)),
         };
+        let selector = opened.map_err(|source| SetupError {
+            backend,
+            step: "making its descriptors",
+            source,
+            hint: "raise the limit of descriptors (ulimit -n)".to_owned(),
+        })?;
         Ok(Ready {
             selector,
             table: Table::new(),
             events: Vec::new(),
             answers: Vec::new(),
-            notifier,
             counts: Counts::default(),
         })
     }
@@ -119,12 +134,7 @@ impl Ready {
         interest: Interest,
     ) -> Started {
         if let Some(generation) = self.table.register(fd) {
-            let watched = match &mut self.selector {
-                #[cfg(target_os = "linux")]
-                Selector::Epoll(epoll) => epoll.watch(fd, generation),
-                Selector::Poll(poll) => poll.watch(fd, generation),
-            };
-            if let Err(error) = watched {
+            if let Err(error) = self.selector.watch(fd, generation) {
                 self.table.remove(fd);
                 return Started::Done(Err(error));
             }
@@ -135,9 +145,7 @@ impl Ready {
             self.answers.push(Completion { token, result: 0, flags: 0 });
             return Started::Parked(token);
         }
-        if let Selector::Poll(poll) = &mut self.selector {
-            poll.arm(fd, interest);
-        }
+        self.selector.arm(fd, interest);
         Started::Parked(token)
     }
 
@@ -163,11 +171,7 @@ impl Ready {
     /// The descriptor is about to be closed.
     pub(super) fn forget_descriptor(&mut self, fd: RawFd) {
         if self.table.remove(fd) {
-            match &mut self.selector {
-                #[cfg(target_os = "linux")]
-                Selector::Epoll(epoll) => epoll.unwatch(fd),
-                Selector::Poll(poll) => poll.unwatch(fd),
-            }
+            self.selector.unwatch(fd);
         }
     }
 
@@ -191,13 +195,7 @@ impl Ready {
 
     fn select(&mut self, wait: Wait) -> io::Result<()> {
         self.counts.entries += 1;
-        let Ready { selector, events, notifier, .. } = self;
-        let selected = match selector {
-            #[cfg(target_os = "linux")]
-            Selector::Epoll(epoll) => epoll.wait(wait, notifier, events),
-            Selector::Poll(poll) => poll.wait(wait, notifier, events),
-        };
-        match selected {
+        match self.selector.wait(wait, &mut self.events) {
             // The core looks round and comes back.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             other => other,
@@ -220,6 +218,11 @@ impl Ready {
             self.answers = answers;
         }
         !self.answers.is_empty()
+    }
+
+    /// What makes a turn return.
+    pub(super) fn notifier(&self) -> Arc<dyn Notify> {
+        self.selector.notifier()
     }
 
     pub(super) fn counts(&self) -> Counts {

@@ -6,13 +6,18 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Event, Wait};
+use super::{Event, Selector, Wait};
 use crate::op::Interest;
-use crate::sys::{self, EventFd};
+use crate::sys::{self, Notify, WakeFd, POLLRDHUP};
+
+/// What is asked for those who wait to read: bytes, or the end of the peer's writing.
+const READABLE: libc::c_short = libc::POLLIN | POLLRDHUP;
 
 pub(super) struct Poll {
+    notifier: Arc<WakeFd>,
     /// The notifier first, then the watched descriptors in no order.
     fds: Vec<libc::pollfd>,
     /// The generations of `fds`.
@@ -23,13 +28,15 @@ pub(super) struct Poll {
 
 impl Poll {
     /// Makes the selector and lets it watch the notifier.
-    pub(super) fn open(notifier: RawFd) -> Poll {
-        let fds = vec![libc::pollfd { fd: notifier, events: libc::POLLIN, revents: 0 }];
-        Poll { fds, generations: vec![0], places: Vec::new() }
+    pub(super) fn open() -> io::Result<Poll> {
+        let notifier = Arc::new(WakeFd::new(true)?);
+        let fds = vec![libc::pollfd { fd: notifier.fd(), events: libc::POLLIN, revents: 0 }];
+        Ok(Poll { notifier, fds, generations: vec![0], places: Vec::new() })
     }
+}
 
-    /// Watches a descriptor, for nothing yet.
-    pub(super) fn watch(&mut self, fd: RawFd, generation: u32) -> io::Result<()> {
+impl Selector for Poll {
+    fn watch(&mut self, fd: RawFd, generation: u32) -> io::Result<()> {
         let number = fd as usize;
         if number >= self.places.len() {
             self.places.resize(number + 1, None);
@@ -42,8 +49,7 @@ impl Poll {
         Ok(())
     }
 
-    /// Forgets a descriptor.
-    pub(super) fn unwatch(&mut self, fd: RawFd) {
+    fn unwatch(&mut self, fd: RawFd) {
         let place = self.places[fd as usize].take().expect("the descriptor was watched");
         self.fds.swap_remove(place);
         self.generations.swap_remove(place);
@@ -52,24 +58,17 @@ impl Poll {
         }
     }
 
-    /// Asks for a direction too, from the next wait on.
-    pub(super) fn arm(&mut self, fd: RawFd, interest: Interest) {
+    fn arm(&mut self, fd: RawFd, interest: Interest) {
         let place = self.places[fd as usize].expect("the descriptor is watched");
         let asked = &mut self.fds[place];
         asked.fd = fd;
         asked.events |= match interest {
-            Interest::Readable => libc::POLLIN | libc::POLLRDHUP,
+            Interest::Readable => READABLE,
             Interest::Writable => libc::POLLOUT,
         };
     }
 
-    /// Waits, and says what happened.
-    pub(super) fn wait(
-        &mut self,
-        wait: Wait,
-        notifier: &EventFd,
-        events: &mut Vec<Event>,
-    ) -> io::Result<()> {
+    fn wait(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
         let at_most = match wait {
             Wait::No => Some(Duration::ZERO),
             Wait::For(time) => Some(time),
@@ -86,13 +85,12 @@ impl Poll {
             }
             left -= 1;
             if place == 0 {
-                notifier.drain();
+                self.notifier.drain();
                 continue;
             }
             let what = asked.revents;
             let failed = what & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0;
-            let finished = what & libc::POLLRDHUP != 0;
-            let readable = failed || finished || what & libc::POLLIN != 0;
+            let readable = failed || what & READABLE != 0;
             let writable = failed || what & libc::POLLOUT != 0;
             events.push(Event {
                 fd: asked.fd,
@@ -104,7 +102,7 @@ impl Poll {
                 write_ended: false,
             });
             if readable {
-                asked.events &= !(libc::POLLIN | libc::POLLRDHUP);
+                asked.events &= !READABLE;
             }
             if writable {
                 asked.events &= !libc::POLLOUT;
@@ -114,6 +112,10 @@ impl Poll {
             }
         }
         Ok(())
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        self.notifier.clone()
     }
 }
 

@@ -26,9 +26,10 @@ use super::{Started, Token, Wait};
 use crate::buf::{Pool, PoolConfig};
 use crate::op::{self, CancelAnswer, Code, Interest, Op};
 use crate::sys::uring::{enter, ENTER_GETEVENTS, ENTER_REGISTERED_RING};
-use crate::sys::EventFd;
+use crate::sys::{EventFd, Notify};
 
 mod buffers;
+mod log;
 mod refusal;
 mod setup;
 
@@ -42,12 +43,6 @@ const ENTER_NO_IOWAIT: u32 = 1 << 7;
 const INCREMENTAL: PoolConfig = PoolConfig { count_base: 16, count_max: 1024, size: 64 << 10 };
 /// The buffers of a core whose kernel takes one for each message: many and small.
 const WHOLE: PoolConfig = PoolConfig { count_base: 128, count_max: 2048, size: 8 << 10 };
-
-/// Says that the ring is smaller than was asked for, and what it would have taken.
-pub(super) fn short_of_memory(config: &Config) -> String {
-    let needed = setup::locked_bytes(config.submission_entries, config.completion_entries);
-    refusal::memory(needed)
-}
 
 /// How long the end of a ring waits for the notifier's read, ten times.
 const END_PATIENCE: Duration = Duration::from_millis(100);
@@ -77,7 +72,14 @@ pub(super) struct Uring {
 
 impl Uring {
     /// Sets the ring up, and its buffers.
-    pub(super) fn open(config: &Config, notifier: Arc<EventFd>) -> Result<Uring, SetupError> {
+    pub(super) fn open(config: &Config) -> Result<Uring, SetupError> {
+        // The ring reads it, and so it must be one that lets a reader wait.
+        let notifier = EventFd::new(false).map_err(|source| SetupError {
+            backend: super::Backend::Uring,
+            step: "eventfd",
+            source,
+            hint: "raise the limit of descriptors (ulimit -n)".to_owned(),
+        })?;
         let setup::Built { ring, mut features, refused, mut usable, recv_cap, registered } =
             setup::build(config)?;
         let needed = [Code::Read, Code::Poll, Code::Cancel];
@@ -125,7 +127,7 @@ impl Uring {
             notifier_armed: false,
             buffers,
             pool_config,
-            notifier,
+            notifier: Arc::new(notifier),
             counts: Counts::default(),
             overflowing: false,
         })
@@ -347,6 +349,11 @@ impl Uring {
             others += 1;
         }
         self.counts.completions += (batch.len() - before + others) as u64;
+    }
+
+    /// What makes a turn return.
+    pub(super) fn notifier(&self) -> Arc<dyn Notify> {
+        self.notifier.clone()
     }
 
     /// Lets a read wait for the next notify.

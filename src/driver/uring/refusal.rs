@@ -53,7 +53,7 @@ fn permission() -> String {
 
 /// What the limit is, what it would have to be, and how to raise it.
 pub(super) fn memory(needed: u64) -> String {
-    match sys::locked_memory_limit() {
+    match sys::uring::locked_memory_limit() {
         Some(limit) => format!(
             "the locked-memory limit (RLIMIT_MEMLOCK) is {limit} bytes for all processes of this \
              user, and one ring needs {needed}: raise it (ulimit -l, LimitMEMLOCK=, --ulimit \

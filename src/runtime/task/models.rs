@@ -13,10 +13,10 @@ use loom::thread::{self, JoinHandle};
 use super::super::biased::Biased;
 use super::super::shared::Shared;
 use super::{JoinError, TaskRef};
-use crate::sys::EventFd;
+use crate::sys::WakeFd;
 
 fn shared() -> Arc<Shared> {
-    Arc::new(Shared::new(EventFd::new(true).expect("a descriptor").into()))
+    Arc::new(Shared::new(Arc::new(WakeFd::new(true).expect("a descriptor"))))
 }
 
 fn task(shared: &Arc<Shared>) -> TaskRef {

@@ -1,0 +1,47 @@
+//! What Apple's systems lack of POSIX.1-2024, made of what they have: the list of `posix.rs`.
+//!
+//! A descriptor is made first and gets its flags afterwards. A process that another thread starts in
+//! between inherits it: there is no call without that gap.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use super::{cvt, set_nonblocking};
+
+/// A new socket, close-on-exec, and non-blocking if asked for.
+pub(crate) fn socket(domain: i32, kind: i32, nonblocking: bool) -> io::Result<OwnedFd> {
+    // SAFETY: socket takes no pointer.
+    let fd = cvt(unsafe { libc::socket(domain, kind, 0) })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    with_flags(unsafe { OwnedFd::from_raw_fd(fd) }, nonblocking)
+}
+
+/// Accepts a connection; the new socket is close-on-exec, and non-blocking if asked for.
+pub(crate) fn accept(fd: RawFd, nonblocking: bool) -> io::Result<OwnedFd> {
+    // SAFETY: null pointers ask for no address.
+    let fd = cvt(unsafe { libc::accept(fd, std::ptr::null_mut(), std::ptr::null_mut()) })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    with_flags(unsafe { OwnedFd::from_raw_fd(fd) }, nonblocking)
+}
+
+/// Gives a new socket the flags that it should have been made with.
+fn with_flags(socket: OwnedFd, nonblocking: bool) -> io::Result<OwnedFd> {
+    let fd = socket.as_raw_fd();
+    // SAFETY: FIOCLEX takes no argument.
+    cvt(unsafe { libc::ioctl(fd, libc::FIOCLEX) })?;
+    // An accepted socket has the mode of its listener here, so it is set either way.
+    set_nonblocking(fd, nonblocking)?;
+    match socket2::SockRef::from(&socket).set_nosigpipe(true) {
+        // The peer has reset the connection already: what reads or writes it is told so.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(socket),
+        other => other.map(|()| socket),
+    }
+}
+
+/// Waits for any of the descriptors, to the millisecond, never too short; `None` is for ever.
+pub(crate) fn ppoll(fds: &mut [libc::pollfd], at_most: Option<Duration>) -> io::Result<usize> {
+    let millis = at_most
+        .map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
+    super::poll(fds, millis)
+}

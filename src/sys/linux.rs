@@ -1,0 +1,89 @@
+//! What Linux has its own calls for; `bsd.rs` is the same list for the other systems.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use super::{cvt, read, write, Notify};
+
+/// What poll(2) says when the peer has closed its writing side.
+pub(crate) const POLLRDHUP: libc::c_short = libc::POLLRDHUP;
+
+/// Whether a listener can be opened to others that share its port after it was bound without them.
+pub(crate) const SHARES_PORT_LATER: bool = true;
+
+/// Lets several sockets of this user be bound to the same address, among which connections are
+/// spread.
+pub(crate) fn share_port(socket: &socket2::Socket, on: bool) -> io::Result<()> {
+    socket.set_reuse_port(on)
+}
+
+/// What the selectors that watch a descriptor are woken through.
+pub(crate) use EventFd as WakeFd;
+
+/// An eventfd: a counter that another thread can raise to end a wait.
+#[derive(Debug)]
+pub(crate) struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// Makes one; `nonblocking` decides whether reading a zero count waits.
+    pub(crate) fn new(nonblocking: bool) -> io::Result<EventFd> {
+        let flags = libc::EFD_CLOEXEC | if nonblocking { libc::EFD_NONBLOCK } else { 0 };
+        // SAFETY: eventfd takes no pointer.
+        let fd = cvt(unsafe { libc::eventfd(0, flags) })?;
+        // SAFETY: the kernel has just made this descriptor for us.
+        Ok(EventFd(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Takes the count down to zero. For a non-blocking one only.
+    pub(crate) fn drain(&self) {
+        let mut count = [0u8; 8];
+        // SAFETY: the array has room for the eight bytes of a counter.
+        // An error says that the count was zero already.
+        let _ = unsafe { read(self.fd(), count.as_mut_ptr(), count.len()) };
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Notify for EventFd {
+    /// Raises the count by one.
+    fn raise(&self) -> io::Result<()> {
+        loop {
+            match write(self.fd(), &1u64.to_ne_bytes()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The counter is at its limit: the reader has plenty to wake up for.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                other => return other.map(drop),
+            }
+        }
+    }
+}
+
+/// The processors that this thread may run on, in order.
+pub(crate) fn allowed_cpus() -> io::Result<Vec<usize>> {
+    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+    let size = size_of::<libc::cpu_set_t>();
+    // SAFETY: the set is valid for writing the size that is told.
+    cvt(unsafe { libc::sched_getaffinity(0, size, set.as_mut_ptr()) })?;
+    // SAFETY: zeroed is a valid set, and the kernel has filled it.
+    let set = unsafe { set.assume_init() };
+    // SAFETY: every index is below CPU_SETSIZE.
+    Ok((0..libc::CPU_SETSIZE as usize)
+        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
+        .collect())
+}
+
+/// Lets this thread run on one processor only.
+pub(crate) fn pin_to(cpu: usize) -> io::Result<()> {
+    if cpu >= libc::CPU_SETSIZE as usize {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+    // SAFETY: zeroed is a valid empty set, and the index is below CPU_SETSIZE.
+    unsafe { libc::CPU_SET(cpu, set.assume_init_mut()) };
+    // SAFETY: the set is valid for reading the size that is told.
+    cvt(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set.as_ptr()) }).map(drop)
+}

@@ -1,0 +1,38 @@
+//! Calls of POSIX.1-2024, which all systems have but those of Apple: `apple.rs` is the same list for
+//! them.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use super::{cvt, timespec};
+
+/// A new socket, close-on-exec, and non-blocking if asked for.
+pub(crate) fn socket(domain: i32, kind: i32, nonblocking: bool) -> io::Result<OwnedFd> {
+    let kind = kind | libc::SOCK_CLOEXEC | if nonblocking { libc::SOCK_NONBLOCK } else { 0 };
+    // SAFETY: socket takes no pointer.
+    let fd = cvt(unsafe { libc::socket(domain, kind, 0) })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Accepts a connection; the new socket is close-on-exec, and non-blocking if asked for.
+pub(crate) fn accept(fd: RawFd, nonblocking: bool) -> io::Result<OwnedFd> {
+    let flags = libc::SOCK_CLOEXEC | if nonblocking { libc::SOCK_NONBLOCK } else { 0 };
+    let (address, length) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: null pointers ask for no address.
+    let fd = cvt(unsafe { libc::accept4(fd, address, length, flags) })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Waits for any of the descriptors, to the nanosecond; `None` is for ever.
+pub(crate) fn ppoll(fds: &mut [libc::pollfd], at_most: Option<Duration>) -> io::Result<usize> {
+    let count = fds.len() as libc::nfds_t;
+    let at_most = at_most.map(timespec);
+    let time = at_most.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the slice is valid for its length, the time is null or a local, and a null mask
+    // leaves the signals alone.
+    let ready = cvt(unsafe { libc::ppoll(fds.as_mut_ptr(), count, time, std::ptr::null()) })?;
+    Ok(ready as usize)
+}

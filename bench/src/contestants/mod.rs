@@ -1,5 +1,11 @@
 //! The contestants, one file each. To add one: write its file, and name it in `ALL`.
 
+#[cfg(feature = "peers")]
+mod compio;
+#[cfg(feature = "peers")]
+mod glommio;
+#[cfg(feature = "peers")]
+mod monoio;
 mod programs;
 mod raw_epoll;
 mod raw_uring;
@@ -87,6 +93,14 @@ pub const ALL: &[&dyn Contestant] = &[
     &ringpark::Ringpark::SPINNING,
     &tokio::Tokio::DEFAULT,
     &tokio::Tokio::LARGE,
+    #[cfg(feature = "peers")]
+    &monoio::Monoio::COPY,
+    #[cfg(feature = "peers")]
+    &monoio::Monoio::SPLICE,
+    #[cfg(feature = "peers")]
+    &compio::Compio,
+    #[cfg(feature = "peers")]
+    &glommio::Glommio,
     &programs::Go,
     &programs::HaProxy::SPLICE,
     &programs::HaProxy::COPY,

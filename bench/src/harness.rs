@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::contestants::{self, Contestant};
 use crate::load::{self, Sample};
-use crate::machine::Machine;
+use crate::machine::{Awake, Machine};
 use crate::options::Options;
 use crate::process::{allowed_cpus, confine, is_listening, wait_readable, Scratch};
 use crate::report::{Absent, Entry, Report, Section};
@@ -25,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// A contestant that fails is part of the report, and the others go on.
 pub fn run(options: &Options) -> io::Result<Report> {
-    let machine = Machine::this()?;
+    let awake = options.awake.then(Awake::ask).transpose()?;
+    let machine = Machine::this(awake.as_ref())?;
     let cpus = Cpus::choose()?;
     eprintln!("{machine}; contestants on CPU {}, load on CPU {}", cpus.contestant, cpus.load);
     let scratch = Scratch::new()?;
@@ -123,13 +124,22 @@ impl Bench<'_> {
         let warm_up_ms = self.options.warm_up.as_millis() as u64;
         let window_ms = self.options.window.as_millis() as u64;
         let patience = self.options.warm_up + self.options.window + PATIENCE;
-        if let Shape::Timers { armed } = workload.shape {
-            let order = contestants::Order::Timers { armed, warm_up_ms, window_ms };
+        let alone = match workload.shape {
+            Shape::Timers { armed } => {
+                Some(contestants::Order::Timers { armed, warm_up_ms, window_ms })
+            }
+            Shape::Deadlines { armed } => Some(contestants::Order::Deadlines { armed }),
+            Shape::Wake { busy } => {
+                Some(contestants::Order::Wake { busy, ringer_cpu: self.cpus.load, window_ms })
+            }
+            _ => None,
+        };
+        if let Some(order) = alone {
             return Running::own(contestant, &order, self.cpus.contestant)?.answer(patience);
         }
         let origin = match workload.shape.service() {
             Service::Relay => Some(TcpListener::bind("127.0.0.1:0")?),
-            Service::Echo | Service::Timers => None,
+            _ => None,
         };
         let order = match &origin {
             Some(origin) => contestants::Order::Relay { origin: origin.local_addr()? },

@@ -11,6 +11,8 @@
 //! server's own CPU time per request, since rates and latencies on a small machine are shared
 //! with the load. Medians and spread are over rounds, ratios within a round.
 //!
+//! Wakes from another thread and timers need no load: contestants measure those by themselves.
+//!
 //! `cargo bench --bench compare -- --list` says what there is to run.
 
 pub mod contestants;

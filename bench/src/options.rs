@@ -20,6 +20,8 @@ pub struct Options {
     pub window: Duration,
     /// How long it runs before that.
     pub warm_up: Duration,
+    /// Whether CPUs without work are kept awake.
+    pub awake: bool,
 }
 
 /// What the arguments ask for.
@@ -33,7 +35,7 @@ pub enum Choice {
 }
 
 /// The options that are ours alone: with one of them, criterion's benchmarks have nothing to do.
-pub const OURS: &[&str] = &["--workload", "--contestant", "--rounds", "--seconds"];
+pub const OURS: &[&str] = &["--workload", "--contestant", "--rounds", "--seconds", "--awake"];
 
 /// Options of criterion that leave us nothing to do. Those with a value are among them.
 const THEIRS: &[&str] = &[
@@ -66,6 +68,7 @@ const THEIRS: &[&str] = &[
 pub fn parse(arguments: &[&str]) -> Result<Choice, String> {
     let mut bench = false;
     let mut quick = std::env::var_os("RINGPARK_BENCH_QUICK").is_some();
+    let mut awake = false;
     let (mut workloads, mut contestants) = (vec![], vec![]);
     let (mut rounds, mut seconds) = (None, None);
     let mut arguments = arguments.iter().flat_map(|argument| match argument.split_once('=') {
@@ -77,6 +80,7 @@ pub fn parse(arguments: &[&str]) -> Result<Choice, String> {
         match argument {
             "--bench" => bench = true,
             "--quick" => quick = true,
+            "--awake" => awake = true,
             "--list" => return Ok(Choice::List),
             "--workload" => workloads.extend(chosen(value()?, "workload", Workload::named)?),
             "--contestant" => {
@@ -112,6 +116,7 @@ pub fn parse(arguments: &[&str]) -> Result<Choice, String> {
         rounds: rounds.map_or(default_rounds, |rounds| rounds.ceil() as usize),
         window: Duration::from_secs_f64(seconds.unwrap_or(default_seconds)),
         warm_up: Duration::from_secs_f64(warm_up),
+        awake,
     }))
 }
 
@@ -176,6 +181,11 @@ mod tests {
         assert!(error(&["--bench", "--rounds", "0"]).contains("above 0"));
         assert!(error(&["--bench", "--seconds", "soon"]).contains("`soon`"));
         assert!(error(&["--bench", "--rounds"]).contains("wants a value"));
+    }
+
+    #[test]
+    fn cpus_may_sleep_unless_that_is_asked_for() {
+        assert!(!run(&["--bench"]).awake && run(&["--bench", "--awake"]).awake);
     }
 
     #[test]

@@ -28,11 +28,7 @@ pub fn allowed_cpus() -> io::Result<Vec<usize>> {
 /// Makes the command run on one CPU from its first instruction, and die with the thread that
 /// starts it, so that an interrupted comparison leaves no server behind.
 pub fn confine(command: &mut Command, cpu: usize) {
-    // SAFETY: an all-zero cpu_set_t is a valid empty set.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    assert!(cpu < libc::CPU_SETSIZE as usize, "there is no CPU {cpu}");
-    // SAFETY: the index was checked to lie inside of the set.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
+    let set = set_of(cpu);
     let confined = move || {
         // SAFETY: a plain system call; the set was copied into this closure.
         let pinned = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
@@ -45,6 +41,30 @@ pub fn confine(command: &mut Command, cpu: usize) {
     };
     // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
     unsafe { command.pre_exec(confined) };
+}
+
+/// Moves the calling thread to one CPU.
+pub fn pin_thread(cpu: usize) -> io::Result<()> {
+    let set = set_of(cpu);
+    // SAFETY: the set outlives the call, and its true size is passed.
+    match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn set_of(cpu: usize) -> libc::cpu_set_t {
+    assert!(cpu < libc::CPU_SETSIZE as usize, "there is no CPU {cpu}");
+    // SAFETY: an all-zero cpu_set_t is a valid empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the index was checked to lie inside of the set.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    set
+}
+
+/// How much CPU time the calling thread has used.
+pub fn thread_cpu_used() -> io::Result<Duration> {
+    CpuClock(libc::CLOCK_THREAD_CPUTIME_ID).used()
 }
 
 /// The CPU clock of a process: user and kernel time of all its threads, the kernel's helper

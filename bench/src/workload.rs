@@ -38,10 +38,25 @@ pub enum Shape {
         /// How many timers stay armed.
         armed: usize,
     },
+    /// Arm timers that all wait at once, cancel 99 of 100, and wait for the others. No load either.
+    Deadlines {
+        /// How many timers.
+        armed: usize,
+    },
     /// Connections that echoed once and then say nothing.
     Idle {
         /// How many of them.
         connections: usize,
+    },
+    /// Relayed connections whose messages went there and back once, and that say nothing then.
+    IdlePairs {
+        /// How many of them, each of which is two connections for the relay.
+        pairs: usize,
+    },
+    /// A task is woken from another thread, which is the load.
+    Wake {
+        /// Whether its core has work to do, or sleeps.
+        busy: bool,
     },
 }
 
@@ -54,6 +69,8 @@ pub enum Service {
     Relay,
     /// Arms and cancels timers.
     Timers,
+    /// Is woken.
+    Wake,
 }
 
 impl Shape {
@@ -61,8 +78,9 @@ impl Shape {
     pub fn service(self) -> Service {
         match self {
             Self::Echo { .. } | Self::Churn { .. } | Self::Idle { .. } => Service::Echo,
-            Self::Relayed { .. } | Self::Bulk { .. } => Service::Relay,
-            Self::Timers { .. } => Service::Timers,
+            Self::Relayed { .. } | Self::Bulk { .. } | Self::IdlePairs { .. } => Service::Relay,
+            Self::Timers { .. } | Self::Deadlines { .. } => Service::Timers,
+            Self::Wake { .. } => Service::Wake,
         }
     }
 }
@@ -128,10 +146,30 @@ impl Workload {
             usual: true,
         },
         Self {
+            name: "timers-1000000",
+            about: "arm a million timers, cancel 99 % of them, wait for the others",
+            shape: Shape::Deadlines { armed: 1_000_000 },
+            cost_unit: "CPU ns/timer",
+            rate_unit: "",
+            rounds_max: usize::MAX,
+            usual: true,
+        },
+        Self::wake("wake-sleeping", "wake a sleeping core from another thread", false),
+        Self::wake("wake-busy", "wake a task of a busy core from another thread", true),
+        Self {
             name: "idle-10000",
             about: "10,000 idle connections that echoed 8000 bytes each",
             shape: Shape::Idle { connections: 10_000 },
             cost_unit: "resident bytes/connection",
+            rate_unit: "",
+            rounds_max: 1,
+            usual: true,
+        },
+        Self {
+            name: "idle-pairs-5000",
+            about: "5,000 idle relayed connections that carried 8000 bytes there and back each",
+            shape: Shape::IdlePairs { pairs: 5_000 },
+            cost_unit: "resident bytes/pair",
             rate_unit: "",
             rounds_max: 1,
             usual: true,
@@ -173,6 +211,15 @@ impl Workload {
             cost_unit: "CPU ns/KiB",
             rate_unit: "KiB/s",
             ..Self::echo(name, about, streams, MESSAGE_SIZE)
+        }
+    }
+
+    const fn wake(name: &'static str, about: &'static str, busy: bool) -> Self {
+        Self {
+            shape: Shape::Wake { busy },
+            cost_unit: "ns one way",
+            rate_unit: "wakes/s",
+            ..Self::echo(name, about, 1, MESSAGE_SIZE)
         }
     }
 

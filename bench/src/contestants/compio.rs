@@ -7,7 +7,7 @@ use compio::io::{AsyncRead, AsyncWriteExt};
 use compio::net::{TcpListener, TcpStream};
 use compio::runtime::{spawn, Runtime};
 
-use super::{listen, timers, unfit, Announce, Contestant, Order};
+use super::{listen, timers, unfit, wake, Announce, Contestant, Order};
 use crate::load::Sample;
 use crate::workload::Shape;
 
@@ -39,14 +39,19 @@ impl Contestant for Compio {
                 match *order {
                     Order::Echo => spawn(echo(stream)).detach(),
                     Order::Relay { origin } => spawn(relay(stream, origin)).detach(),
-                    Order::Timers { .. } => return Err(unfit(self.name(), order)),
+                    _ => return Err(unfit(self.name(), order)),
                 }
             }
         })
     }
 
-    fn churn(&self, order: &Order) -> io::Result<Sample> {
-        Runtime::new()?.block_on(timers::churn(order, compio::time::sleep))
+    fn measure(&self, order: &Order) -> io::Result<Sample> {
+        Runtime::new()?.block_on(async {
+            match order {
+                Order::Wake { .. } => wake::run(order, |task| spawn(task).detach()).await,
+                _ => timers::run(order, compio::time::sleep).await,
+            }
+        })
     }
 }
 

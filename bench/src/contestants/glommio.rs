@@ -9,7 +9,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
 use glommio::{spawn_local, LocalExecutor, LocalExecutorBuilder};
 
-use super::{listen, timers, unfit, Announce, Contestant, Order};
+use super::{listen, timers, unfit, wake, Announce, Contestant, Order};
 use crate::load::Sample;
 use crate::workload::Shape;
 
@@ -43,14 +43,21 @@ impl Contestant for Glommio {
                 match *order {
                     Order::Echo => drop(spawn_local(echo(stream)).detach()),
                     Order::Relay { origin } => drop(spawn_local(relay(stream, origin)).detach()),
-                    Order::Timers { .. } => return Err(unfit(self.name(), order)),
+                    _ => return Err(unfit(self.name(), order)),
                 }
             }
         })
     }
 
-    fn churn(&self, order: &Order) -> io::Result<Sample> {
-        executor()?.run(timers::churn(order, glommio::timer::sleep))
+    fn measure(&self, order: &Order) -> io::Result<Sample> {
+        executor()?.run(async {
+            match order {
+                Order::Wake { .. } => {
+                    wake::run(order, |task| drop(spawn_local(task).detach())).await
+                }
+                _ => timers::run(order, glommio::timer::sleep).await,
+            }
+        })
     }
 }
 

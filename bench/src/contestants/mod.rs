@@ -9,9 +9,11 @@ mod monoio;
 mod programs;
 mod raw_epoll;
 mod raw_uring;
+mod raw_wake;
 mod ringpark;
 mod timers;
 mod tokio;
+mod wake;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -42,6 +44,20 @@ pub enum Order {
         /// How long to count.
         window_ms: u64,
     },
+    /// Arm so many timers, cancel most, wait for the others, and report.
+    Deadlines {
+        /// How many are armed at once.
+        armed: usize,
+    },
+    /// Be woken from another thread, and report.
+    Wake {
+        /// Whether the core is busy, or sleeps.
+        busy: bool,
+        /// Where the other thread runs.
+        ringer_cpu: usize,
+        /// How long to count.
+        window_ms: u64,
+    },
 }
 
 /// A server, or a runtime with one.
@@ -64,7 +80,7 @@ pub trait Contestant: Sync {
 
     /// A program that is not this one, ready to be started. It must listen on `port`.
     ///
-    /// `None`: the harness starts itself again and calls `serve` or `churn` there.
+    /// `None`: the harness starts itself again and calls `serve` or `measure` there.
     fn program(&self, order: &Order, port: u16, scratch: &Path) -> io::Result<Option<Command>> {
         let (_, _, _) = (order, port, scratch);
         Ok(None)
@@ -76,8 +92,8 @@ pub trait Contestant: Sync {
         Err(unfit(self.name(), order))
     }
 
-    /// Arms and cancels timers within the window of the order.
-    fn churn(&self, order: &Order) -> io::Result<Sample> {
+    /// Carries out an order that needs no load, and reports.
+    fn measure(&self, order: &Order) -> io::Result<Sample> {
         Err(unfit(self.name(), order))
     }
 }
@@ -135,11 +151,10 @@ pub fn named(name: &str) -> Option<&'static dyn Contestant> {
 /// The life of a contestant's process.
 pub fn run(contestant: &dyn Contestant, order: &Order) -> io::Result<()> {
     match order {
-        Order::Timers { .. } => {
-            let sample = contestant.churn(order)?;
-            say(&serde_json::to_string(&sample)?)
+        Order::Echo | Order::Relay { .. } => {
+            contestant.serve(order, &|address| say(&address.to_string()))
         }
-        _ => contestant.serve(order, &|address| say(&address.to_string())),
+        _ => say(&serde_json::to_string(&contestant.measure(order)?)?),
     }
 }
 

@@ -45,7 +45,12 @@ impl Contestant for Monoio {
     }
 
     fn offers(&self, shape: Shape) -> bool {
-        !self.splice || shape.service() == Service::Relay
+        match shape.service() {
+            Service::Relay => true,
+            // Its wakers may leave their thread only with a feature that other workloads pay for.
+            Service::Wake => false,
+            Service::Echo | Service::Timers => !self.splice,
+        }
     }
 
     fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
@@ -60,15 +65,15 @@ impl Contestant for Monoio {
                     Order::Relay { origin } => {
                         drop(monoio::spawn(relay(stream, origin, self.splice)));
                     }
-                    Order::Timers { .. } => return Err(unfit(self.name, order)),
+                    _ => return Err(unfit(self.name, order)),
                 }
             }
         })
     }
 
-    fn churn(&self, order: &Order) -> io::Result<Sample> {
+    fn measure(&self, order: &Order) -> io::Result<Sample> {
         let mut runtime = RuntimeBuilder::<IoUringDriver>::new().enable_timer().build()?;
-        runtime.block_on(timers::churn(order, monoio::time::sleep))
+        runtime.block_on(timers::run(order, monoio::time::sleep))
     }
 }
 

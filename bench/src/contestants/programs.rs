@@ -34,7 +34,7 @@ impl Contestant for Go {
     }
 
     fn offers(&self, shape: Shape) -> bool {
-        shape.service() != Service::Timers
+        matches!(shape.service(), Service::Echo | Service::Relay)
     }
 
     fn prepare(&self, scratch: &Path) -> io::Result<()> {
@@ -49,7 +49,7 @@ impl Contestant for Go {
         match order {
             Order::Echo => {}
             Order::Relay { origin } => drop(command.arg(origin.to_string())),
-            Order::Timers { .. } => return Err(unfit(self.name(), order)),
+            _ => return Err(unfit(self.name(), order)),
         }
         Ok(Some(command))
     }

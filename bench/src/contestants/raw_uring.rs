@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use io_uring::{cqueue, opcode, squeue, types, IoUring};
 
-use super::{listen, unfit, Announce, Contestant, Order};
+use super::{listen, raw_wake, unfit, Announce, Contestant, Order};
+use crate::load::Sample;
 use crate::ring::{self, Buffers};
 use crate::workload::{Service, Shape};
 
@@ -53,11 +54,15 @@ impl Contestant for RawUring {
         let origin = match *order {
             Order::Echo => None,
             Order::Relay { origin } => Some(origin),
-            Order::Timers { .. } => return Err(unfit(self.name(), order)),
+            _ => return Err(unfit(self.name(), order)),
         };
         let listener = listen()?;
         announce(listener.local_addr()?)?;
         Loop::new(listener, origin)?.run()
+    }
+
+    fn measure(&self, order: &Order) -> io::Result<Sample> {
+        raw_wake::uring(order)
     }
 }
 

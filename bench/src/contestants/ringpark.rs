@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringpark::net::{TcpListener, TcpStream};
 use ringpark::{Backend, Builder};
 
-use super::{listen, timers, unfit, Announce, Contestant, Order};
+use super::{listen, timers, unfit, wake, Announce, Contestant, Order};
 use crate::load::Sample;
 use crate::workload::Shape;
 
@@ -72,16 +72,20 @@ impl Contestant for Ringpark {
                 match order {
                     Order::Echo => drop(ringpark::spawn(echo(stream))),
                     Order::Relay { origin } => drop(ringpark::spawn(relay(stream, origin))),
-                    Order::Timers { .. } => return Err(unfit(self.name, &order)),
+                    _ => return Err(unfit(self.name, &order)),
                 }
             }
         })?
     }
 
-    fn churn(&self, order: &Order) -> io::Result<Sample> {
+    fn measure(&self, order: &Order) -> io::Result<Sample> {
         let order = order.clone();
-        let sleep = |ahead: Duration| ringpark::time::sleep(ahead);
-        self.core().block_on(async move { timers::churn(&order, sleep).await })?
+        self.core().block_on(async move {
+            match order {
+                Order::Wake { .. } => wake::run(&order, |task| drop(ringpark::spawn(task))).await,
+                _ => timers::run(&order, ringpark::time::sleep).await,
+            }
+        })?
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{listen, timers, unfit, Announce, Contestant, Order};
+use super::{listen, timers, unfit, wake, Announce, Contestant, Order};
 use crate::load::Sample;
 use crate::workload::{Service, Shape};
 
@@ -70,14 +69,21 @@ impl Contestant for Tokio {
                     Order::Relay { origin } => {
                         drop(tokio::spawn(relay(stream, origin, self.relay_buffer_size)));
                     }
-                    Order::Timers { .. } => return Err(unfit(self.name, order)),
+                    _ => return Err(unfit(self.name, order)),
                 }
             }
         })
     }
 
-    fn churn(&self, order: &Order) -> io::Result<Sample> {
-        runtime()?.block_on(timers::churn(order, |ahead: Duration| tokio::time::sleep(ahead)))
+    fn measure(&self, order: &Order) -> io::Result<Sample> {
+        match order {
+            Order::Wake { .. } => {
+                runtime()?.block_on(wake::run(order, |task| drop(tokio::spawn(task))))
+            }
+            // A task that has had its share polls a timer in vain, which then is not armed.
+            _ => runtime()?
+                .block_on(tokio::task::unconstrained(timers::run(order, tokio::time::sleep))),
+        }
     }
 }
 

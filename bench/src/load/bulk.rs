@@ -1,7 +1,9 @@
 //! Bulk: streams that send without pause through a relay into a sink.
 //!
-//! The sender's bytes are the same 256 KiB again and again, and the sink lets the kernel throw
-//! away what came (MSG_TRUNC), so the relay is the only one that copies twice.
+//! The sender's bytes are the same 256 KiB again and again, and the sink mostly lets the kernel throw
+//! away what came (MSG_TRUNC), so the relay is the only one that copies twice. One receive in 16
+//! takes its bytes and compares them with what belongs at that place of the stream, so bytes that
+//! were lost, doubled or changed are an error of the run.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -16,8 +18,12 @@ use crate::ring;
 const CHUNK_SIZE: usize = 256 * 1024;
 /// What is sent and compared byte for byte before the run: fits into any socket's buffer.
 const PROOF_SIZE: usize = 8 * 1024;
-/// The bit of user_data that tells the sender's end from the sink's.
+/// One receive in so many is compared.
+const COMPARED_EVERY: u64 = 16;
+/// The bits of user_data that tell the sender's end from the sink's, and a receive that keeps its
+/// bytes. The rest is the stream's index.
 const SENDER: u64 = 1 << 32;
+const KEPT: u64 = 2 << 32;
 
 /// Runs `streams` senders through the relay, in one direction.
 pub(super) fn run(order: &Order, streams: usize, origin: &TcpListener) -> io::Result<Sample> {
@@ -31,46 +37,85 @@ pub(super) fn run(order: &Order, streams: usize, origin: &TcpListener) -> io::Re
     connect::prove(&senders, &sinks, &proof)?;
     connect::prove(&sinks, &senders, &proof)?;
     let ring = ring::open(64, 256)?;
-    let sink = vec![0; CHUNK_SIZE].into_boxed_slice();
-    let chunk = vec![0x5a; CHUNK_SIZE].into_boxed_slice();
-    Loop { ring, senders, sinks, chunk, sink }.measure(Window::new(order)?)
+    // A chunk twice: what a receive must have got is one piece of it, wherever it begins.
+    let chunk = (0..2 * CHUNK_SIZE).map(|i| pattern(i % CHUNK_SIZE)).collect();
+    let streams = senders.into_iter().zip(sinks);
+    let streams = streams.map(|(sender, sink)| Stream::new(sender, sink));
+    Loop { ring, streams: streams.collect(), chunk }.measure(Window::new(order)?)
+}
+
+/// A byte of the chunk: no short period, so that a piece fits at its own place only.
+fn pattern(index: usize) -> u8 {
+    ((index as u32).wrapping_mul(2_654_435_761) >> 13) as u8
+}
+
+struct Stream {
+    sender: TcpStream,
+    sink: TcpStream,
+    /// Where in the chunk the next send begins.
+    next_send: usize,
+    /// Where in the chunk the next bytes to be received lie.
+    next_receive: usize,
+    receives: u64,
+    /// Bytes in the window.
+    counted: u64,
+    /// What is received into, whether or not it is kept.
+    buffer: Box<[u8]>,
+}
+
+impl Stream {
+    fn new(sender: TcpStream, sink: TcpStream) -> Self {
+        let buffer = vec![0; CHUNK_SIZE].into_boxed_slice();
+        Self { sender, sink, next_send: 0, next_receive: 0, receives: 0, counted: 0, buffer }
+    }
 }
 
 struct Loop {
     // Dropped first: nothing may be in flight when streams and memory go.
     ring: IoUring,
-    senders: Vec<TcpStream>,
-    sinks: Vec<TcpStream>,
+    streams: Vec<Stream>,
+    /// The chunk, twice.
     chunk: Box<[u8]>,
-    sink: Box<[u8]>,
 }
 
 impl Loop {
     fn measure(mut self, mut window: Window) -> io::Result<Sample> {
-        for index in 0..self.senders.len() {
+        for index in 0..self.streams.len() {
             self.send(index)?;
             self.receive(index)?;
         }
-        let mut counted = vec![0_u64; self.sinks.len()];
         loop {
             ring::submit_and_wait(&self.ring, PATIENCE)?;
             let now = Instant::now();
             let phase = window.phase(now)?;
             if phase == Phase::Over {
-                let kib = counted.iter().sum::<u64>() as f64 / 1024.0;
-                return window.close(now)?.sample(kib, counted.into_iter(), None);
+                let counted = self.streams.iter().map(|stream| stream.counted);
+                let kib = counted.clone().sum::<u64>() as f64 / 1024.0;
+                return window.close(now)?.sample(kib, counted, None);
             }
             // One entry at a time, since handling it queues others on the same ring.
             loop {
                 let Some(entry) = self.ring.completion().next() else { break };
-                let index = (entry.user_data() & !SENDER) as usize;
+                let index = entry.user_data() as u32 as usize;
+                let stream = &mut self.streams[index];
                 match entry.result() {
                     errno if errno < 0 => return Err(io::Error::from_raw_os_error(-errno)),
                     0 => return Err(invalid("the relay closed a stream")),
-                    _ if entry.user_data() & SENDER != 0 => self.send(index)?,
+                    count if entry.user_data() & SENDER != 0 => {
+                        stream.next_send = (stream.next_send + count as usize) % CHUNK_SIZE;
+                        self.send(index)?;
+                    }
                     count => {
+                        let count = count as usize;
+                        if entry.user_data() & KEPT != 0 {
+                            let begin = stream.next_receive;
+                            if stream.buffer[..count] != self.chunk[begin..begin + count] {
+                                return Err(invalid("the relay changed what it passed on"));
+                            }
+                        }
+                        stream.next_receive = (stream.next_receive + count) % CHUNK_SIZE;
                         if phase == Phase::Counting {
-                            counted[index] += count as u64;
+                            stream.counted += count as u64;
                         }
                         self.receive(index)?;
                     }
@@ -80,8 +125,10 @@ impl Loop {
     }
 
     fn send(&mut self, index: usize) -> io::Result<()> {
-        let fd = types::Fd(self.senders[index].as_raw_fd());
-        let entry = opcode::Send::new(fd, self.chunk.as_ptr(), CHUNK_SIZE as u32)
+        let stream = &self.streams[index];
+        let fd = types::Fd(stream.sender.as_raw_fd());
+        let bytes = &self.chunk[stream.next_send..stream.next_send + CHUNK_SIZE];
+        let entry = opcode::Send::new(fd, bytes.as_ptr(), CHUNK_SIZE as u32)
             .flags(libc::MSG_NOSIGNAL)
             .build()
             .user_data(SENDER | index as u64);
@@ -90,12 +137,19 @@ impl Loop {
     }
 
     fn receive(&mut self, index: usize) -> io::Result<()> {
-        let fd = types::Fd(self.sinks[index].as_raw_fd());
-        let entry = opcode::Recv::new(fd, self.sink.as_mut_ptr(), CHUNK_SIZE as u32)
-            .flags(libc::MSG_TRUNC)
+        let stream = &mut self.streams[index];
+        stream.receives += 1;
+        let (flags, kept) = match stream.receives % COMPARED_EVERY {
+            0 => (0, KEPT),
+            _ => (libc::MSG_TRUNC, 0),
+        };
+        let fd = types::Fd(stream.sink.as_raw_fd());
+        let entry = opcode::Recv::new(fd, stream.buffer.as_mut_ptr(), CHUNK_SIZE as u32)
+            .flags(flags)
             .build()
-            .user_data(index as u64);
-        // SAFETY: the sink outlives the ring. All receives share it, but none writes to it.
+            .user_data(kept | index as u64);
+        // SAFETY: the buffer outlives the ring, and is looked at only after the one receive that
+        // writes to it has completed.
         unsafe { ring::push(&mut self.ring, &entry) }
     }
 }

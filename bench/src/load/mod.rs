@@ -73,7 +73,7 @@ pub struct Latency {
 }
 
 impl Latency {
-    fn of(histogram: &Histogram) -> Option<Self> {
+    pub(crate) fn of(histogram: &Histogram) -> Option<Self> {
         Some(Self {
             p50_ns: histogram.quantile(0.5)?,
             p99_ns: histogram.quantile(0.99)?,
@@ -91,8 +91,11 @@ pub fn run(order: &Order) -> io::Result<Sample> {
         }
         Shape::Bulk { streams } => bulk::run(order, streams, &origin(order)?),
         Shape::Churn { connections } => churn::run(order, connections),
-        Shape::Idle { connections } => idle::run(order, connections),
-        Shape::Timers { .. } => Err(invalid("timers are not driven from outside")),
+        Shape::Idle { connections } => idle::run(order, connections, None),
+        Shape::IdlePairs { pairs } => idle::run(order, pairs, Some(&origin(order)?)),
+        Shape::Timers { .. } | Shape::Deadlines { .. } | Shape::Wake { .. } => {
+            Err(invalid("it is not driven from outside"))
+        }
     }
 }
 
@@ -303,10 +306,40 @@ mod tests {
                 Shape::Idle { connections: 100 },
                 Shape::Relayed { connections: 4 },
                 Shape::Bulk { streams: 2 },
+                Shape::IdlePairs { pairs: 100 },
             ];
             for shape in shapes.into_iter().filter(|shape| contestant.offers(*shape)) {
                 match served(*contestant, shape, &scratch) {
                     Ok(sample) => assert!(sample.resident_bytes > 0),
+                    Err(error) => panic!("{} at {shape:?}: {error}", contestant.name()),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_contestant_measures_what_it_offers() {
+        let ringer_cpu = *crate::process::allowed_cpus().unwrap().last().unwrap();
+        let wake = |busy| contestants::Order::Wake { busy, ringer_cpu, window_ms: 10 };
+        let orders = [
+            (
+                Shape::Timers { armed: 100 },
+                contestants::Order::Timers { armed: 100, warm_up_ms: 1, window_ms: 10 },
+            ),
+            (Shape::Deadlines { armed: 300 }, contestants::Order::Deadlines { armed: 300 }),
+            (Shape::Wake { busy: false }, wake(false)),
+            (Shape::Wake { busy: true }, wake(true)),
+        ];
+        let uring = crate::ring::open(8, 8).is_ok();
+        let elsewhere = ["ringpark-epoll", "ringpark-poll", "tokio", "raw-epoll"];
+        for contestant in contestants::ALL {
+            if !uring && !elsewhere.contains(&contestant.name()) {
+                eprintln!("SKIPPED: {} wants io_uring, or may", contestant.name());
+                continue;
+            }
+            for (shape, order) in orders.iter().filter(|(shape, _)| contestant.offers(*shape)) {
+                match contestant.measure(order) {
+                    Ok(sample) => assert!(sample.cost > 0.0, "{} {shape:?}", contestant.name()),
                     Err(error) => panic!("{} at {shape:?}: {error}", contestant.name()),
                 }
             }

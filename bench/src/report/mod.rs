@@ -1,6 +1,7 @@
 //! What came of a comparison: the samples, the figures made of them, and where they are written.
 
 pub mod plot;
+pub mod ratios;
 pub mod table;
 
 use std::fs;
@@ -206,13 +207,19 @@ pub fn directory(program: &Path) -> PathBuf {
     target.join("ringpark-bench")
 }
 
-/// Writes `results.json` and `results.svg`, and says where they are.
+/// Writes `results.json`, `results.svg` and `ratios.svg`, and says where they are.
 pub fn write(report: &Report, directory: &Path) -> io::Result<Vec<PathBuf>> {
     fs::create_dir_all(directory)?;
-    let (json, svg) = (directory.join("results.json"), directory.join("results.svg"));
-    fs::write(&json, serde_json::to_string_pretty(report)?)?;
-    fs::write(&svg, plot::svg(report))?;
-    Ok(vec![json, svg])
+    let files = [
+        ("results.json", serde_json::to_string_pretty(report)?),
+        ("results.svg", plot::svg(report)),
+        ("ratios.svg", ratios::svg(report)),
+    ];
+    let write = |(name, text)| {
+        let path = directory.join(name);
+        fs::write(&path, text).map(|()| path)
+    };
+    files.into_iter().map(write).collect()
 }
 
 #[cfg(test)]
@@ -248,6 +255,7 @@ pub(crate) mod tests {
             cpu: "A CPU".into(),
             cores: 2,
             congestion_control: "bbr".into(),
+            awake: false,
         };
         let entries = vec![tokio, ring, broken];
         let absent = vec![Absent { contestant: "go", why: "no go here".into() }];

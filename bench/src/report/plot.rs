@@ -9,8 +9,8 @@ use super::{Figures, Report, Section};
 use crate::contestants::{Reference, REFERENCES};
 use crate::stats::Spread;
 
-const WIDTH: usize = 860;
-const MARGIN: usize = 24;
+pub(super) const WIDTH: usize = 860;
+pub(super) const MARGIN: usize = 24;
 /// Where bars begin: the contestants' names stand to the left of it.
 const BARS_X: usize = 150;
 /// How long the longest bar, spread included, may be; figures stand to the right of it.
@@ -19,8 +19,8 @@ const BAR_HEIGHT: usize = 18;
 const ROW_HEIGHT: usize = 26;
 const TITLE_HEIGHT: usize = 44;
 
-const INK: &str = "#1f2430";
-const FAINT: &str = "#6b7280";
+pub(super) const INK: &str = "#1f2430";
+pub(super) const FAINT: &str = "#6b7280";
 const OURS: &str = "#0f766e";
 const OTHERS: &str = "#94a3b8";
 const FLOOR: &str = "#cbd5e1";
@@ -102,7 +102,15 @@ fn ratio_label(figures: &Figures) -> Option<String> {
     ratios.find_map(label)
 }
 
-fn text(body: &mut String, x: usize, y: usize, anchor: &str, fill: &str, size: usize, text: &str) {
+pub(super) fn text(
+    body: &mut String,
+    x: usize,
+    y: usize,
+    anchor: &str,
+    fill: &str,
+    size: usize,
+    text: &str,
+) {
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     writeln!(
         body,

@@ -12,20 +12,23 @@ use super::handle::Handle;
 use super::turn::{perform, turn, Turn};
 use crate::buf::{IoBufMut, Lease, Slice};
 use crate::driver::{Completion, Sink};
-use crate::op::{Code, Interest, Leftovers, Op, Recv, RecvPooled};
+use crate::op::{Code, Interest, Leftovers, Mailbox, Message, Op, Recv, RecvPooled};
 
 /// Bytes received and not read yet; none at all at the end of the stream.
 pub(crate) enum Chunk {
     Lease(Lease),
     /// A copy, where keeping the lease would keep a buffer from those who need one.
     Copied(Vec<u8>),
+    /// A message that came for a receive whose future was dropped.
+    Message(Box<Message>),
 }
 
 impl Chunk {
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Chunk::Lease(lease) => lease,
             Chunk::Copied(bytes) => bytes,
+            Chunk::Message(message) => &message.bytes,
         }
     }
 
@@ -33,13 +36,15 @@ impl Chunk {
         match self {
             Chunk::Lease(lease) => lease,
             Chunk::Copied(bytes) => Lease::from_vec(bytes),
+            Chunk::Message(message) => Lease::from_vec(message.bytes),
         }
     }
 
-    fn advance(&mut self, count: usize) {
+    pub(super) fn advance(&mut self, count: usize) {
         match self {
             Chunk::Lease(lease) => lease.advance(count),
             Chunk::Copied(bytes) => drop(bytes.drain(..count)),
+            Chunk::Message(message) => drop(message.bytes.drain(..count)),
         }
     }
 }
@@ -92,6 +97,16 @@ impl Leftovers for Turn<Chunk> {
             // The end of the stream is found again by the next read.
             Ok([]) => {}
             Ok(bytes) => self.handle().feed.push(Ok(Chunk::Copied(bytes.to_vec()))),
+            Err(error) if error.raw_os_error().is_some_and(says_nothing) => {}
+            Err(error) => self.handle().feed.push(Err(error)),
+        }
+    }
+}
+
+impl Mailbox for Turn<Chunk> {
+    fn keep_message(&self, received: io::Result<Message>) {
+        match received {
+            Ok(message) => self.handle().feed.push(Ok(Chunk::Message(Box::new(message)))),
             Err(error) if error.raw_os_error().is_some_and(says_nothing) => {}
             Err(error) => self.handle().feed.push(Err(error)),
         }
@@ -160,7 +175,7 @@ pub(crate) async fn recv(handle: &Rc<Bytes>) -> io::Result<Option<Lease>> {
 
 /// The next item of the feed. If nothing is there and nothing under way, `arm` says whether to start
 /// a multishot receive; if not, the answer is `None`.
-async fn next_chunk(handle: &Rc<Bytes>, arm: bool) -> io::Result<Option<Chunk>> {
+pub(super) async fn next_chunk(handle: &Rc<Bytes>, arm: bool) -> io::Result<Option<Chunk>> {
     let mut ticket = Ticket { handle, ticket: None };
     poll_fn(|cx| {
         if let Some(error) = handle.refusal(Interest::Readable) {
@@ -310,7 +325,7 @@ pub(crate) async fn peek<B: IoBufMut>(handle: &Rc<Bytes>, mut buffer: B) -> (io:
 }
 
 /// Copies as much as there is room for to the front of a buffer.
-fn fill<B: IoBufMut>(buffer: &mut B, bytes: &[u8]) -> usize {
+pub(super) fn fill<B: IoBufMut>(buffer: &mut B, bytes: &[u8]) -> usize {
     let count = bytes.len().min(buffer.bytes_total());
     crate::buf::write_front(buffer, &bytes[..count]);
     count

@@ -5,6 +5,7 @@ mod error;
 mod feed;
 pub(crate) mod handle;
 pub(crate) mod inbound;
+pub(crate) mod message;
 pub(crate) mod outbound;
 mod pollable;
 pub(crate) mod ready;

@@ -1,36 +1,21 @@
 //! A TCP listener.
 
-use std::cell::Cell;
 use std::fmt;
-use std::future::{poll_fn, Future};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use socket2::Domain;
 
+use super::acceptor::Acceptor;
 use super::resolve::{resolve, ToSocketAddrs};
 use super::{options, TcpSocket, TcpStream};
-use crate::driver::{Completion, Sink};
-use crate::io::handle::{close, Handle};
-use crate::io::turn::{perform, turn, Turn};
-use crate::op::{accepted, Accept, Backlog, Code, Interest};
 use crate::runtime::{Core, Sharing};
-use crate::sys;
-use crate::time::sleep;
 
 /// Connections that may wait in the kernel to be accepted.
-const BACKLOG: u32 = 1024;
-
-/// Connections that a multishot accept may take ahead of the caller, before it is stopped.
-const AHEAD_MAX: usize = 128;
-
-/// How long a listener waits for descriptors to come free before it tries again.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const BACKLOG: u32 = 1024;
 
 /// Accepts TCP connections.
 ///
@@ -50,39 +35,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// # }) }
 /// ```
 pub struct TcpListener {
-    handle: Rc<Listening>,
-    /// It has been said that descriptors have run out, and they still have.
-    complained: Cell<bool>,
-}
-
-/// A handle whose feed holds accepted connections.
-type Listening = Handle<OwnedFd>;
-
-impl Sink for Listening {
-    fn item(&self, completion: Completion, last: bool) -> Option<Waker> {
-        let feed = &self.feed;
-        if last {
-            feed.set_disarmed();
-        }
-        match accepted(completion) {
-            Ok(socket) => feed.push(Ok(socket)),
-            Err(error) => match error.raw_os_error() {
-                // Whoever waits starts it anew.
-                Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
-                _ => feed.push(Err(error)),
-            },
-        }
-        if feed.len() >= AHEAD_MAX {
-            self.cancel_feed();
-        }
-        feed.take_waker()
-    }
-}
-
-impl Backlog for Turn<OwnedFd> {
-    fn keep(&self, accepted: io::Result<OwnedFd>) {
-        self.handle().feed.push(accepted);
-    }
+    acceptor: Acceptor,
 }
 
 impl TcpListener {
@@ -131,16 +84,12 @@ impl TcpListener {
     /// # Panics
     /// Outside a runtime.
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
-        let core = Core::current();
-        let nonblocking = core.driver.borrow().wants_nonblocking();
-        sys::set_nonblocking(listener.as_raw_fd(), nonblocking)?;
-        Ok(TcpListener::from_fd(core, listener.into(), nonblocking))
+        Ok(TcpListener { acceptor: Acceptor::take_over(listener.into())? })
     }
 
     /// A socket that listens already, in the mode that the backend wants.
     pub(super) fn from_fd(core: Rc<Core>, fd: OwnedFd, nonblocking: bool) -> TcpListener {
-        let handle = Handle::new(core, fd, nonblocking);
-        TcpListener { handle, complained: Cell::new(false) }
+        TcpListener { acceptor: Acceptor::new(core, fd, nonblocking) }
     }
 
     /// The next connection, and the address that it comes from. Connections that were given up
@@ -152,22 +101,7 @@ impl TcpListener {
     /// itself.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
-            let socket = match self.accept_one().await {
-                Ok(socket) => socket,
-                Err(error) => match error.raw_os_error() {
-                    Some(errno) if is_aborted(errno) => continue,
-                    Some(errno) if is_exhausted(errno) => {
-                        self.complain(&error);
-                        self.pause().await?;
-                        continue;
-                    }
-                    _ => return Err(error),
-                },
-            };
-            self.complained.set(false);
-            let core = self.handle.core.clone();
-            let handle = Handle::new(core, socket, self.handle.is_nonblocking());
-            let stream = TcpStream::from_handle(handle);
+            let stream = TcpStream::from_handle(self.acceptor.accept().await?);
             match stream.peer_addr() {
                 Ok(address) => return Ok((stream, address)),
                 // Reset before it could be accepted: it is passed over like any aborted one.
@@ -177,78 +111,14 @@ impl TcpListener {
         }
     }
 
-    async fn accept_one(&self) -> io::Result<OwnedFd> {
-        let turn = turn(&self.handle, Interest::Readable).await?;
-        let multishot = self.handle.core.driver.borrow().has_multishot_accept();
-        if multishot || !self.handle.feed.is_empty() {
-            return self.next_accepted().await;
-        }
-        let op = Accept::new(turn, self.handle.is_nonblocking());
-        perform(&self.handle, Interest::Readable, op).await
-    }
-
-    /// What the multishot accept has brought, which is started if it is not under way.
-    async fn next_accepted(&self) -> io::Result<OwnedFd> {
-        poll_fn(|cx| {
-            if let Some(error) = self.handle.refusal(Interest::Readable) {
-                return Poll::Ready(Err(error));
-            }
-            let feed = &self.handle.feed;
-            if let Some(accepted) = feed.pop() {
-                return Poll::Ready(accepted);
-            }
-            if feed.armed().is_none() {
-                self.arm()?;
-            }
-            feed.set_waker(cx);
-            self.handle.arm_deadline(Interest::Readable, cx);
-            Poll::Pending
-        })
-        .await
-    }
-
-    fn arm(&self) -> io::Result<()> {
-        let sink: Rc<dyn Sink> = self.handle.clone();
-        let mut driver = self.handle.core.driver.borrow_mut();
-        let token = driver.start_stream(Code::AcceptMulti, self.handle.fd(), sink);
-        self.handle.feed.set_armed(token.ok_or_else(crate::io::closed)?);
-        Ok(())
-    }
-
-    fn complain(&self, error: &io::Error) {
-        if !self.complained.replace(true) {
-            tracing::warn!(
-                target: "ringpark",
-                %error,
-                "connections wait, since none can be accepted: raise the limit of descriptors \
-                 (ulimit -n)"
-            );
-        }
-    }
-
-    /// Waits a moment, unless the listener is closed or its deadline passes.
-    async fn pause(&self) -> io::Result<()> {
-        let mut over = pin!(sleep(PAUSE));
-        poll_fn(|cx: &mut Context<'_>| {
-            if let Some(error) = self.handle.refusal(Interest::Readable) {
-                return Poll::Ready(Err(error));
-            }
-            // Close and new deadlines wake whoever the feed knows.
-            self.handle.feed.set_waker(cx);
-            self.handle.arm_deadline(Interest::Readable, cx);
-            over.as_mut().poll(cx).map(Ok)
-        })
-        .await
-    }
-
     /// The address that it listens on.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        options::local_addr(&self.handle)
+        options::local_addr(self.acceptor.handle())
     }
 
     /// When accepts fail with `TimedOut`; `None` for never. It may be moved while one waits.
     pub fn set_accept_deadline(&self, at: Option<Instant>) {
-        self.handle.set_deadline(Interest::Readable, at);
+        self.acceptor.set_accept_deadline(at);
     }
 
     /// Calls `call` with the descriptor, for what has no method here: an option, say, with socket2.
@@ -256,51 +126,25 @@ impl TcpListener {
     /// # Errors
     /// [`Closed`](crate::Closed).
     pub fn with_fd<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> R) -> io::Result<R> {
-        self.handle.with_fd(call)
+        self.acceptor.with_fd(call)
     }
 
     /// Closes the listener. Accepts that wait fail with [`Closed`](crate::Closed), connections that
     /// nobody has accepted are reset, and when this returns the address is free.
     pub async fn close(&self) -> io::Result<()> {
-        close(&self.handle).await
+        self.acceptor.close().await
     }
-}
-
-/// A connection that went away while it waited to be accepted, or the network said no.
-fn is_aborted(errno: i32) -> bool {
-    matches!(
-        errno,
-        libc::ECONNABORTED
-            | libc::EPROTO
-            | libc::EPERM
-            | libc::ENETDOWN
-            | libc::ENETUNREACH
-            | libc::EHOSTDOWN
-            | libc::EHOSTUNREACH
-            | libc::ENOPROTOOPT
-    )
-}
-
-/// The machine has no room for another connection at the moment.
-fn is_exhausted(errno: i32) -> bool {
-    matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
 }
 
 impl AsRawFd for TcpListener {
     /// The number; -1 if it has been closed.
     fn as_raw_fd(&self) -> RawFd {
-        self.handle.fd()
+        self.acceptor.as_raw_fd()
     }
 }
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpListener").field("fd", &self.handle.fd()).finish()
-    }
-}
-
-impl Drop for TcpListener {
-    fn drop(&mut self) {
-        self.handle.remove_user();
+        f.debug_struct("TcpListener").field("fd", &self.as_raw_fd()).finish()
     }
 }

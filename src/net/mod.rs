@@ -1,8 +1,9 @@
-//! TCP over the core's driver.
+//! TCP and Unix sockets over the core's driver.
 //!
 //! All methods take `&self`, so that one task can read while another writes. Each direction has one
 //! operation under way; others wait for their turn, in order. Dropped reads and accepts lose nothing.
 
+mod acceptor;
 mod listener;
 mod options;
 mod resolve;
@@ -10,6 +11,7 @@ mod socket;
 mod socket_stream;
 mod split;
 mod stream;
+mod unix;
 
 pub use listener::TcpListener;
 pub use resolve::ToSocketAddrs;
@@ -17,3 +19,4 @@ pub use socket::TcpSocket;
 pub use socket_stream::SocketStream;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError, Split};
 pub use stream::TcpStream;
+pub use unix::{Credentials, UnixDatagram, UnixListener, UnixMessage, UnixStream};

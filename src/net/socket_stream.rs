@@ -14,7 +14,7 @@ use crate::io::{outbound, Pollable};
 use crate::op;
 
 /// A connected socket that carries a stream of bytes: what [`TcpStream`](super::TcpStream) and
-/// UnixStream, which dereference to it, have in common. Deadlines,
+/// [`UnixStream`](super::UnixStream), which dereference to it, have in common. Deadlines,
 /// readiness and closing are those of [`Pollable`], to which this dereferences in turn.
 ///
 /// All methods take `&self`: one task may read while another writes. Buffers are given to an operation

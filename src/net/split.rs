@@ -9,11 +9,10 @@ use std::time::Instant;
 
 use socket2::SockRef;
 
-use super::{SocketStream, TcpStream};
+use super::{SocketStream, TcpStream, UnixStream};
 use crate::buf::{IoBuf, IoBufMut, Lease};
 
-/// A connection that has two halves, such as [`TcpStream`]. This trait
-/// is sealed.
+/// A connection that has two halves: [`TcpStream`] or [`UnixStream`]. This trait is sealed.
 pub trait Split: Deref<Target = SocketStream> + sealed::Sealed {
     /// Another user of the same connection.
     #[doc(hidden)]
@@ -23,6 +22,7 @@ pub trait Split: Deref<Target = SocketStream> + sealed::Sealed {
 mod sealed {
     pub trait Sealed: Sized {}
     impl Sealed for super::TcpStream {}
+    impl Sealed for super::UnixStream {}
 }
 
 /// The reading half of a connection; the methods are those of the stream.

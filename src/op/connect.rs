@@ -7,6 +7,7 @@ use std::os::fd::RawFd;
 use io_uring::{opcode, squeue::Entry, types::Fd};
 use socket2::{SockAddr, SockRef};
 
+use super::sendto::busy;
 use super::{Code, Interest, KeepsOpen, Op};
 use crate::sys;
 
@@ -18,6 +19,14 @@ pub(crate) struct Connect<K> {
     nonblocking: bool,
     /// An attempt is under way: the next one asks how it went.
     started: bool,
+}
+
+impl<K> Connect<K> {
+    /// Whether it is to a socket of this machine. Such a connect is done or refused at once; if the
+    /// listener's queue is full, nothing tells when it is not.
+    fn is_local(&self) -> bool {
+        self.address.is_unix()
+    }
 }
 
 impl<K> Connect<K> {
@@ -41,6 +50,10 @@ unsafe impl<K: KeepsOpen> Op for Connect<K> {
 
     #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
+        if self.is_local() {
+            // The ring would leave the wait for a full listener to a worker thread.
+            return None;
+        }
         let address = self.address.as_ptr().cast();
         Some(opcode::Connect::new(Fd(self.fd()), address, self.address.len()).build())
     }
@@ -64,6 +77,12 @@ unsafe impl<K: KeepsOpen> Op for Connect<K> {
         }
         let begun =
             sys::non_blocking(self.fd(), self.nonblocking, || socket.connect(&self.address));
+        if self.is_local() {
+            return match begun {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(busy()),
+                other => other.map(|()| 0),
+            };
+        }
         self.started = true;
         match begun.as_ref().map_err(io::Error::raw_os_error) {
             Ok(()) => Ok(0),

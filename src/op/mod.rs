@@ -30,8 +30,10 @@ mod connect;
 mod poll;
 mod read;
 mod recv;
+mod recvmsg;
 mod send;
 mod sendmsg;
+mod sendto;
 mod shutdown;
 mod socket;
 #[cfg(target_os = "linux")]
@@ -54,8 +56,10 @@ pub(crate) use read::Read;
 #[cfg(target_os = "linux")]
 pub(crate) use recv::recv_multi_sqe;
 pub(crate) use recv::{Leftovers, Recv, RecvPooled};
+pub(crate) use recvmsg::{Ancillary, Mailbox, Message, RecvMsg, FDS_MAX};
 pub(crate) use send::Send;
 pub(crate) use sendmsg::SendMsg;
+pub(crate) use sendto::{is_busy, Envelope, SendTo};
 pub(crate) use shutdown::Shutdown;
 pub(crate) use socket::Socket;
 #[cfg(target_os = "linux")]
@@ -172,9 +176,11 @@ codes! {
     Recv = "recv", Recv, "5.6";
     /// Bytes from a socket into the core's buffers, until cancelled.
     RecvMulti = "recv-multishot", RecvMulti, "6.0";
+    /// One message from a socket, with its sender and what came beside it.
+    RecvMsg = "recvmsg", RecvMsg, "5.3";
     /// Bytes to a socket.
     Send = "send", Send, "5.6";
-    /// Several buffers to a socket.
+    /// Several buffers to a socket, or a message with an address.
     SendMsg = "sendmsg", SendMsg, "5.3";
     /// The end of one or both halves of a connection. Attempted at once: the ring would punt it.
     Shutdown = "shutdown", Shutdown, "5.11";
@@ -209,6 +215,7 @@ impl Code {
             Code::Read,
             Code::Recv,
             Code::RecvMulti,
+            Code::RecvMsg,
             Code::Send,
             Code::SendMsg,
             Code::Shutdown,

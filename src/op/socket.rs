@@ -20,6 +20,10 @@ impl Socket {
     pub(crate) fn stream(domain: socket2::Domain, nonblocking: bool) -> Socket {
         Socket { domain: domain.into(), kind: libc::SOCK_STREAM, nonblocking }
     }
+
+    pub(crate) fn datagram(domain: socket2::Domain, nonblocking: bool) -> Socket {
+        Socket { domain: domain.into(), kind: libc::SOCK_DGRAM, nonblocking }
+    }
 }
 
 // SAFETY: the entry points to nothing.

@@ -22,6 +22,7 @@ mod calls;
 #[path = "posix.rs"]
 mod calls;
 
+mod message;
 #[cfg(target_os = "linux")]
 pub(crate) mod splice;
 mod thread;
@@ -29,6 +30,7 @@ mod thread;
 pub(crate) mod uring;
 
 pub(crate) use calls::*;
+pub(crate) use message::{recvmsg, sendmsg, Control, ControlMessages};
 pub(crate) use system::*;
 pub(crate) use thread::ThreadClock;
 
@@ -114,16 +116,6 @@ pub(crate) fn send(fd: RawFd, bytes: &[u8]) -> io::Result<u32> {
     cvt_size(unsafe { libc::send(fd, bytes.as_ptr().cast(), len, flags) })
 }
 
-/// Sends several buffers as one.
-///
-/// # Safety
-/// The header's vectors must describe memory valid for reading.
-pub(crate) unsafe fn sendmsg(fd: RawFd, header: &libc::msghdr) -> io::Result<u32> {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: the caller vouches for the vectors.
-    cvt_size(unsafe { libc::sendmsg(fd, header, flags) })
-}
-
 /// Reads from a descriptor that is non-blocking.
 ///
 /// # Safety
@@ -137,6 +129,18 @@ pub(crate) unsafe fn read(fd: RawFd, buffer: *mut u8, len: usize) -> io::Result<
 pub(crate) fn write(fd: RawFd, bytes: &[u8]) -> io::Result<u32> {
     // SAFETY: the slice is valid for its length.
     cvt_size(unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len().min(TRANSFER_MAX)) })
+}
+
+/// Who made the other end of a local connection: process, user, group.
+#[cfg(target_os = "linux")]
+pub(crate) fn peer_credentials(fd: RawFd) -> io::Result<(i32, u32, u32)> {
+    let mut who = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of_val(&who) as libc::socklen_t;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    // SAFETY: the pointers are to locals, and the length is that of the first.
+    let result =
+        unsafe { libc::getsockopt(fd, level, name, (&raw mut who).cast(), &raw mut length) };
+    cvt(result).map(|_| (who.pid, who.uid, who.gid))
 }
 
 /// Closes a descriptor that its owner has given up.

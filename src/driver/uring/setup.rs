@@ -38,7 +38,7 @@ const LADDER: [Feature; 6] = [
 
 /// A set of operations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Codes(u32);
+pub(super) struct Codes(u64);
 
 impl Codes {
     pub(super) fn has(self, code: Code) -> bool {
@@ -296,6 +296,8 @@ fn trial(code: Code, address: &[u64; 16], header: &libc::msghdr) -> Option<squeu
             opcode::Connect::new(no_fd, address.as_ptr().cast(), length).build()
         }
         Code::SendMsg => opcode::SendMsg::new(no_fd, header).build(),
+        // Read only: without a descriptor it is not written to.
+        Code::RecvMsg => opcode::RecvMsg::new(no_fd, std::ptr::from_ref(header).cast_mut()).build(),
         // It is never asked of the ring.
         Code::Shutdown | Code::Splice => return None,
     })

@@ -33,6 +33,7 @@ mod shutdown;
 mod streams;
 mod tasks;
 mod time;
+mod unix;
 
 use harness::Behaviour;
 
@@ -58,6 +59,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     placement::LIST,
     tasks::LIST,
     time::LIST,
+    unix::LIST,
     rows::LIST,
 ];
 

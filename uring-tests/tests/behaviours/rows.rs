@@ -17,7 +17,7 @@ const ROWS: &[&str] = &[
     "D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "D11", "D12", "D13", //
     "C1", "C2", "C3", "C4", "C5", "C6", "C7", //
     "A1", "A2", "A3", "A4", "A5", "A6", "A7", //
-    "R1", "R3", "R4", "R6", "R7", "R8", "R9", //
+    "R1", "R2", "R3", "R4", "R6", "R7", "R8", "R9", //
     "S1", "S2", "S3", "S4", "S5", "S6", //
     "M1", "P1", "P2", "P3", "P4", "P5", //
     "X1", "X2", "X3", "X4", "X5", "X6", "X7", //
@@ -35,6 +35,7 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("read", "pipes_carry_bytes_both_ways_of_reading"),
     ("recv", "dropped_reads_lose_nothing"),
     ("recv-multishot", "recv_read_and_peek_mixed_keep_the_order"),
+    ("recvmsg", "descriptors_go_along_with_bytes"),
     ("send", "bytes_written_before_close_arrive"),
     ("sendmsg", "vectored_writes_go_on_where_they_stopped"),
     ("shutdown", "shutdown_of_writing_leaves_reading_alone"),

@@ -1,0 +1,153 @@
+//! Messages: datagrams with their addresses, and bytes of a stream with descriptors beside them.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::error::{incomplete, write_zero};
+use super::inbound::{fill, next_chunk, Bytes, Chunk};
+use super::turn::{perform, turn, Turn};
+use crate::buf::{IoBuf, IoBufMut};
+use crate::op::{is_busy, Ancillary, Envelope, Interest, RecvMsg, Send, SendTo};
+use crate::time::sleep;
+
+/// How long to wait before a local socket whose queue was full is tried again: first, and at most.
+const PAUSE_MIN: Duration = Duration::from_micros(50);
+const PAUSE_MAX: Duration = Duration::from_millis(10);
+
+/// What comes of receiving a message: how many bytes, and what with them.
+type Received<B> = (io::Result<(usize, Ancillary)>, B);
+
+/// Receives a datagram into the buffer; what has no room there is lost.
+pub(crate) async fn recv_datagram<B: IoBufMut>(handle: &Rc<Bytes>, buffer: B) -> Received<B> {
+    recv(handle, buffer, false).await
+}
+
+/// Receives bytes of a stream, with the descriptors that stand beside them.
+pub(crate) async fn recv_beside<B: IoBufMut>(handle: &Rc<Bytes>, buffer: B) -> Received<B> {
+    if buffer.bytes_total() == 0 {
+        return (Ok((0, Ancillary::default())), buffer);
+    }
+    recv(handle, buffer, true).await
+}
+
+async fn recv<B: IoBufMut>(handle: &Rc<Bytes>, mut buffer: B, of_stream: bool) -> Received<B> {
+    let turn = match turn(handle, Interest::Readable).await {
+        Ok(turn) => turn,
+        Err(error) => return (Err(error), buffer),
+    };
+    match next_chunk(handle, false).await {
+        Err(error) => (Err(error), buffer),
+        Ok(Some(mut chunk)) => {
+            let count = fill(&mut buffer, chunk.bytes());
+            let ancillary = match &mut chunk {
+                Chunk::Message(message) => std::mem::take(&mut message.ancillary),
+                other => Ancillary { full_len: other.bytes().len(), ..Ancillary::default() },
+            };
+            if of_stream && count < chunk.bytes().len() {
+                chunk.advance(count);
+                handle.feed.put_back(chunk);
+            }
+            (Ok((count, ancillary)), buffer)
+        }
+        Ok(None) => {
+            let op = match of_stream {
+                true => {
+                    let limit = handle.core.driver.borrow_mut().clip(buffer.bytes_total());
+                    RecvMsg::of_stream(turn, buffer, limit)
+                }
+                false => RecvMsg::datagram(turn, buffer),
+            };
+            let (result, buffer, _turn) = perform(handle, Interest::Readable, op).await;
+            (result, buffer)
+        }
+    }
+}
+
+/// Sends one message, whole.
+pub(crate) async fn send<B: IoBuf>(
+    handle: &Rc<Bytes>,
+    buffer: B,
+    envelope: Envelope,
+) -> (io::Result<usize>, B) {
+    let turn = match turn(handle, Interest::Writable).await {
+        Ok(turn) => turn,
+        Err(error) => return (Err(error), buffer),
+    };
+    let limit = buffer.bytes_init();
+    let (result, buffer, _turn) = send_in_turn(handle, turn, buffer, limit, envelope).await;
+    (result, buffer)
+}
+
+/// Sends all of the buffer on a stream, with descriptors beside its first byte.
+pub(crate) async fn send_beside<B: IoBuf>(
+    handle: &Rc<Bytes>,
+    buffer: B,
+    envelope: Envelope,
+) -> (io::Result<()>, B) {
+    let turn = match turn(handle, Interest::Writable).await {
+        Ok(turn) => turn,
+        Err(error) => return (Err(error), buffer),
+    };
+    let len = buffer.bytes_init();
+    if len == 0 {
+        let what = "descriptors go beside bytes of a stream: send one byte at least";
+        return (Err(io::Error::new(io::ErrorKind::InvalidInput, what)), buffer);
+    }
+    let limit = handle.core.driver.borrow_mut().clip(len);
+    let (first, mut buffer, mut turn) = send_in_turn(handle, turn, buffer, limit, envelope).await;
+    let mut written = match first {
+        Ok(count) => count,
+        Err(error) => return (Err(error), buffer),
+    };
+    while written < len {
+        let limit = handle.core.driver.borrow_mut().clip(len - written);
+        let op = Send::all(turn, buffer, written, limit);
+        let result;
+        (result, buffer, turn) = perform(handle, Interest::Writable, op).await;
+        match result {
+            Ok(0) => return (Err(incomplete(written, write_zero())), buffer),
+            Ok(count) => written += count,
+            Err(error) => return (Err(incomplete(written, error)), buffer),
+        }
+    }
+    (Ok(()), buffer)
+}
+
+async fn send_in_turn<B: IoBuf>(
+    handle: &Rc<Bytes>,
+    mut turn: Turn<Chunk>,
+    mut buffer: B,
+    limit: usize,
+    mut envelope: Envelope,
+) -> (io::Result<usize>, B, Turn<Chunk>) {
+    let mut pause = Pause::new();
+    loop {
+        let op = SendTo::new(turn, buffer, limit, envelope);
+        let result;
+        (result, buffer, envelope, turn) = perform(handle, Interest::Writable, op).await;
+        match result {
+            Err(error) if is_busy(&error) => pause.wait(handle).await,
+            other => return (other, buffer, turn),
+        }
+    }
+}
+
+/// The waits of one who tries again until a local socket has room: the kernel tells nobody when it
+/// has. They grow, so that one who waits for long costs little.
+pub(crate) struct Pause(Duration);
+
+impl Pause {
+    pub(crate) fn new() -> Pause {
+        Pause(PAUSE_MIN)
+    }
+
+    /// Waits a moment, but not beyond the deadline for writing.
+    pub(crate) async fn wait(&mut self, handle: &Bytes) {
+        let left = handle
+            .deadline(Interest::Writable)
+            .map(|at| at.saturating_duration_since(crate::time::clock::now()));
+        sleep(left.map_or(self.0, |left| left.min(self.0))).await;
+        self.0 = (self.0 * 2).min(PAUSE_MAX);
+    }
+}

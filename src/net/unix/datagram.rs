@@ -1,0 +1,221 @@
+//! Datagrams within a machine.
+
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::SocketAddr;
+use std::path::Path;
+
+use super::{check_fds, to_raw, UnixMessage};
+use crate::buf::{IoBuf, IoBufMut};
+use crate::io::{message, Pollable};
+use crate::net::options;
+use crate::op::{Envelope, Socket};
+
+/// A Unix socket for datagrams, which are never lost, reordered or merged: a sender waits while the
+/// other side's queue is full. Deadlines, readiness and closing are those of [`Pollable`], to which it
+/// dereferences.
+///
+/// Dropping the future of a receive loses nothing: a datagram that comes for it is given to the next
+/// one. Dropping the future of a send leaves open whether it went out.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> { ringpark::block_on(async {
+/// use ringpark::net::UnixDatagram;
+/// let (one, other) = UnixDatagram::pair()?;
+/// one.send("a datagram").await.0?;
+/// let (len, buffer) = other.recv(Vec::with_capacity(64)).await;
+/// assert_eq!(&buffer[..len?], b"a datagram");
+/// # Ok(()) }) }
+/// ```
+pub struct UnixDatagram {
+    pollable: Pollable,
+}
+
+impl UnixDatagram {
+    /// A socket at a path, where nothing may be yet.
+    ///
+    /// # Errors
+    /// Those of bind(2), above all `AddrInUse`.
+    pub async fn bind(path: impl AsRef<Path>) -> io::Result<UnixDatagram> {
+        UnixDatagram::bind_addr(&SocketAddr::from_pathname(path)?).await
+    }
+
+    /// A socket with an address, which may be one of Linux's abstract ones.
+    ///
+    /// # Errors
+    /// As for [`bind`](UnixDatagram::bind).
+    pub async fn bind_addr(address: &SocketAddr) -> io::Result<UnixDatagram> {
+        let address = to_raw(address)?;
+        let socket = UnixDatagram::unbound().await?;
+        options::with(socket.handle(), |socket| socket.bind(&address))?;
+        Ok(socket)
+    }
+
+    /// A socket without an address: it can send, and nobody can answer.
+    ///
+    /// # Errors
+    /// Those of socket(2).
+    pub async fn unbound() -> io::Result<UnixDatagram> {
+        let handle = super::socket(Socket::datagram).await?;
+        Ok(UnixDatagram { pollable: Pollable::new(handle) })
+    }
+
+    /// Two sockets that are connected to each other.
+    ///
+    /// # Errors
+    /// Those of socketpair(2).
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
+        let (one, other) = std::os::unix::net::UnixDatagram::pair()?;
+        Ok((UnixDatagram::from_std(one)?, UnixDatagram::from_std(other)?))
+    }
+
+    /// Takes a socket over from std.
+    ///
+    /// # Errors
+    /// Of fcntl(2).
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub fn from_std(socket: std::os::unix::net::UnixDatagram) -> io::Result<UnixDatagram> {
+        Ok(UnixDatagram { pollable: Pollable::take_over(socket.into())? })
+    }
+
+    /// Sets where [`send`](UnixDatagram::send) sends to. From then on only what comes from there is
+    /// received.
+    ///
+    /// # Errors
+    /// Those of connect(2).
+    pub async fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        self.connect_addr(&SocketAddr::from_pathname(path)?).await
+    }
+
+    /// The same for an address of any kind.
+    ///
+    /// # Errors
+    /// Those of connect(2).
+    pub async fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
+        super::connect(self.handle(), address).await
+    }
+
+    /// Sends a datagram to where the socket is connected. Waits while the queue there is full.
+    ///
+    /// # Errors
+    /// Those of send(2), above all `ConnectionRefused` and `NotConnected`; `TimedOut` after the write
+    /// deadline; [`Closed`](crate::Closed).
+    pub async fn send<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
+        message::send(self.handle(), buffer, Envelope::local(None)).await
+    }
+
+    /// Sends a datagram to the socket at a path. While the queue there is full this tries again and
+    /// again, at growing intervals up to 10 ms, as the kernel tells nobody when it is not.
+    ///
+    /// # Errors
+    /// As for [`send`](UnixDatagram::send); `NotFound` if there is no such path.
+    pub async fn send_to<B: IoBuf>(
+        &self,
+        buffer: B,
+        path: impl AsRef<Path>,
+    ) -> (io::Result<usize>, B) {
+        match SocketAddr::from_pathname(path) {
+            Ok(address) => self.send_to_addr(buffer, &address).await,
+            Err(error) => (Err(error), buffer),
+        }
+    }
+
+    /// The same for an address of any kind.
+    ///
+    /// # Errors
+    /// As for [`send_to`](UnixDatagram::send_to).
+    pub async fn send_to_addr<B: IoBuf>(
+        &self,
+        buffer: B,
+        address: &SocketAddr,
+    ) -> (io::Result<usize>, B) {
+        match to_raw(address) {
+            Ok(to) => message::send(self.handle(), buffer, Envelope::local(Some(to))).await,
+            Err(error) => (Err(error), buffer),
+        }
+    }
+
+    /// Sends a datagram to where the socket is connected, and descriptors with it (`SCM_RIGHTS`), 253
+    /// at most. The other side gets descriptors of its own; these are closed when they have gone,
+    /// or when sending fails.
+    ///
+    /// # Errors
+    /// As for [`send`](UnixDatagram::send); `InvalidInput` with too many descriptors.
+    pub async fn send_fds<B: IoBuf>(&self, buffer: B, fds: Vec<OwnedFd>) -> (io::Result<usize>, B) {
+        match check_fds(&fds) {
+            Ok(()) => {
+                message::send(self.handle(), buffer, Envelope::local(None).with_fds(fds)).await
+            }
+            Err(error) => (Err(error), buffer),
+        }
+    }
+
+    /// Receives a datagram into the buffer's room: how many bytes there are now. What has no room is
+    /// lost, and so are descriptors that came along; [`recv_msg`](UnixDatagram::recv_msg) tells.
+    ///
+    /// # Errors
+    /// Those of recv(2); `TimedOut` after the read deadline; [`Closed`](crate::Closed).
+    pub async fn recv<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
+        let (received, buffer) = self.recv_msg(buffer).await;
+        (received.map(|message| message.len), buffer)
+    }
+
+    /// The same, and where it comes from; `None` if that has no address.
+    ///
+    /// # Errors
+    /// As for [`recv`](UnixDatagram::recv).
+    pub async fn recv_from<B: IoBufMut>(
+        &self,
+        buffer: B,
+    ) -> (io::Result<(usize, Option<SocketAddr>)>, B) {
+        let (received, buffer) = self.recv_msg(buffer).await;
+        (received.map(|message| (message.len, message.from)), buffer)
+    }
+
+    /// Receives a datagram, and all that came with it.
+    ///
+    /// # Errors
+    /// As for [`recv`](UnixDatagram::recv).
+    pub async fn recv_msg<B: IoBufMut>(&self, buffer: B) -> (io::Result<UnixMessage>, B) {
+        let (received, buffer) = message::recv_datagram(self.handle(), buffer).await;
+        (received.map(UnixMessage::new), buffer)
+    }
+
+    /// The address of this side.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        super::local_addr(self.handle())
+    }
+
+    /// The address that the socket is connected to.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        super::peer_addr(self.handle())
+    }
+}
+
+impl Deref for UnixDatagram {
+    type Target = Pollable;
+
+    fn deref(&self) -> &Pollable {
+        &self.pollable
+    }
+}
+
+impl AsRawFd for UnixDatagram {
+    /// The number; -1 if it has been closed.
+    fn as_raw_fd(&self) -> RawFd {
+        self.pollable.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for UnixDatagram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnixDatagram").field("fd", &self.as_raw_fd()).finish()
+    }
+}

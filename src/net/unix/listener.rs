@@ -1,0 +1,127 @@
+//! A listener of Unix connections.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::SocketAddr;
+use std::path::Path;
+use std::time::Instant;
+
+use super::UnixStream;
+use crate::net::acceptor::Acceptor;
+use crate::net::listener::BACKLOG;
+use crate::net::options;
+use crate::op::Socket;
+
+/// Accepts connections to a Unix socket.
+///
+/// Dropping the future of an accept loses no connection: one that comes all the same is given to the
+/// next accept. The path that it is bound to stays when it is closed or dropped: whoever binds it
+/// again removes it first.
+///
+/// Two listeners cannot share a path, as those of TCP share a port. For several cores, bind one with
+/// std and give each core a clone ([`from_std`](UnixListener::from_std)).
+///
+/// ```
+/// # fn main() -> std::io::Result<()> { ringpark::block_on(async {
+/// use ringpark::net::{UnixListener, UnixStream};
+/// use std::os::linux::net::SocketAddrExt;
+/// use std::os::unix::net::SocketAddr;
+/// let address = SocketAddr::from_abstract_name(format!("ringpark-{}", std::process::id()))?;
+/// let listener = UnixListener::bind_addr(&address).await?;
+/// let client = UnixStream::connect_addr(&address).await?;
+/// let (server, _) = listener.accept().await?;
+/// client.write_all("hello").await.0?;
+/// assert_eq!(&server.recv().await?.unwrap()[..], b"hello");
+/// # Ok(()) }) }
+/// ```
+pub struct UnixListener {
+    acceptor: Acceptor,
+}
+
+impl UnixListener {
+    /// Listens at a path, where nothing may be yet.
+    ///
+    /// # Errors
+    /// Those of bind(2) and listen(2), above all `AddrInUse`.
+    pub async fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
+        UnixListener::bind_addr(&SocketAddr::from_pathname(path)?).await
+    }
+
+    /// Listens on an address, which may be one of Linux's abstract ones.
+    ///
+    /// # Errors
+    /// As for [`bind`](UnixListener::bind).
+    pub async fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
+        let address = super::to_raw(address)?;
+        let handle = super::socket(Socket::stream).await?;
+        options::with(&handle, |socket| {
+            socket.bind(&address)?;
+            socket.listen(BACKLOG as i32)
+        })?;
+        let fd = handle.take_fd()?;
+        let acceptor = Acceptor::new(handle.core.clone(), fd, handle.is_nonblocking());
+        Ok(UnixListener { acceptor })
+    }
+
+    /// Takes a listener over, made by std or handed in by somebody else.
+    ///
+    /// # Errors
+    /// Of fcntl(2).
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub fn from_std(listener: std::os::unix::net::UnixListener) -> io::Result<UnixListener> {
+        Ok(UnixListener { acceptor: Acceptor::take_over(listener.into())? })
+    }
+
+    /// The next connection, and the address that it comes from, which is unnamed unless the other
+    /// side was bound. When descriptors run out, a warning is logged, connections wait in the kernel,
+    /// and accepting goes on as soon as there are some.
+    ///
+    /// # Errors
+    /// `TimedOut` after the deadline; [`Closed`](crate::Closed); what is wrong with the listener
+    /// itself.
+    pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        let stream = UnixStream::from_handle(self.acceptor.accept().await?);
+        let address = stream.peer_addr()?;
+        Ok((stream, address))
+    }
+
+    /// The address that it listens on.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        super::local_addr(self.acceptor.handle())
+    }
+
+    /// When accepts fail with `TimedOut`; `None` for never. It may be moved while one waits.
+    pub fn set_accept_deadline(&self, at: Option<Instant>) {
+        self.acceptor.set_accept_deadline(at);
+    }
+
+    /// Calls `call` with the descriptor, for what has no method here: an option, say, with socket2.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
+    pub fn with_fd<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> R) -> io::Result<R> {
+        self.acceptor.with_fd(call)
+    }
+
+    /// Closes the listener. Accepts that wait fail with [`Closed`](crate::Closed), and connections
+    /// that nobody has accepted are reset. The path stays.
+    pub async fn close(&self) -> io::Result<()> {
+        self.acceptor.close().await
+    }
+}
+
+impl AsRawFd for UnixListener {
+    /// The number; -1 if it has been closed.
+    fn as_raw_fd(&self) -> RawFd {
+        self.acceptor.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for UnixListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnixListener").field("fd", &self.as_raw_fd()).finish()
+    }
+}

@@ -1,0 +1,178 @@
+//! A Unix connection.
+
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+
+#[cfg(target_os = "linux")]
+use super::Credentials;
+use super::{check_fds, UnixMessage};
+use crate::buf::{IoBuf, IoBufMut};
+use crate::io::inbound::Bytes;
+use crate::io::message;
+use crate::net::split::{split, Split};
+use crate::net::{OwnedReadHalf, OwnedWriteHalf, SocketStream};
+use crate::op::{Envelope, Socket};
+#[cfg(target_os = "linux")]
+use crate::sys;
+
+/// A connection to a Unix socket. Reading, writing and shutting down are those of [`SocketStream`],
+/// to which it dereferences; deadlines, readiness and closing those of
+/// [`Pollable`](crate::io::Pollable).
+///
+/// ```
+/// # fn main() -> std::io::Result<()> { ringpark::block_on(async {
+/// use ringpark::net::UnixStream;
+/// let (one, other) = UnixStream::pair()?;
+/// let (_reader, writer) = std::io::pipe()?;
+/// one.send_fds("a pipe", vec![writer.into()]).await.0?;
+/// let (message, buffer) = other.recv_fds(Vec::with_capacity(64)).await;
+/// let message = message?;
+/// assert_eq!((&buffer[..message.len], message.fds.len()), (&b"a pipe"[..], 1));
+/// # Ok(()) }) }
+/// ```
+pub struct UnixStream {
+    stream: SocketStream,
+}
+
+impl UnixStream {
+    pub(super) fn from_handle(handle: Rc<Bytes>) -> UnixStream {
+        UnixStream { stream: SocketStream::new(handle) }
+    }
+
+    /// Connects to the socket at a path. While the listener's queue is full this tries again and
+    /// again, at growing intervals up to 10 ms. Dropping the future ends the attempt.
+    ///
+    /// # Errors
+    /// Those of connect(2): `NotFound` if there is no such path, `ConnectionRefused` if nobody listens.
+    pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
+        UnixStream::connect_addr(&SocketAddr::from_pathname(path)?).await
+    }
+
+    /// Connects to an address, which may be one of Linux's abstract ones
+    /// (`SocketAddrExt::from_abstract_name` of std makes them; see unix(7)).
+    ///
+    /// # Errors
+    /// As for [`connect`](UnixStream::connect).
+    pub async fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
+        let stream = UnixStream::from_handle(super::socket(Socket::stream).await?);
+        super::connect(stream.handle(), address).await?;
+        Ok(stream)
+    }
+
+    /// Two ends of one connection.
+    ///
+    /// # Errors
+    /// Those of socketpair(2).
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
+        let (one, other) = std::os::unix::net::UnixStream::pair()?;
+        Ok((UnixStream::from_std(one)?, UnixStream::from_std(other)?))
+    }
+
+    /// Takes a connection over from std.
+    ///
+    /// # Errors
+    /// Of fcntl(2).
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub fn from_std(stream: std::os::unix::net::UnixStream) -> io::Result<UnixStream> {
+        Ok(UnixStream { stream: SocketStream::take_over(stream.into())? })
+    }
+
+    /// Writes all of the buffer's bytes, of which there must be one at least, with descriptors beside
+    /// the first one (`SCM_RIGHTS`, see unix(7)). The other side gets descriptors of its own; these
+    /// are closed when they have gone, or when sending fails. At most 253 can go.
+    ///
+    /// Dropping the future leaves open whether they have gone, and how many bytes.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2), and of [`write_all`](SocketStream::write_all); `InvalidInput` without
+    /// bytes or with too many descriptors.
+    pub async fn send_fds<B: IoBuf>(&self, buffer: B, fds: Vec<OwnedFd>) -> (io::Result<()>, B) {
+        match check_fds(&fds) {
+            Ok(()) => {
+                let envelope = Envelope::default().with_fds(fds);
+                message::send_beside(self.handle(), buffer, envelope).await
+            }
+            Err(error) => (Err(error), buffer),
+        }
+    }
+
+    /// Reads some bytes into the buffer's room, and takes the descriptors that came beside them.
+    /// Bytes of two messages with descriptors never come in one call. Dropping the future loses
+    /// nothing.
+    ///
+    /// The other ways of reading take bytes only, and descriptors beside those are closed by the
+    /// kernel; [`recv`](SocketStream::recv) reads ahead of the caller: do not mix it with this.
+    ///
+    /// # Errors
+    /// Those of recvmsg(2); `TimedOut` after the read deadline; [`Closed`](crate::Closed).
+    pub async fn recv_fds<B: IoBufMut>(&self, buffer: B) -> (io::Result<UnixMessage>, B) {
+        let (received, buffer) = message::recv_beside(self.handle(), buffer).await;
+        let received = received.map(|(len, mut ancillary)| {
+            ancillary.full_len = len;
+            UnixMessage::new((len, ancillary))
+        });
+        (received, buffer)
+    }
+
+    /// Who made the other end (`SO_PEERCRED`).
+    ///
+    /// # Errors
+    /// Those of getsockopt(2); [`Closed`](crate::Closed).
+    #[cfg(target_os = "linux")]
+    pub fn peer_cred(&self) -> io::Result<Credentials> {
+        let (pid, uid, gid) = self.with_fd(|fd| sys::peer_credentials(fd.as_raw_fd()))??;
+        Ok(Credentials { pid, uid, gid })
+    }
+
+    /// The address of the other side: unnamed unless it was bound.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        super::peer_addr(self.handle())
+    }
+
+    /// The address of this side.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        super::local_addr(self.handle())
+    }
+
+    /// Two halves, for two tasks. Dropping the writing one shuts writing down.
+    pub fn into_split(self) -> (OwnedReadHalf<UnixStream>, OwnedWriteHalf<UnixStream>) {
+        split(self)
+    }
+}
+
+impl Split for UnixStream {
+    fn share(&self) -> UnixStream {
+        UnixStream { stream: self.stream.share() }
+    }
+}
+
+impl Deref for UnixStream {
+    type Target = SocketStream;
+
+    fn deref(&self) -> &SocketStream {
+        &self.stream
+    }
+}
+
+impl AsRawFd for UnixStream {
+    /// The number; -1 if it has been closed.
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for UnixStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnixStream").field("fd", &self.as_raw_fd()).finish()
+    }
+}

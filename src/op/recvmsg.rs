@@ -1,0 +1,185 @@
+//! `recvmsg(2)`: one message, with where it comes from and what came beside it.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{OwnedFd, RawFd};
+
+#[cfg(target_os = "linux")]
+use io_uring::{opcode, squeue::Entry, types::Fd};
+use socket2::{SockAddr, SockAddrStorage};
+
+use super::recv::filled;
+use super::{Code, Interest, KeepsOpen, Op};
+use crate::buf::IoBufMut;
+use crate::sys::{self, ControlMessages};
+
+/// The most descriptors that one message can bring (`SCM_MAX_FD`).
+pub(crate) const FDS_MAX: usize = 253;
+
+/// Room for control messages: so many descriptors, and all that a datagram brings.
+const CONTROL_WORDS: usize = 160;
+
+/// What came with the bytes of a message.
+#[derive(Debug, Default)]
+pub(crate) struct Ancillary {
+    /// The length that the message had: more than was received if its end was cut off.
+    pub(crate) full_len: usize,
+    pub(crate) from: Option<SockAddr>,
+    pub(crate) fds: Vec<OwnedFd>,
+    /// Control messages were cut off: descriptors, for want of room in the process's table.
+    pub(crate) incomplete: bool,
+}
+
+impl Ancillary {
+    /// Takes in what stands in the control messages, which the kernel has made for us.
+    ///
+    /// # Safety
+    /// Descriptors in them must not be owned by anybody yet.
+    unsafe fn take(&mut self, control: &[u8]) {
+        for message in ControlMessages(control) {
+            if let (libc::SOL_SOCKET, libc::SCM_RIGHTS, data) = message {
+                for number in data.chunks_exact(size_of::<RawFd>()) {
+                    let number = RawFd::from_ne_bytes(number.try_into().expect("of that size"));
+                    // SAFETY: the kernel has put it into our table for this message, and the caller
+                    // vouches that nobody has taken it over.
+                    self.fds.push(unsafe { sys::own(number) });
+                }
+            }
+        }
+    }
+}
+
+/// A message that nobody waits for any more.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) ancillary: Ancillary,
+}
+
+/// Where a message goes that nobody waits for any more.
+pub(crate) trait Mailbox: KeepsOpen {
+    /// Keeps the outcome for the next receive.
+    fn keep_message(&self, received: io::Result<Message>);
+}
+
+/// Receives one message into the caller's buffer. `S` keeps the socket open.
+pub(crate) struct RecvMsg<S, B> {
+    socket: S,
+    buffer: B,
+    limit: usize,
+    flags: i32,
+    incoming: Box<Incoming>,
+}
+
+/// What the entry points to.
+struct Incoming {
+    header: libc::msghdr,
+    vector: libc::iovec,
+    name: SockAddrStorage,
+    control: MaybeUninit<[u64; CONTROL_WORDS]>,
+}
+
+impl<S, B: IoBufMut> RecvMsg<S, B> {
+    /// Receives of a stream, `limit` bytes at most.
+    pub(crate) fn of_stream(socket: S, buffer: B, limit: usize) -> RecvMsg<S, B> {
+        RecvMsg::new(socket, buffer, limit, libc::MSG_CMSG_CLOEXEC)
+    }
+
+    /// Receives a datagram; what has no room in the buffer is cut off.
+    pub(crate) fn datagram(socket: S, buffer: B) -> RecvMsg<S, B> {
+        // With MSG_TRUNC the result is the length that it had.
+        RecvMsg::new(socket, buffer, usize::MAX, libc::MSG_CMSG_CLOEXEC | libc::MSG_TRUNC)
+    }
+
+    fn new(socket: S, buffer: B, limit: usize, flags: i32) -> RecvMsg<S, B> {
+        let incoming = Box::new(Incoming {
+            // SAFETY: all zeros is a header that names nothing.
+            header: unsafe { std::mem::zeroed() },
+            vector: libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 },
+            name: SockAddrStorage::zeroed(),
+            control: MaybeUninit::uninit(),
+        });
+        RecvMsg { socket, buffer, limit, flags, incoming }
+    }
+
+    /// The header as it must be before each try.
+    fn header(&mut self) -> &mut libc::msghdr {
+        let len = self.limit.min(self.buffer.bytes_total()).min(sys::TRANSFER_MAX);
+        let Incoming { header, vector, name, control } = &mut *self.incoming;
+        vector.iov_base = self.buffer.stable_mut_ptr().cast();
+        vector.iov_len = len;
+        header.msg_iov = vector;
+        header.msg_iovlen = 1;
+        header.msg_name = (&raw mut *name).cast();
+        header.msg_namelen = name.size_of();
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = size_of_val(control) as _;
+        header.msg_flags = 0;
+        header
+    }
+
+    /// What came with the bytes, and how many of them are in the buffer. Once for each success.
+    fn arrived(&mut self, full_len: usize) -> (usize, Ancillary) {
+        let Incoming { header, vector, name, control } = &mut *self.incoming;
+        let length = header.msg_namelen.min(name.size_of());
+        let name = std::mem::replace(name, SockAddrStorage::zeroed());
+        // SAFETY: the kernel has written an address of this length.
+        let from = (length > 0).then(|| unsafe { SockAddr::new(name, length) });
+        let incomplete = header.msg_flags & libc::MSG_CTRUNC != 0;
+        let mut ancillary = Ancillary { full_len, from, fds: Vec::new(), incomplete };
+        #[allow(clippy::unnecessary_cast)] // it is not of the same type everywhere
+        let filled = (header.msg_controllen as usize).min(size_of_val(control));
+        // SAFETY: the kernel has written so many bytes.
+        let filled = unsafe { std::slice::from_raw_parts(control.as_ptr().cast::<u8>(), filled) };
+        // SAFETY: the kernel has just made these descriptors, and this is called once.
+        unsafe { ancillary.take(filled) };
+        (full_len.min(vector.iov_len), ancillary)
+    }
+}
+
+// SAFETY: the entry points to the header, which is in a box with the name, the control messages and
+// the vector; that points to the buffer, whose address `IoBufMut` promises to be stable.
+unsafe impl<S: Mailbox, B: IoBufMut> Op for RecvMsg<S, B> {
+    /// How many bytes came, and what with them; the buffer, and what keeps the socket open.
+    type Output = (io::Result<(usize, Ancillary)>, B, S);
+    const CODE: Code = Code::RecvMsg;
+
+    fn fd(&self) -> RawFd {
+        self.socket.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Readable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        let (fd, flags) = (Fd(self.fd()), self.flags as u32);
+        Some(opcode::RecvMsg::new(fd, self.header()).flags(flags).build())
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        let (fd, flags) = (self.fd(), self.flags);
+        // SAFETY: the header describes memory of this operation.
+        unsafe { sys::recvmsg(fd, self.header(), flags) }
+    }
+
+    fn finish(mut self, result: io::Result<u32>) -> Self::Output {
+        let result = result.map(|full_len| self.arrived(full_len as usize));
+        let count = result.as_ref().map_or(0, |(count, _)| *count as u32);
+        filled(&mut self.buffer, &Ok(count));
+        (result, self.buffer, self.socket)
+    }
+
+    fn discard(self, result: io::Result<u32>) {
+        if matches!(result, Ok(0)) && self.flags & libc::MSG_TRUNC == 0 {
+            // The end of the stream is found again by the next receive.
+            return;
+        }
+        let (result, buffer, socket) = self.finish(result);
+        socket.keep_message(result.map(|(count, ancillary)| {
+            let bytes = buffer.as_slice()[..count].to_vec();
+            Message { bytes, ancillary }
+        }));
+    }
+}

@@ -1,0 +1,151 @@
+//! `sendmsg(2)` of one buffer, with where it goes and what goes beside it.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+#[cfg(target_os = "linux")]
+use io_uring::{opcode, squeue::Entry, types::Fd};
+use socket2::SockAddr;
+
+use super::{Code, Interest, KeepsOpen, Op};
+use crate::buf::IoBuf;
+use crate::sys::{self, Control};
+
+/// What goes with the bytes of a message.
+#[derive(Default)]
+pub(crate) struct Envelope {
+    /// Where it goes, unless the socket is connected.
+    pub(crate) to: Option<SockAddr>,
+    pub(crate) control: Control,
+    /// Descriptors that go along.
+    fds: Vec<OwnedFd>,
+    /// A datagram to a socket of this machine: see [`Envelope::local`].
+    local: bool,
+}
+
+impl Envelope {
+    /// A datagram to a Unix socket: to an address, or to where the socket is connected.
+    ///
+    /// Such a one is never given to the ring. The kernel first copies the bytes, then finds that the
+    /// other side's queue is full, and the ring, which tries again when there is room, goes on
+    /// behind the bytes copied: an empty datagram arrives (seen on 6.18).
+    pub(crate) fn local(to: Option<SockAddr>) -> Envelope {
+        Envelope { to, local: true, ..Envelope::default() }
+    }
+
+    /// Lets descriptors go along. They stay open here until the message has gone out.
+    pub(crate) fn with_fds(mut self, fds: Vec<OwnedFd>) -> Envelope {
+        let numbers: Vec<u8> = fds.iter().flat_map(|fd| fd.as_raw_fd().to_ne_bytes()).collect();
+        if !numbers.is_empty() {
+            self.control.push(libc::SOL_SOCKET, libc::SCM_RIGHTS, &numbers);
+        }
+        self.fds = fds;
+        self
+    }
+}
+
+/// Sends a buffer as one message. `S` keeps the socket open.
+pub(crate) struct SendTo<S, B> {
+    socket: S,
+    buffer: B,
+    /// How many bytes to send at most.
+    limit: usize,
+    outgoing: Box<Outgoing>,
+}
+
+/// What the entry points to.
+struct Outgoing {
+    header: libc::msghdr,
+    vector: libc::iovec,
+    envelope: Envelope,
+}
+
+impl<S, B: IoBuf> SendTo<S, B> {
+    /// Sends the first `limit` bytes of the buffer.
+    pub(crate) fn new(socket: S, buffer: B, limit: usize, envelope: Envelope) -> SendTo<S, B> {
+        let mut outgoing = Box::new(Outgoing {
+            // SAFETY: all zeros is a header that names nothing.
+            header: unsafe { std::mem::zeroed() },
+            vector: libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 },
+            envelope,
+        });
+        let Outgoing { header, vector, envelope } = &mut *outgoing;
+        let bytes = &buffer.as_slice()[..limit.min(sys::TRANSFER_MAX)];
+        vector.iov_base = bytes.as_ptr().cast_mut().cast();
+        vector.iov_len = bytes.len();
+        header.msg_iov = vector;
+        header.msg_iovlen = 1;
+        if let Some(address) = &envelope.to {
+            header.msg_name = address.as_ptr().cast_mut().cast();
+            header.msg_namelen = address.len();
+        }
+        let (control, length) = envelope.control.raw();
+        header.msg_control = control;
+        header.msg_controllen = length as _;
+        SendTo { socket, buffer, limit, outgoing }
+    }
+
+    /// Whether a full queue on the other side is something that nothing tells us the end of: only a
+    /// connected socket becomes writable again.
+    fn waits_in_vain(&self) -> bool {
+        self.outgoing.envelope.local && self.outgoing.envelope.to.is_some()
+    }
+}
+
+// SAFETY: the entry points to the header, which is in a box with the vector and the address; the
+// vector points to the buffer, whose address `IoBuf` promises to be stable, and the control messages
+// are on the heap.
+unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendTo<S, B> {
+    /// How many bytes went out; the buffer, the envelope, and what keeps the socket open.
+    type Output = (io::Result<usize>, B, Envelope, S);
+    const CODE: Code = Code::SendMsg;
+
+    fn fd(&self) -> RawFd {
+        self.socket.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Writable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        if self.outgoing.envelope.local {
+            return None;
+        }
+        let header = &raw const self.outgoing.header;
+        let flags = libc::MSG_NOSIGNAL as u32;
+        Some(opcode::SendMsg::new(Fd(self.fd()), header).flags(flags).build())
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        // SAFETY: the header describes memory of this operation.
+        let sent = unsafe { sys::sendmsg(self.fd(), &self.outgoing.header) };
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.waits_in_vain() => {
+                Err(busy())
+            }
+            other => other,
+        }
+    }
+
+    fn exhausts(&self, result: u32) -> bool {
+        (result as usize) < self.limit.min(self.buffer.bytes_init())
+    }
+
+    fn finish(self, result: io::Result<u32>) -> Self::Output {
+        (result.map(|count| count as usize), self.buffer, self.outgoing.envelope, self.socket)
+    }
+
+    fn discard(self, _result: io::Result<u32>) {}
+}
+
+/// The error of a call on a local socket whose other side has no room: nothing tells when it has.
+pub(crate) fn busy() -> io::Error {
+    io::Error::new(io::ErrorKind::ResourceBusy, "the other socket's queue is full")
+}
+
+/// Whether it is that error.
+pub(crate) fn is_busy(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ResourceBusy && error.raw_os_error().is_none()
+}

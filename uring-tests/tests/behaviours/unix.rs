@@ -437,13 +437,13 @@ fn a_large_message_with_descriptors_goes_on(variant: &Variant) {
         let (bytes, fds) = (pattern.bytes(0, size), vec![passed.take()]);
         let sender = ringpark::spawn(async move { one.send_fds(bytes, fds).await.0 });
         let (message, mut all) = recv_fds(&other, 100).await;
-        passed.check(message.fds.into_iter().next().expect("one came"));
         while all.len() < size {
             let lease = promptly("a recv", other.recv()).await.expect("bytes");
             all.extend_from_slice(&lease.expect("not the end"));
         }
         assert!(all == pattern.bytes(0, size));
         promptly("the sender", sender).await.expect("no panic").expect("all went");
+        passed.check(message.fds.into_iter().next().expect("one came"));
     });
 }
 

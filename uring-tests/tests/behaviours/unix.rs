@@ -1,6 +1,8 @@
 //! Unix sockets: connections, datagrams, and descriptors that go along.
 
+use std::future::IntoFuture;
 use std::io::{ErrorKind, Read, Write};
+
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
@@ -36,6 +38,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "X1" => dropped_unix_receives_lose_no_datagram,
     Every: "C1" => close_and_deadlines_wake_a_unix_datagram_socket,
     Every: "" => datagrams_bring_descriptors,
+    Every: "S1" => relay_joins_streams_of_two_kinds,
 ];
 
 /// An abstract address that no other trial has.
@@ -636,5 +639,59 @@ fn datagrams_bring_descriptors(variant: &Variant) {
             let fds = message.expect("it comes").fds;
             passed.check(fds.into_iter().next().expect("one came"));
         }
+    });
+}
+
+/// S1: a relay between TCP and a Unix stream, both ways at once, and its ends.
+fn relay_joins_streams_of_two_kinds(variant: &Variant) {
+    let size = variant.scale(8 << 20).max(300_000) as usize;
+    variant.run(async {
+        let (tcp, tcp_peer) = half();
+        let (unix, unix_peer) = unix_half();
+        let (up, down) = (Pattern::small(1).bytes(0, size), Pattern::small(2).bytes(0, size / 2));
+        let write =
+            |mut stream: Box<dyn Write + Send>, bytes: Vec<u8>, end: Box<dyn FnOnce() + Send>| {
+                std::thread::spawn(move || {
+                    stream.write_all(&bytes).expect("it is carried");
+                    end();
+                })
+            };
+        let read = |mut stream: Box<dyn Read + Send>| {
+            std::thread::spawn(move || {
+                let mut all = Vec::new();
+                stream.read_to_end(&mut all).expect("a clean end");
+                all
+            })
+        };
+        let (one, other) =
+            (tcp_peer.try_clone().expect("room"), unix_peer.try_clone().expect("room"));
+        let (tcp_end, unix_end) =
+            (tcp_peer.try_clone().expect("room"), unix_peer.try_clone().expect("room"));
+        let writers = [
+            write(
+                Box::new(one),
+                up.clone(),
+                Box::new(move || {
+                    tcp_end.shutdown(Shutdown::Write).expect("it is connected");
+                }),
+            ),
+            write(
+                Box::new(other),
+                down.clone(),
+                Box::new(move || {
+                    unix_end.shutdown(Shutdown::Write).expect("it is connected");
+                }),
+            ),
+        ];
+        let readers = [read(Box::new(unix_peer)), read(Box::new(tcp_peer))];
+        let carried = promptly("the relay", ringpark::io::relay(&tcp, &unix).into_future()).await;
+        let carried = carried.expect("clean ends");
+        assert_eq!((carried.a_to_b, carried.b_to_a), (size as u64, size as u64 / 2));
+        drop((tcp, unix));
+        for writer in writers {
+            writer.join().expect("it was carried");
+        }
+        let [up_there, down_there] = readers.map(|reader| reader.join().expect("a clean end"));
+        assert!(up_there == up && down_there == down);
     });
 }

@@ -13,6 +13,7 @@ use super::acceptor::Acceptor;
 use super::resolve::{resolve, ToSocketAddrs};
 use super::{options, TcpSocket, TcpStream};
 use crate::runtime::{Core, Sharing};
+use crate::sys;
 
 /// Connections that may wait in the kernel to be accepted.
 pub(super) const BACKLOG: u32 = 1024;

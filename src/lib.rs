@@ -77,7 +77,7 @@ pub use driver::{Backend, Feature, NotPollable, SetupError, UnknownName};
 pub use io::Closed;
 pub use runtime::{
     block_on, cores, least_loaded, metrics, spawn, spawn_anywhere, spawn_blocking, spawn_on,
-    yield_now, Builder, CoreHandle, CoreId, JoinError, JoinHandle, Load, Metrics, RemoteHandle,
-    YieldNow,
+    yield_now, Accept, Builder, CoreHandle, CoreId, JoinError, JoinHandle, Load, Metrics,
+    RemoteHandle, YieldNow,
 };
 pub use time::Elapsed;

@@ -322,6 +322,14 @@ impl Driver {
         }
     }
 
+    /// A descriptor that nothing is in flight on goes to another core, open: forgets it, and lets the
+    /// kernel forget that it was watched here.
+    pub(crate) fn release_descriptor(&mut self, fd: RawFd) {
+        if let Engine::Ready(ready) = &mut self.engine {
+            ready.release_descriptor(fd);
+        }
+    }
+
     /// Hands queued work to the kernel, waits, and collects completions. An error is the end of the
     /// backend: nothing more will come from it.
     pub(crate) fn turn(&mut self, wait: Wait, batch: &mut Vec<Completion>) -> io::Result<()> {

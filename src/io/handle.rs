@@ -58,6 +58,8 @@ pub(crate) struct Handle<T: 'static> {
     nonblocking: bool,
     users: Cell<u32>,
     closing: Cell<bool>,
+    /// Nothing more is to be read.
+    read_over: Cell<bool>,
     read: Direction,
     write: Direction,
     /// What a multishot operation has delivered.
@@ -73,6 +75,7 @@ impl<T: 'static> Handle<T> {
             nonblocking,
             users: Cell::new(1),
             closing: Cell::new(false),
+            read_over: Cell::new(false),
             read: Direction::default(),
             write: Direction::default(),
             feed: Feed::new(),
@@ -201,7 +204,7 @@ impl<T: 'static> Handle<T> {
     }
 
     /// Lets all who wait in a direction look again.
-    fn wake_waiting(&self, interest: Interest) {
+    pub(crate) fn wake_waiting(&self, interest: Interest) {
         let direction = self.direction(interest);
         let current = direction.current.get();
         let waker = current.and_then(|token| self.core.driver.borrow_mut().waker(token));
@@ -220,6 +223,14 @@ impl<T: 'static> Handle<T> {
         }
         let deadline = self.direction(interest).deadline.get()?;
         self.is_over(interest, deadline)
+    }
+
+    /// Why no operation may be started, or go on, in a direction, if there is a reason.
+    pub(super) fn refusal_to_start(&self, interest: Interest) -> Option<io::Error> {
+        if self.read_over.get() && interest == Interest::Readable {
+            return Some(Closed::error());
+        }
+        self.refusal(interest)
     }
 
     #[cold]
@@ -276,10 +287,49 @@ async fn finish_close<T: 'static>(handle: &Rc<Handle<T>>) -> io::Result<()> {
     Submission::new(handle.core.clone(), op::Close::new(fd)).await
 }
 
+/// A descriptor that its core has let go of, open, with what had been received for it.
+pub(crate) struct Released<T> {
+    pub(crate) fd: OwnedFd,
+    pub(crate) items: Vec<io::Result<T>>,
+}
+
+/// Ends everything in flight and takes the descriptor off the core without closing it. The caller
+/// is its only user and does not wait for it; what may be in flight was left there by futures that
+/// have been dropped. Dropping this future leaves a handle that closes as it goes.
+pub(crate) async fn release<T: 'static>(handle: &Rc<Handle<T>>) -> io::Result<Released<T>> {
+    assert_eq!(handle.users.get(), 1, "a shared descriptor is taken off its core");
+    if handle.closing.replace(true) {
+        return Err(Closed::error());
+    }
+    handle.cancel_feed();
+    end_current(handle, Interest::Readable).await;
+    end_current(handle, Interest::Writable).await;
+    poll_fn(|cx| handle.feed.poll_disarmed(cx)).await;
+    handle.core.driver.borrow_mut().release_descriptor(handle.fd());
+    let fd = handle.fd.take().ok_or_else(Closed::error)?;
+    Ok(Released { fd, items: std::iter::from_fn(|| handle.feed.pop()).collect() })
+}
+
+/// Ends what is under way for reading, multishot or not, and waits for its end: nothing more is
+/// received from then on.
+pub(crate) async fn end_reading<T: 'static>(handle: &Rc<Handle<T>>) {
+    handle.read_over.set(true);
+    handle.cancel_feed();
+    end_current(handle, Interest::Readable).await;
+    if let Some(token) = handle.feed.armed() {
+        // Not by the feed's waker, which belongs to whoever waits for its items.
+        end_operation(handle, token).await;
+    }
+}
+
 /// Ends the operation that is under way in a direction, and waits for its answer. The turn may stay
 /// with a future that nobody polls: what counts is that the kernel is done.
 async fn end_current<T: 'static>(handle: &Handle<T>, interest: Interest) {
     let Some(token) = handle.direction(interest).current.get() else { return };
+    end_operation(handle, token).await;
+}
+
+async fn end_operation<T: 'static>(handle: &Handle<T>, token: Token) {
     handle.core.driver.borrow_mut().cancel(token);
     poll_fn(|cx| {
         let mut driver = handle.core.driver.borrow_mut();

@@ -24,7 +24,7 @@ pub(crate) enum Chunk {
 }
 
 impl Chunk {
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Chunk::Lease(lease) => lease,
             Chunk::Copied(bytes) => bytes,

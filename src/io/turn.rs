@@ -197,7 +197,7 @@ impl<T, O: Op> Future for Perform<'_, T, O> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let Perform { handle, interest, submission, stopped } = self.get_mut();
-        let refusal = || handle.refusal(*interest);
+        let refusal = || handle.refusal_to_start(*interest);
         if let Poll::Ready(result) = submission.poll_with(cx, refusal) {
             return Poll::Ready(
                 result
@@ -206,7 +206,7 @@ impl<T, O: Op> Future for Perform<'_, T, O> {
         }
         handle.set_current(*interest, submission.token());
         if stopped.is_none() {
-            *stopped = handle.refusal(*interest);
+            *stopped = refusal();
             match stopped {
                 Some(_) => submission.cancel(),
                 None => handle.arm_deadline(*interest, cx),

@@ -9,8 +9,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::listener::BACKLOG;
+use super::Seat;
 use crate::driver::{Completion, Sink};
-use crate::io::handle::{close, Handle};
+use crate::io::handle::{close, end_reading, Handle};
 use crate::io::inbound::Bytes;
 use crate::io::turn::{perform, turn, Turn};
 use crate::op::{accepted, Accept, Backlog, Code, Interest};
@@ -29,6 +31,20 @@ pub(super) struct Acceptor {
     handle: Rc<Listening>,
     /// It has been said that descriptors have run out, and they still have.
     complained: Cell<bool>,
+    stopped: Cell<Stopped>,
+    /// Nobody else accepts from the same socket.
+    own: bool,
+    /// Where its connections come from, if one acceptor serves all cores.
+    seat: Option<Seat>,
+}
+
+/// Whether it takes connections from the kernel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stopped {
+    No,
+    /// Not any more, but what it has taken is still being gathered.
+    Nearly,
+    Yes,
 }
 
 /// A handle whose feed holds accepted connections.
@@ -64,7 +80,38 @@ impl Backlog for Turn<OwnedFd> {
 impl Acceptor {
     /// A socket that listens already, in the mode that the backend wants.
     pub(super) fn new(core: Rc<Core>, fd: OwnedFd, nonblocking: bool) -> Acceptor {
-        Acceptor { handle: Handle::new(core, fd, nonblocking), complained: Cell::new(false) }
+        Acceptor {
+            handle: Handle::new(core, fd, nonblocking),
+            complained: Cell::new(false),
+            stopped: Cell::new(Stopped::No),
+            own: true,
+            seat: None,
+        }
+    }
+
+    /// One of several listeners that one acceptor serves.
+    pub(super) fn seated(core: Rc<Core>, (seat, fd): (Seat, OwnedFd)) -> io::Result<Acceptor> {
+        let nonblocking = core.driver.borrow().wants_nonblocking();
+        let mut acceptor = Acceptor::new(core, fd, nonblocking);
+        acceptor.seat = Some(seat);
+        Ok(acceptor)
+    }
+
+    /// The same; somebody else may accept from the same socket.
+    pub(super) fn shared(mut self) -> Acceptor {
+        self.own = false;
+        self
+    }
+
+    /// Another one on the same socket, which is given as a descriptor of its own.
+    pub(super) fn twin(&self, core: Rc<Core>, fd: OwnedFd) -> Acceptor {
+        let mut twin = Acceptor::new(core, fd, self.is_nonblocking());
+        twin.own = self.own;
+        twin
+    }
+
+    pub(super) fn is_nonblocking(&self) -> bool {
+        self.handle.is_nonblocking()
     }
 
     /// Takes a socket over that listens, and sets the mode that the backend wants.
@@ -82,12 +129,17 @@ impl Acceptor {
     /// The next connection. Those that were given up before they were accepted are passed over;
     /// when descriptors run out, connections wait.
     pub(super) async fn accept(&self) -> io::Result<Rc<Bytes>> {
+        let socket = self.accept_socket().await?;
+        Ok(Handle::new(self.handle.core.clone(), socket, self.is_nonblocking()))
+    }
+
+    /// The same, for whatever core.
+    pub(super) async fn accept_socket(&self) -> io::Result<OwnedFd> {
         loop {
             match self.accept_one().await {
                 Ok(socket) => {
                     self.complained.set(false);
-                    let core = self.handle.core.clone();
-                    return Ok(Handle::new(core, socket, self.handle.is_nonblocking()));
+                    return Ok(socket);
                 }
                 Err(error) => match error.raw_os_error() {
                     Some(errno) if is_aborted(errno) => {}
@@ -104,11 +156,16 @@ impl Acceptor {
     async fn accept_one(&self) -> io::Result<OwnedFd> {
         let turn = turn(&self.handle, Interest::Readable).await?;
         let multishot = self.handle.core.driver.borrow().has_multishot_accept();
-        if multishot || !self.handle.feed.is_empty() {
+        if multishot || self.seat.is_some() || self.is_stopped() || !self.handle.feed.is_empty() {
             return self.next_accepted().await;
         }
         let op = Accept::new(turn, self.handle.is_nonblocking());
-        perform(&self.handle, Interest::Readable, op).await
+        let accepted = perform(&self.handle, Interest::Readable, op).await;
+        if accepted.is_err() && self.is_stopped() {
+            let _turn = self::turn(&self.handle, Interest::Readable).await?;
+            return self.next_accepted().await;
+        }
+        accepted
     }
 
     /// What the multishot accept has brought, which is started if it is not under way.
@@ -121,8 +178,18 @@ impl Acceptor {
             if let Some(accepted) = feed.pop() {
                 return Poll::Ready(accepted);
             }
-            if feed.armed().is_none() {
-                self.arm()?;
+            match &self.seat {
+                _ if self.stopped.get() == Stopped::Yes => {
+                    return Poll::Ready(Err(crate::io::closed()));
+                }
+                _ if self.is_stopped() => {}
+                Some(seat) => {
+                    if let Poll::Ready(accepted) = seat.poll_next(self, cx) {
+                        return Poll::Ready(accepted);
+                    }
+                }
+                None if feed.armed().is_none() => self.arm()?,
+                None => {}
             }
             feed.set_waker(cx);
             self.handle.arm_deadline(Interest::Readable, cx);
@@ -173,8 +240,69 @@ impl Acceptor {
         self.handle.with_fd(call)
     }
 
+    fn is_stopped(&self) -> bool {
+        self.stopped.get() != Stopped::No
+    }
+
+    /// Takes no more connections from the kernel; accepting goes on with those that are there.
+    pub(super) async fn stop(&self) -> io::Result<()> {
+        if self.handle.is_closing() {
+            return Err(crate::io::closed());
+        }
+        if self.is_stopped() {
+            return Ok(());
+        }
+        self.stopped.set(Stopped::Nearly);
+        let _at_the_end = Gathered(self);
+        if let Some(seat) = &self.seat {
+            seat.leave(Some(self)).await?;
+        }
+        end_reading(&self.handle).await;
+        if self.own && self.seat.is_none() {
+            self.empty_queue();
+        }
+        Ok(())
+    }
+
+    /// Takes what waits in the kernel's queue, as far as it is long.
+    fn empty_queue(&self) {
+        let (fd, nonblocking) = (self.handle.fd(), self.is_nonblocking());
+        for _ in 0..BACKLOG {
+            match sys::non_blocking(fd, nonblocking, || sys::accept(fd, nonblocking)) {
+                Ok(socket) => self.keep(Ok(socket)),
+                Err(error) if error.raw_os_error().is_some_and(is_aborted) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Nobody is left, or no descriptor.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Keeps what was accepted for the next who asks.
+    pub(super) fn keep(&self, accepted: io::Result<OwnedFd>) {
+        self.handle.feed.push(accepted);
+    }
+
+    /// What has been accepted and given to nobody.
+    pub(super) fn taken(&self) -> impl Iterator<Item = io::Result<OwnedFd>> + '_ {
+        std::iter::from_fn(|| self.handle.feed.pop())
+    }
+
     pub(super) async fn close(&self) -> io::Result<()> {
+        if let (Some(seat), false) = (&self.seat, self.handle.is_closing()) {
+            seat.leave(None).await?;
+        }
         close(&self.handle).await
+    }
+}
+
+/// Says at its end that what a stopped acceptor has is all that it will have.
+struct Gathered<'a>(&'a Acceptor);
+
+impl Drop for Gathered<'_> {
+    fn drop(&mut self) {
+        self.0.stopped.set(Stopped::Yes);
+        self.0.handle.wake_waiting(Interest::Readable);
     }
 }
 

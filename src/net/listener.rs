@@ -42,7 +42,8 @@ pub struct TcpListener {
 impl TcpListener {
     /// Listens on an address, with `SO_REUSEADDR`; of several addresses, on the first that can be
     /// had. In a runtime of several cores ([`Builder::run`](crate::Builder::run)) the cores that bind
-    /// the same address share its port; an address that somebody else listens on is in use.
+    /// the same address share its port; [`Builder::accept`](crate::Builder::accept) says who decides
+    /// which core gets a connection. An address that somebody else listens on is in use.
     ///
     /// # Errors
     /// Those of bind(2) and listen(2), above all `AddrInUse`; those of name resolution.
@@ -60,7 +61,15 @@ impl TcpListener {
     async fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
         let socket = TcpSocket::of(Domain::for_address(address)).await?;
         socket.set_reuseaddr(true)?;
-        Core::current().group.bind_shared(address, |sharing| {
+        let core = Core::current();
+        if core.group.dispatches(address) {
+            let seated = core.group.sit(address, || {
+                socket.bind(address)?;
+                socket.listen(BACKLOG)?.acceptor.handle().take_fd()
+            })?;
+            return Ok(TcpListener { acceptor: Acceptor::seated(core, seated)? });
+        }
+        core.group.bind_shared(address, |sharing| {
             match sharing {
                 Sharing::No => socket.bind(address)?,
                 // Bound without sharing, so that a foreign listener is noticed, then opened up.
@@ -77,7 +86,8 @@ impl TcpListener {
         })
     }
 
-    /// Takes a listener over, made by std or handed in by somebody else.
+    /// Takes a listener over, made by std or handed in by somebody else. Where one acceptor serves
+    /// all cores, the first of several listeners on one address is taken and the others are closed.
     ///
     /// # Errors
     /// Of fcntl(2).
@@ -85,7 +95,19 @@ impl TcpListener {
     /// # Panics
     /// Outside a runtime.
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
-        Ok(TcpListener { acceptor: Acceptor::take_over(listener.into())? })
+        let (core, address) = (Core::current(), listener.local_addr()?);
+        let acceptor = match core.group.dispatches(address) {
+            true => {
+                let seated = core.group.sit(address, || {
+                    let nonblocking = core.driver.borrow().wants_nonblocking();
+                    sys::set_nonblocking(listener.as_raw_fd(), nonblocking)?;
+                    Ok(listener.into())
+                })?;
+                Acceptor::seated(core, seated)?
+            }
+            false => Acceptor::take_over(listener.into())?,
+        };
+        Ok(TcpListener { acceptor: acceptor.shared() })
     }
 
     /// A socket that listens already, in the mode that the backend wants.
@@ -128,6 +150,21 @@ impl TcpListener {
     /// [`Closed`](crate::Closed).
     pub fn with_fd<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> R) -> io::Result<R> {
         self.acceptor.with_fd(call)
+    }
+
+    /// Takes no more connections from the kernel. [`accept`](TcpListener::accept) goes on with those
+    /// that had been taken already, or that the kernel had ready for this listener alone, and then
+    /// fails with [`Closed`](crate::Closed): so a server that stops serves everybody whom it had let
+    /// in. The address stays taken until the listener is closed. A socket that was
+    /// [handed in](TcpListener::from_std) may be another process's too: what waits in its queue is
+    /// left there.
+    ///
+    /// Dropping the future leaves a listener that has stopped.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
+    pub async fn stop(&self) -> io::Result<()> {
+        self.acceptor.stop().await
     }
 
     /// Closes the listener. Accepts that wait fail with [`Closed`](crate::Closed), connections that

@@ -4,6 +4,8 @@
 //! operation under way; others wait for their turn, in order. Dropped reads and accepts lose nothing.
 
 mod acceptor;
+mod dispatch;
+mod handoff;
 mod listener;
 mod options;
 mod resolve;
@@ -13,6 +15,8 @@ mod split;
 mod stream;
 mod unix;
 
+pub(crate) use dispatch::{Dispatcher, Seat};
+pub use handoff::Handoff;
 pub use listener::TcpListener;
 pub use resolve::ToSocketAddrs;
 pub use socket::TcpSocket;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::core;
-use super::launch::{self, Membership, Plan};
+use super::launch::{self, Accept, Membership, Plan};
 use crate::buf::PoolConfig;
 use crate::driver::{Backend, Config, Feature};
 use crate::op::Code;
@@ -30,6 +30,7 @@ pub struct Builder {
     pin: bool,
     name: String,
     blocking_threads: Option<usize>,
+    accept: Accept,
     config: Config,
 }
 
@@ -48,6 +49,7 @@ impl Builder {
             pin: false,
             name: "ringpark".to_owned(),
             blocking_threads: None,
+            accept: Accept::default(),
             config: Config::default(),
         }
     }
@@ -117,6 +119,13 @@ impl Builder {
     /// for work takes processor time. Zero, the default, does not look.
     pub fn spin(mut self, time: Duration) -> Builder {
         self.config.spin = time;
+        self
+    }
+
+    /// Who decides which core serves a connection, where several cores listen on one address: the
+    /// kernel, unless set.
+    pub fn accept(mut self, accept: Accept) -> Builder {
+        self.accept = accept;
         self
     }
 
@@ -225,6 +234,6 @@ impl Builder {
             }
             None => None,
         };
-        Ok(Plan { cores, cpus, name: self.name.clone() })
+        Ok(Plan { cores, cpus, name: self.name.clone(), accept: self.accept })
     }
 }

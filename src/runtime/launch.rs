@@ -1,9 +1,10 @@
 //! Starting the same main on several cores, and what these cores share.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::{poll_fn, Future};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,7 @@ use super::core;
 use super::placement::CoreHandle;
 use super::shared::Shared;
 use crate::driver::Config;
+use crate::net::{Dispatcher, Seat};
 use crate::sys;
 
 /// What the cores of one `run` share.
@@ -26,6 +28,8 @@ struct Group {
     wakers: Mutex<Vec<Waker>>,
     /// Addresses that some core listens on.
     listening: Mutex<HashSet<SocketAddr>>,
+    /// Addresses whose connections one acceptor distributes.
+    dispatchers: Mutex<HashMap<SocketAddr, Arc<Dispatcher>>>,
     cores: Mutex<Cores>,
     /// A core has been opened, or the group is stopped.
     opened: Condvar,
@@ -46,12 +50,33 @@ pub(crate) struct Membership {
     /// Which of the cores it is.
     index: usize,
     cores: usize,
+    accept: Accept,
+}
+
+/// Who decides which core serves a connection, where several cores listen on one address.
+///
+/// The kernel's choice costs nothing: a connection is accepted on the core that serves it, and no core
+/// knows of another. But it is blind: by the luck of the draw one core may get more than its share,
+/// and the kernel does not know which core has heavy connections. One acceptor spreads them by load,
+/// evenly in number while all weigh the same, for one wake between cores per connection (0.5 µs, or
+/// some tens of µs if the other core sleeps), and it is a core that all new connections depend on. For
+/// few and long connections take `ByLoad`, for many and short ones `SharedPort`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Accept {
+    /// The kernel: each core has a socket of its own on the port (`SO_REUSEPORT`), and a connection
+    /// goes to one of them by a hash of its addresses.
+    #[default]
+    SharedPort,
+    /// One core accepts for all, and gives each connection to the core with the least to do: see
+    /// [`least_loaded`](crate::least_loaded).
+    ByLoad,
 }
 
 impl Membership {
     /// A core by itself.
     pub(super) fn alone() -> Membership {
-        Membership { group: Arc::default(), index: 0, cores: 1 }
+        Membership { group: Arc::default(), index: 0, cores: 1, accept: Accept::SharedPort }
     }
 
     /// The core is open. Returns when all others are, or one has failed: so every main finds all
@@ -76,6 +101,30 @@ impl Membership {
     pub(super) fn members(&self) -> Vec<CoreHandle> {
         let cores = self.group.lock_cores();
         cores.running.iter().map(|(_, core)| CoreHandle::new(core.clone())).collect()
+    }
+
+    /// Whether one acceptor serves all cores that listen on the address.
+    pub(crate) fn dispatches(&self, address: SocketAddr) -> bool {
+        self.accept == Accept::ByLoad && self.cores > 1 && address.port() != 0
+    }
+
+    /// A seat at the dispatcher of the address, and a descriptor of its socket, which `bind` makes if
+    /// there is none yet.
+    pub(crate) fn sit(
+        &self,
+        address: SocketAddr,
+        bind: impl FnOnce() -> io::Result<OwnedFd>,
+    ) -> io::Result<(Seat, OwnedFd)> {
+        let mut dispatchers = self.group.dispatchers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dispatcher) = dispatchers.get(&address) {
+            if let Some(seated) = dispatcher.sit()? {
+                return Ok(seated);
+            }
+        }
+        let dispatcher = Dispatcher::new(bind()?);
+        let seated = dispatcher.sit()?.expect("its socket has just been made");
+        dispatchers.insert(address, dispatcher);
+        Ok(seated)
     }
 
     /// Calls `bind`, saying whether another core of the group may listen on the same address: the
@@ -153,6 +202,7 @@ pub(super) struct Plan {
     /// The processor of each core, if they are to be pinned.
     pub(super) cpus: Option<Vec<usize>>,
     pub(super) name: String,
+    pub(super) accept: Accept,
 }
 
 /// Runs `main` once on each core, and waits for all. The first error stops the others and is the
@@ -168,7 +218,8 @@ where
             if let Some(cpus) = &plan.cpus {
                 pin(cpus[index])?;
             }
-            let member = Membership { group: group.clone(), index, cores: plan.cores };
+            let member =
+                Membership { group: group.clone(), index, cores: plan.cores, accept: plan.accept };
             core::block_on(config, member, async { group.until_stopped(main()).await })?
         }));
         if !matches!(outcome, Ok(Ok(()))) {

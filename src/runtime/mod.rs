@@ -24,6 +24,7 @@ pub(crate) use self::core::Core;
 pub(crate) use biased::Biased;
 pub use blocking::spawn_blocking;
 pub use builder::Builder;
+pub use launch::Accept;
 pub(crate) use launch::Sharing;
 pub use metrics::Metrics;
 pub use placement::{cores, least_loaded, spawn_anywhere, spawn_on, CoreHandle, CoreId, Load};

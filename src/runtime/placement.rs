@@ -122,8 +122,10 @@ impl Load {
     /// core. The count makes a burst of new tasks spread before any of them has run; the weight lets
     /// a core with heavy tasks get fewer, at most five times fewer, so that no burst follows a
     /// moment's idleness to one core.
-    fn score(&self) -> f64 {
-        (self.tasks + self.pending + 1) as f64 * (0.25 + self.busy)
+    ///
+    /// `coming` counts what the caller has already chosen the core for.
+    pub(crate) fn score(&self, coming: usize) -> f64 {
+        (self.tasks + self.pending + coming as u64 + 1) as f64 * (0.25 + self.busy)
     }
 }
 
@@ -152,7 +154,7 @@ pub fn cores() -> Vec<CoreHandle> {
 /// how busy the core has been lately. The first of them where several are equal.
 pub fn least_loaded(cores: &[CoreHandle]) -> Option<&CoreHandle> {
     let scored =
-        cores.iter().filter(|core| !core.is_over()).map(|core| (core.load().score(), core));
+        cores.iter().filter(|core| !core.is_over()).map(|core| (core.load().score(0), core));
     scored.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, core)| core)
 }
 
@@ -217,8 +219,8 @@ mod tests {
 
     #[test]
     fn a_burst_spreads_and_a_busy_core_gets_less() {
-        assert!(load(1, 0.5).score() < load(2, 0.5).score());
-        assert!(load(10, 0.2).score() < load(10, 0.9).score());
-        assert!(load(100, 0.0).score() > load(10, 1.0).score(), "an idle core is not buried");
+        assert!(load(1, 0.5).score(0) < load(2, 0.5).score(0));
+        assert!(load(10, 0.2).score(0) < load(10, 0.9).score(0));
+        assert!(load(100, 0.0).score(0) > load(10, 1.0).score(0), "an idle core is not buried");
     }
 }

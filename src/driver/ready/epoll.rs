@@ -71,6 +71,13 @@ impl Selector for Epoll {
     /// an old generation.
     fn unwatch(&mut self, _fd: RawFd) {}
 
+    fn release(&mut self, fd: RawFd) {
+        if let Err(error) = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0) {
+            // It was registered, so nothing but memory can be short; an event of it is harmless.
+            tracing::debug!(target: "ringpark", %error, fd, "cannot end the watch of a descriptor");
+        }
+    }
+
     fn wait(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
         self.fill(wait)?;
         for event in self.buffer.drain(..) {

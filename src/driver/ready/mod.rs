@@ -56,6 +56,12 @@ trait Selector {
     /// Forgets a descriptor that is about to be closed.
     fn unwatch(&mut self, fd: RawFd);
 
+    /// Forgets a descriptor that stays open, for another core: one that the kernel forgets by itself
+    /// when it is closed has to be taken out here.
+    fn release(&mut self, fd: RawFd) {
+        self.unwatch(fd);
+    }
+
     /// Somebody waits for a direction, until the next event of it. The selectors that tell of changes
     /// by themselves need not know.
     fn arm(&mut self, _fd: RawFd, _interest: Interest) {}
@@ -172,6 +178,13 @@ impl Ready {
     pub(super) fn forget_descriptor(&mut self, fd: RawFd) {
         if self.table.remove(fd) {
             self.selector.unwatch(fd);
+        }
+    }
+
+    /// The descriptor stays open, and is another selector's from now on.
+    pub(super) fn release_descriptor(&mut self, fd: RawFd) {
+        if self.table.remove(fd) {
+            self.selector.release(fd);
         }
     }
 

@@ -23,6 +23,7 @@ mod close;
 mod connect;
 mod cores;
 mod deadlines;
+mod handoff;
 mod machine;
 mod placement;
 mod read_write;
@@ -57,6 +58,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     running::LIST,
     cores::LIST,
     placement::LIST,
+    handoff::LIST,
     tasks::LIST,
     time::LIST,
     unix::LIST,

@@ -11,7 +11,6 @@ use std::time::Instant;
 use ringpark::time::sleep;
 use ringpark::{cores, spawn_anywhere, spawn_blocking, spawn_on, CoreHandle};
 
-use crate::harness::variant::drained;
 use crate::harness::*;
 
 /// The behaviours of this file.
@@ -30,35 +29,6 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "" => blocking_work_that_panics_is_a_join_error,
     Every: "" => blocking_work_that_has_not_started_can_be_aborted,
 ];
-
-/// Runs `main` on the first of two cores, while the other serves.
-fn on_two_cores<F>(variant: &Variant, main: impl Fn(CoreHandle) -> F + Send + Sync)
-where
-    F: std::future::Future<Output = ()>,
-{
-    let (finish, finished) = futures_channel::oneshot::channel::<()>();
-    let ends = Mutex::new((Some(finish), Some(finished)));
-    let (main, ends, done) = (&main, &ends, &AtomicUsize::new(0));
-    let ran = variant.builder().cores(2).run(|| async move {
-        let all = cores();
-        assert_eq!(all.len(), 2);
-        if CoreHandle::current() == all[0] {
-            let finish = ends.lock().expect("nobody panics").0.take();
-            main(all[1].clone()).await;
-            drained().await;
-            done.fetch_add(1, Ordering::Relaxed);
-            drop(finish);
-        } else {
-            let finished = ends.lock().expect("nobody panics").1.take();
-            // The other end is dropped, which is the sign.
-            finished.expect("taken once").await.expect_err("nothing is sent");
-            drained().await;
-        }
-        Ok(())
-    });
-    ran.expect("both cores end well");
-    assert_eq!(done.load(Ordering::Relaxed), 1, "the main was run");
-}
 
 /// Z1: the closure runs on the other core's thread, what it makes need not be `Send`, and the
 /// result comes back.

@@ -1,6 +1,7 @@
 //! The harness: which trials there are, and how one is run in a process of its own.
 
 pub mod alloc;
+mod cores;
 pub mod log;
 pub mod pattern;
 pub mod support;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+pub use cores::{on_two_cores, on_two_cores_of};
 pub use pattern::{Checker, Pattern};
 pub use support::*;
 pub use variant::{On, Variant};

@@ -1,0 +1,233 @@
+//! One acceptor for several cores, which gives each connection to the core with the least to do.
+//!
+//! ```text
+//!   kernel's queue ─▶ acceptor, a task on one of the cores ─▶ choose by load
+//!                                                              │     │
+//!                                  core 0: seat ◀──────────────┘     └──▶ core 1: seat
+//!                                  accept() takes from its seat           accept() ...
+//! ```
+//!
+//! Each core's listener on the address has a seat: a queue, and whom to wake. Whoever calls accept
+//! first becomes the acceptor; when its listener goes, the next one who calls, or waits, takes over.
+//! The queues are short: if all are full the acceptor waits, and connections wait in the kernel, as
+//! they do for a listener that nobody asks.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::acceptor::Acceptor;
+use crate::runtime::{Core, CoreHandle, JoinHandle};
+use crate::sys;
+use crate::time::sleep;
+
+/// Connections that may wait for one core.
+const QUEUE_MAX: usize = 64;
+
+/// How long the acceptor waits when all queues are full.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What is accepted: a connection and its mode, or what is wrong with the listener.
+type Accepted = io::Result<(OwnedFd, bool)>;
+
+/// What the listeners of one address share.
+pub(crate) struct Dispatcher {
+    /// The socket, from which each listener has its own descriptor; gone with the last of them.
+    socket: Mutex<Option<OwnedFd>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    seats: Vec<Place>,
+    last: u64,
+    /// Whose core runs the acceptor.
+    acceptor: Option<u64>,
+}
+
+struct Place {
+    number: u64,
+    core: CoreHandle,
+    queue: VecDeque<Accepted>,
+    waker: Option<Waker>,
+}
+
+impl Dispatcher {
+    /// For a socket that listens.
+    pub(crate) fn new(socket: OwnedFd) -> Arc<Dispatcher> {
+        Arc::new(Dispatcher { socket: Mutex::new(Some(socket)), table: Mutex::default() })
+    }
+
+    /// A seat, and a descriptor of the socket; `None` if the last listener has gone.
+    pub(crate) fn sit(self: &Arc<Self>) -> io::Result<Option<(Seat, OwnedFd)>> {
+        let socket = lock(&self.socket);
+        let Some(socket) = &*socket else { return Ok(None) };
+        let fd = socket.try_clone()?;
+        let mut table = lock(&self.table);
+        table.last += 1;
+        let number = table.last;
+        let core = CoreHandle::current();
+        table.seats.push(Place { number, core, queue: VecDeque::new(), waker: None });
+        Ok(Some((Seat { dispatcher: self.clone(), number, acceptor: RefCell::default() }, fd)))
+    }
+
+    /// Puts it into the queue of the core with the least to do; gives it back if all are full.
+    fn place(&self, accepted: Accepted, queue_max: usize) -> Result<(), Accepted> {
+        let mut table = lock(&self.table);
+        let room = table.seats.iter_mut().filter(|place| place.queue.len() < queue_max);
+        let scored = room.map(|place| (place.core.load().score(place.queue.len()), place));
+        let best = scored.min_by(|(one, _), (other, _)| one.total_cmp(other));
+        let Some((_, place)) = best else { return Err(accepted) };
+        place.queue.push_back(accepted);
+        let waker = place.waker.take();
+        drop(table);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// The acceptor's life. It ends when its listener has been stopped and has no more to give.
+    async fn accept(self: Arc<Self>, listener: Rc<Acceptor>) {
+        loop {
+            let mut accepted = match listener.accept_socket().await {
+                Err(error) if crate::Closed::is(&error) => return,
+                other => other.map(|socket| (socket, listener.is_nonblocking())),
+            };
+            while let Err(back) = self.place(accepted, QUEUE_MAX) {
+                accepted = back;
+                if lock(&self.table).seats.is_empty() {
+                    // Nobody is left: it is reset, like all that nobody has accepted.
+                    break;
+                }
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A listener's place among those of its address.
+pub(crate) struct Seat {
+    dispatcher: Arc<Dispatcher>,
+    number: u64,
+    /// The acceptor, if it runs here.
+    acceptor: RefCell<Option<(Rc<Acceptor>, JoinHandle<()>)>>,
+}
+
+impl Seat {
+    /// The next connection for this core, in the mode that its backend wants.
+    pub(super) fn poll_next(
+        &self,
+        listener: &Acceptor,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<OwnedFd>> {
+        let mut table = lock(&self.dispatcher.table);
+        let Some(place) = table.seats.iter_mut().find(|place| place.number == self.number) else {
+            return Poll::Ready(Err(crate::io::closed()));
+        };
+        if let Some(accepted) = place.queue.pop_front() {
+            drop(table);
+            return Poll::Ready(fit(accepted, listener));
+        }
+        let old = place.waker.replace(cx.waker().clone());
+        let vacant = table.acceptor.is_none();
+        if vacant {
+            table.acceptor = Some(self.number);
+        }
+        drop(table);
+        drop(old);
+        match vacant.then(|| self.take_over(listener)) {
+            Some(Err(error)) => {
+                lock(&self.dispatcher.table).acceptor = None;
+                Poll::Ready(Err(error))
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Becomes the acceptor.
+    fn take_over(&self, listener: &Acceptor) -> io::Result<()> {
+        let socket = listener.with_fd(|fd| fd.try_clone_to_owned())??;
+        let core = Core::current();
+        let own = Rc::new(listener.twin(core.clone(), socket));
+        let task = core.spawn(self.dispatcher.clone().accept(own.clone()), Location::caller());
+        *self.acceptor.borrow_mut() = Some((own, task));
+        Ok(())
+    }
+
+    /// Stands up: from now on nothing is put here. What was goes to the
+    /// listener that is to `keep` it, if there is one, else to the others.
+    pub(super) async fn leave(&self, keep: Option<&Acceptor>) -> io::Result<()> {
+        let left = self.stand_up();
+        let acceptor = self.acceptor.take();
+        if let Some((listener, task)) = acceptor {
+            // What the kernel has given the acceptor already goes to the others.
+            // Boxed, since listeners and seats end each other.
+            Box::pin(listener.stop()).await?;
+            let ended = task.await;
+            Box::pin(listener.close()).await?;
+            ended?;
+        }
+        self.give_up(left, keep);
+        Ok(())
+    }
+
+    /// Takes the queue, and the seat away.
+    fn stand_up(&self) -> VecDeque<Accepted> {
+        let mut table = lock(&self.dispatcher.table);
+        let index = table.seats.iter().position(|place| place.number == self.number);
+        index.map(|index| table.seats.swap_remove(index).queue).unwrap_or_default()
+    }
+
+    /// The end of this seat: hands on what it had, and the role of the acceptor.
+    fn give_up(&self, left: VecDeque<Accepted>, keep: Option<&Acceptor>) {
+        match keep {
+            Some(listener) => left.into_iter().for_each(|one| listener.keep(fit(one, listener))),
+            // Where nobody is left they are reset, like all that nobody has accepted.
+            None => left.into_iter().for_each(|one| drop(self.dispatcher.place(one, usize::MAX))),
+        }
+        let mut table = lock(&self.dispatcher.table);
+        let mut wakers = Vec::new();
+        if table.acceptor == Some(self.number) {
+            table.acceptor = None;
+            wakers = table.seats.iter_mut().filter_map(|place| place.waker.take()).collect();
+        }
+        if table.seats.is_empty() {
+            drop(lock(&self.dispatcher.socket).take());
+        }
+        drop(table);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The connection, in the mode that the listener's backend wants.
+fn fit(accepted: Accepted, listener: &Acceptor) -> io::Result<OwnedFd> {
+    let (socket, nonblocking) = accepted?;
+    if nonblocking != listener.is_nonblocking() {
+        sys::set_nonblocking(socket.as_raw_fd(), listener.is_nonblocking())?;
+    }
+    Ok(socket)
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut left = self.stand_up();
+        if let Some((listener, task)) = self.acceptor.take() {
+            task.abort();
+            let mode = listener.is_nonblocking();
+            left.extend(listener.taken().map(|one| one.map(|socket| (socket, mode))));
+        }
+        self.give_up(left, None);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Changed in single steps: a panic elsewhere leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -125,6 +125,7 @@ pub const ALL: &[&dyn Contestant] = &[
     &raw_uring::RawUring,
     &raw_epoll::RawEpoll::COPY,
     &raw_epoll::RawEpoll::SPLICE,
+    &timers::NoTimers,
 ];
 
 /// A ratio column: how every contestant stands to this one.

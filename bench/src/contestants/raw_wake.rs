@@ -89,8 +89,10 @@ pub(super) fn epoll(order: &Order) -> io::Result<Sample> {
         }
         let patience_ms = if busy { 0 } else { PATIENCE.as_millis() as i32 };
         // SAFETY: room for one event, which outlives the call.
-        if checked(unsafe { libc::epoll_wait(epoll_fd, &mut event, 1, patience_ms) })? == 0 {
-            continue;
+        match checked(unsafe { libc::epoll_wait(epoll_fd, &mut event, 1, patience_ms) }) {
+            Ok(0) => continue,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            woken => drop(woken?),
         }
         let mut count = 0_u64;
         // SAFETY: eight bytes that outlive the call.

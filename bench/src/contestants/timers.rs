@@ -4,12 +4,13 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::{unfit, Order};
+use super::{unfit, Contestant, Order};
 use crate::load::Sample;
 use crate::process::{resident_bytes, CpuClock};
+use crate::workload::{Service, Shape};
 
 /// How many timers are churned between two looks at the clock.
 const BATCH: usize = 1024;
@@ -17,6 +18,54 @@ const BATCH: usize = 1024;
 const YIELD_EVERY: usize = 64;
 /// One timer in so many is not cancelled.
 const FIRES_EVERY: usize = 100;
+
+/// What the measuring of timers costs by itself: they are made and dropped, and never armed.
+pub(super) struct NoTimers;
+
+impl Contestant for NoTimers {
+    fn name(&self) -> &'static str {
+        "no-timers"
+    }
+
+    fn about(&self) -> &'static str {
+        "what is left where nothing is armed: the share of the measuring in all the others"
+    }
+
+    fn offers(&self, shape: Shape) -> bool {
+        shape.service() == Service::Timers
+    }
+
+    fn measure(&self, order: &Order) -> io::Result<Sample> {
+        let mut all = std::pin::pin!(run(order, |ahead| NoTimer {
+            due: Instant::now() + ahead,
+            asked: false
+        }));
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            if let Poll::Ready(sample) = all.as_mut().poll(&mut cx) {
+                return sample;
+            }
+        }
+    }
+}
+
+/// Pending when it is asked first. Whoever asks again waits, with the whole thread.
+struct NoTimer {
+    due: Instant,
+    asked: bool,
+}
+
+impl Future for NoTimer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if !std::mem::replace(&mut self.asked, true) {
+            return Poll::Pending;
+        }
+        std::thread::sleep(self.due.saturating_duration_since(Instant::now()));
+        Poll::Ready(())
+    }
+}
 
 /// A box for a timer, which is there before the clock runs.
 type Slot<S> = Pin<Box<Option<S>>>;

@@ -71,7 +71,7 @@ fn row(body: &mut String, figures: &Figures, y: usize, scale: f64) {
     let [median, min, max] = [cost.median, cost.min, cost.max].map(|cost| cost.max(0.0) * scale);
     let fill = match figures.contestant {
         name if name.starts_with("ringpark") => OURS,
-        name if name.starts_with("raw-") => FLOOR,
+        name if name.starts_with("raw-") || name.starts_with("no-") => FLOOR,
         _ => OTHERS,
     };
     let middle = y + BAR_HEIGHT / 2;

@@ -238,8 +238,8 @@ impl Pool {
     }
 
     /// How many bytes a buffer takes, and so the longest piece.
-    pub(crate) fn buffer_size(&self) -> usize {
-        self.config.size as usize
+    pub(crate) fn buffer_size(&self) -> u32 {
+        self.config.size
     }
 
     /// How many leases are out.

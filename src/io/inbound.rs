@@ -3,13 +3,14 @@
 //! Whatever way the bytes come, they pass in order through the handle's feed if anything stands
 //! there, so that all kinds of reads of one stream can be mixed.
 
-use std::future::poll_fn;
+use std::future::{poll_fn, Future};
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{ready, Context, Poll, Waker};
 
 use super::handle::Handle;
-use super::turn::{perform, turn, Turn};
+use super::turn::{perform, turn, Perform, Turn, WaitTurn};
 use crate::buf::{IoBufMut, Lease, Slice};
 use crate::driver::{Completion, Sink};
 use crate::op::{Code, Interest, Leftovers, Mailbox, Message, Op, Recv, RecvPooled};
@@ -115,19 +116,44 @@ impl Mailbox for Turn<Chunk> {
 
 /// A place in the line for a buffer.
 struct Ticket<'a> {
-    handle: &'a Bytes,
+    handle: &'a Rc<Bytes>,
     ticket: Option<u64>,
 }
 
 impl Ticket<'_> {
+    /// The next item of the feed. If nothing is there and nothing under way, `arm` says whether to
+    /// start a multishot receive; if not, the answer is `None`.
+    fn poll_chunk(&mut self, arm: bool, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        let handle = self.handle;
+        if let Some(error) = handle.refusal(Interest::Readable) {
+            return Poll::Ready(Err(error));
+        }
+        if let Some(item) = handle.feed.pop() {
+            return Poll::Ready(item.map(Some));
+        }
+        if handle.feed.armed().is_none() {
+            if !arm {
+                return Poll::Ready(Ok(None));
+            }
+            self.arm(cx);
+            if let Some(item) = handle.feed.pop() {
+                return Poll::Ready(item.map(Some));
+            }
+        }
+        handle.feed.set_waker(cx);
+        handle.arm_deadline(Interest::Readable, cx);
+        Poll::Pending
+    }
+
     /// Starts the multishot receive if there may be a buffer for it; else waits for one.
-    fn arm(&mut self, handle: &Rc<Bytes>, cx: &mut Context<'_>) {
-        let pool = &self.handle.core.pool;
+    fn arm(&mut self, cx: &mut Context<'_>) {
+        let handle = self.handle;
+        let pool = &handle.core.pool;
         if !self.may_try(cx) {
             return;
         }
         pool.leave(&mut self.ticket);
-        let mut driver = self.handle.core.driver.borrow_mut();
+        let mut driver = handle.core.driver.borrow_mut();
         if driver.pretends_no_buffer() {
             cx.waker().wake_by_ref();
             return;
@@ -158,75 +184,102 @@ impl Drop for Ticket<'_> {
 }
 
 /// The next bytes, in a lease; `None` at the end of the stream.
-pub(crate) async fn recv(handle: &Rc<Bytes>) -> io::Result<Option<Lease>> {
-    let turn = turn(handle, Interest::Readable).await?;
-    let multishot = handle.core.driver.borrow().has_multishot_recv();
-    if !multishot && handle.feed.is_empty() {
-        return recv_pooled(turn).await;
-    }
-    let chunk = next_chunk(handle, multishot).await?.expect("the feed is armed or has something");
-    if handle.core.pool.is_starving() {
-        // Others wait for a buffer: stand in line behind them for the next one.
-        handle.cancel_feed();
-    }
-    let lease = chunk.into_lease();
-    Ok((!lease.is_empty()).then_some(lease))
+pub(crate) fn recv(handle: &Rc<Bytes>) -> NextLease<'_> {
+    NextLease { handle, stage: Receiving::Waiting(turn(handle, Interest::Readable)) }
 }
 
-/// The next item of the feed. If nothing is there and nothing under way, `arm` says whether to start
-/// a multishot receive; if not, the answer is `None`.
-pub(super) async fn next_chunk(handle: &Rc<Bytes>, arm: bool) -> io::Result<Option<Chunk>> {
+/// The future of [`recv`]. It is written out, like [`Perform`], since it is the state of every task
+/// that waits for its connection, and this way it is smallest.
+pub(crate) struct NextLease<'a> {
+    handle: &'a Rc<Bytes>,
+    stage: Receiving<'a>,
+}
+
+enum Receiving<'a> {
+    /// For the turn.
+    Waiting(WaitTurn<'a, Chunk>),
+    /// For the feed, or for the buffer that a multishot receive needs.
+    Fed { multishot: bool, ticket: Ticket<'a>, _turn: Turn<Chunk> },
+    /// For a buffer, where the kernel does not choose one itself.
+    Empty { ticket: Ticket<'a>, turn: Option<Turn<Chunk>> },
+    /// For bytes.
+    Started(Perform<'a, Chunk, RecvPooled<Turn<Chunk>>>),
+    /// For nothing any more: the turn is free.
+    Done,
+}
+
+impl<'a> NextLease<'a> {
+    /// What comes after the turn.
+    fn with_turn(&self, turn: Turn<Chunk>) -> Receiving<'a> {
+        let ticket = Ticket { handle: self.handle, ticket: None };
+        let multishot = self.handle.core.driver.borrow().has_multishot_recv();
+        match multishot || !self.handle.feed.is_empty() {
+            true => Receiving::Fed { multishot, ticket, _turn: turn },
+            false => Receiving::Empty { ticket, turn: Some(turn) },
+        }
+    }
+
+    fn poll_stages(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
+        let pool = &self.handle.core.pool;
+        loop {
+            self.stage = match &mut self.stage {
+                Receiving::Waiting(wait) => {
+                    let turn = ready!(Pin::new(wait).poll(cx))?;
+                    self.with_turn(turn)
+                }
+                Receiving::Fed { multishot, ticket, .. } => {
+                    let chunk = ready!(ticket.poll_chunk(*multishot, cx))?;
+                    let lease = chunk.expect("the feed is armed or has something").into_lease();
+                    if pool.is_starving() {
+                        // Others wait for a buffer: stand in line behind them for the next one.
+                        self.handle.cancel_feed();
+                    }
+                    return Poll::Ready(Ok((!lease.is_empty()).then_some(lease)));
+                }
+                Receiving::Empty { ticket, turn } => {
+                    if let Some(error) = self.handle.refusal(Interest::Readable) {
+                        return Poll::Ready(Err(error));
+                    }
+                    if !ticket.may_try(cx) {
+                        self.handle.arm_deadline(Interest::Readable, cx);
+                        return Poll::Pending;
+                    }
+                    let turn = turn.take().expect("who waits for a buffer has the turn");
+                    let op = RecvPooled::new(turn, pool.clone());
+                    Receiving::Started(perform(self.handle, Interest::Readable, op))
+                }
+                Receiving::Started(op) => {
+                    let (lease, turn) = ready!(Pin::new(op).poll(cx));
+                    if let Some(lease) = lease? {
+                        return Poll::Ready(Ok((!lease.is_empty()).then_some(lease)));
+                    }
+                    let ticket = Ticket { handle: self.handle, ticket: None };
+                    Receiving::Empty { ticket, turn: Some(turn) }
+                }
+                Receiving::Done => panic!("a receive was polled after it was done"),
+            };
+        }
+    }
+}
+
+impl Future for NextLease<'_> {
+    type Output = io::Result<Option<Lease>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let polled = this.poll_stages(cx);
+        if polled.is_ready() {
+            // Whoever keeps the future longer than it takes must not keep the turn.
+            this.stage = Receiving::Done;
+        }
+        polled
+    }
+}
+
+/// The next item of the feed. If nothing is there and nothing under way, the answer is `None`.
+pub(super) async fn next_chunk(handle: &Rc<Bytes>) -> io::Result<Option<Chunk>> {
     let mut ticket = Ticket { handle, ticket: None };
-    poll_fn(|cx| {
-        if let Some(error) = handle.refusal(Interest::Readable) {
-            return Poll::Ready(Err(error));
-        }
-        if let Some(item) = handle.feed.pop() {
-            return Poll::Ready(item.map(Some));
-        }
-        if handle.feed.armed().is_none() {
-            if !arm {
-                return Poll::Ready(Ok(None));
-            }
-            ticket.arm(handle, cx);
-            if let Some(item) = handle.feed.pop() {
-                return Poll::Ready(item.map(Some));
-            }
-        }
-        handle.feed.set_waker(cx);
-        handle.arm_deadline(Interest::Readable, cx);
-        Poll::Pending
-    })
-    .await
-}
-
-/// A receive into a buffer of the core, where the kernel does not choose one itself.
-async fn recv_pooled(turn: Turn<Chunk>) -> io::Result<Option<Lease>> {
-    let handle = turn.handle().clone();
-    let pool = &handle.core.pool;
-    let mut turn = Some(turn);
-    loop {
-        let mut ticket = Ticket { handle: &handle, ticket: None };
-        poll_fn(|cx| {
-            if let Some(error) = handle.refusal(Interest::Readable) {
-                return Poll::Ready(Err(error));
-            }
-            if ticket.may_try(cx) {
-                return Poll::Ready(Ok(()));
-            }
-            handle.arm_deadline(Interest::Readable, cx);
-            Poll::Pending
-        })
-        .await?;
-        drop(ticket);
-        let mine = turn.take().expect("the turn comes back when there was no buffer");
-        let op = RecvPooled::new(mine, pool.clone());
-        let (lease, back) = perform(&handle, Interest::Readable, op).await;
-        turn = Some(back);
-        if let Some(lease) = lease? {
-            return Ok((!lease.is_empty()).then_some(lease));
-        }
-    }
+    poll_fn(|cx| ticket.poll_chunk(false, cx)).await
 }
 
 /// What an operation that reads gives back: the count, the buffer, the turn.
@@ -282,7 +335,7 @@ async fn read_in_turn<B: IoBufMut, O: Op<Output = Received<B>>>(
     if buffer.bytes_total() == 0 {
         return (Ok(0), buffer, turn);
     }
-    match next_chunk(handle, false).await {
+    match next_chunk(handle).await {
         Err(error) => (Err(error), buffer, turn),
         Ok(Some(mut chunk)) => {
             let count = fill(&mut buffer, chunk.bytes());
@@ -308,7 +361,7 @@ pub(crate) async fn peek<B: IoBufMut>(handle: &Rc<Bytes>, mut buffer: B) -> (io:
     if buffer.bytes_total() == 0 {
         return (Ok(0), buffer);
     }
-    match next_chunk(handle, false).await {
+    match next_chunk(handle).await {
         Err(error) => (Err(error), buffer),
         Ok(Some(chunk)) => {
             let count = fill(&mut buffer, chunk.bytes());

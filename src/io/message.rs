@@ -36,7 +36,7 @@ async fn recv<B: IoBufMut>(handle: &Rc<Bytes>, mut buffer: B, of_stream: bool) -
         Ok(turn) => turn,
         Err(error) => return (Err(error), buffer),
     };
-    match next_chunk(handle, false).await {
+    match next_chunk(handle).await {
         Err(error) => (Err(error), buffer),
         Ok(Some(mut chunk)) => {
             let count = fill(&mut buffer, chunk.bytes());

@@ -1,19 +1,22 @@
 //! Bytes that go out: one operation in flight, gone on with until all is written.
 
+use std::future::Future;
 use std::io;
 use std::net;
 use std::os::fd::RawFd;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{ready, Context, Poll};
 
 use super::error::{incomplete, write_zero, Closed};
 use super::inbound::{Bytes, Chunk};
-use super::turn::{perform, turn, Turn};
+use super::turn::{perform, turn, Perform, Turn, WaitTurn};
 use super::Submission;
 use crate::buf::IoBuf;
 use crate::op::{Interest, KeepsOpen, Op, SendMsg, Shutdown};
 
 /// What an operation that writes gives back: the count, the buffer, the turn.
-type Written<B> = (io::Result<usize>, B, Turn<Chunk>);
+pub(crate) type Written<B> = (io::Result<usize>, B, Turn<Chunk>);
 
 /// Writes some of the buffer. `direct` makes the operation, from what follows a number of bytes, up
 /// to a limit.
@@ -36,31 +39,85 @@ pub(crate) async fn write<B: IoBuf, O: Op<Output = Written<B>>>(
     (result, buffer)
 }
 
-/// Writes all of the buffer, in one turn, so that no other write comes between.
-pub(crate) async fn write_all<B: IoBuf, O: Op<Output = Written<B>>>(
-    handle: &Rc<Bytes>,
-    mut buffer: B,
-    direct: impl Fn(Turn<Chunk>, B, usize, usize) -> O,
-) -> (io::Result<()>, B) {
-    let mut turn = match turn(handle, Interest::Writable).await {
-        Ok(turn) => turn,
-        Err(error) => return (Err(error), buffer),
-    };
+/// Writes all of the buffer, in one turn, so that no other write comes between. `direct` makes the
+/// operations, as in [`write`].
+pub(crate) fn write_all<B, O, F>(handle: &Rc<Bytes>, buffer: B, direct: F) -> WriteAll<'_, B, O, F>
+where
+    B: IoBuf,
+    O: Op<Output = Written<B>>,
+    F: Fn(Turn<Chunk>, B, usize, usize) -> O,
+{
     let len = buffer.bytes_init();
-    let mut written = 0;
-    while written < len {
-        let limit = handle.core.driver.borrow_mut().clip(len - written);
-        let op = direct(turn, buffer, written, limit);
-        let result;
-        (result, buffer, turn) = perform(handle, Interest::Writable, op).await;
-        match result {
-            Ok(0) => return (Err(incomplete(written, write_zero())), buffer),
-            Ok(count) => written += count,
-            Err(error) => return (Err(incomplete(written, error)), buffer),
+    write_len(handle, buffer, len, direct)
+}
+
+fn write_len<B, O, F>(handle: &Rc<Bytes>, buffer: B, len: usize, direct: F) -> WriteAll<'_, B, O, F>
+where
+    O: Op<Output = Written<B>>,
+    F: Fn(Turn<Chunk>, B, usize, usize) -> O,
+{
+    let stage = Writing::Waiting(turn(handle, Interest::Writable), Some(buffer));
+    WriteAll { handle, direct, len, written: 0, stage }
+}
+
+/// The future of [`write_all`]. It is written out, like [`Perform`], since it is part of the state of
+/// every task that relays or answers, and this way it is smallest.
+pub(crate) struct WriteAll<'a, B, O: Op, F> {
+    handle: &'a Rc<Bytes>,
+    direct: F,
+    len: usize,
+    written: usize,
+    stage: Writing<'a, B, O>,
+}
+
+enum Writing<'a, B, O: Op> {
+    Waiting(WaitTurn<'a, Chunk>, Option<B>),
+    Started(Perform<'a, Chunk, O>),
+}
+
+impl<B, O, F> Future for WriteAll<'_, B, O, F>
+where
+    O: Op<Output = Written<B>>,
+    F: Fn(Turn<Chunk>, B, usize, usize) -> O,
+{
+    type Output = (io::Result<()>, B);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let WriteAll { handle, direct, len, written, stage } = self.get_mut();
+        loop {
+            let (result, buffer, turn) = match stage {
+                Writing::Waiting(wait, buffer) => {
+                    let turn = ready!(Pin::new(wait).poll(cx));
+                    let buffer = buffer.take().expect("a write is polled until it is done");
+                    match turn {
+                        Ok(turn) => (Ok(None), buffer, turn),
+                        Err(error) => return Poll::Ready((Err(error), buffer)),
+                    }
+                }
+                Writing::Started(op) => {
+                    let (result, buffer, turn) = ready!(Pin::new(op).poll(cx));
+                    (result.map(Some), buffer, turn)
+                }
+            };
+            match result {
+                Ok(Some(0)) => {
+                    return Poll::Ready((Err(incomplete(*written, write_zero())), buffer));
+                }
+                Ok(count) => *written += count.unwrap_or(0),
+                Err(error) => return Poll::Ready((Err(incomplete(*written, error)), buffer)),
+            }
+            if written >= len {
+                return Poll::Ready((Ok(()), buffer));
+            }
+            let limit = handle.core.driver.borrow_mut().clip(*len - *written);
+            let op = direct(turn, buffer, *written, limit);
+            *stage = Writing::Started(perform(handle, Interest::Writable, op));
         }
     }
-    (Ok(()), buffer)
 }
+
+// The buffer is moved into its operation, as every buffer is; nothing of this is pinned.
+impl<B, O: Op, F> Unpin for WriteAll<'_, B, O, F> {}
 
 /// Writes some of the buffers, in order.
 pub(crate) async fn write_vectored<B: IoBuf>(
@@ -84,26 +141,11 @@ pub(crate) async fn write_vectored<B: IoBuf>(
 /// Writes all of the buffers, in order and in one turn.
 pub(crate) async fn write_vectored_all<B: IoBuf>(
     handle: &Rc<Bytes>,
-    mut buffers: Vec<B>,
+    buffers: Vec<B>,
 ) -> (io::Result<()>, Vec<B>) {
-    let mut turn = match turn(handle, Interest::Writable).await {
-        Ok(turn) => turn,
-        Err(error) => return (Err(error), buffers),
-    };
     let len = total(&buffers);
-    let mut written = 0;
-    while written < len {
-        let limit = handle.core.driver.borrow_mut().clip(len - written);
-        let op = SendMsg::new(turn, buffers, written, limit, true);
-        let result;
-        (result, buffers, turn) = perform(handle, Interest::Writable, op).await;
-        match result {
-            Ok(0) => return (Err(incomplete(written, write_zero())), buffers),
-            Ok(count) => written += count,
-            Err(error) => return (Err(incomplete(written, error)), buffers),
-        }
-    }
-    (Ok(()), buffers)
+    let direct = |turn, buffers, start, limit| SendMsg::new(turn, buffers, start, limit, true);
+    write_len(handle, buffers, len, direct).await
 }
 
 fn total<B: IoBuf>(buffers: &[B]) -> usize {
@@ -111,16 +153,19 @@ fn total<B: IoBuf>(buffers: &[B]) -> usize {
 }
 
 /// Shuts one or both halves down, whatever is under way.
-pub(crate) async fn shutdown(handle: &Rc<Bytes>, how: net::Shutdown) -> io::Result<()> {
+pub(crate) fn shutdown(handle: &Rc<Bytes>, how: net::Shutdown) -> io::Result<ShuttingDown> {
     if handle.is_closing() {
         return Err(Closed::error());
     }
     let keep = Keep(handle.clone());
-    Submission::new(handle.core.clone(), Shutdown::new(keep, how)).await
+    Ok(Submission::new(handle.core.clone(), Shutdown::new(keep, how)))
 }
 
+/// The future of [`shutdown`].
+pub(crate) type ShuttingDown = Submission<Shutdown<Keep>>;
+
 /// Keeps a descriptor open for an operation that needs no turn.
-struct Keep(Rc<Bytes>);
+pub(crate) struct Keep(Rc<Bytes>);
 
 impl KeepsOpen for Keep {
     fn fd(&self) -> RawFd {

@@ -1,6 +1,7 @@
 //! What connected sockets that carry a stream of bytes have in common.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::Shutdown;
 use std::ops::Deref;
@@ -52,8 +53,8 @@ impl SocketStream {
     /// # Errors
     /// Those of recv(2), above all `ConnectionReset`; `TimedOut` after the read deadline;
     /// [`Closed`](crate::Closed).
-    pub async fn recv(&self) -> io::Result<Option<Lease>> {
-        inbound::recv(self.handle()).await
+    pub fn recv(&self) -> impl Future<Output = io::Result<Option<Lease>>> + use<'_> {
+        inbound::recv(self.handle())
     }
 
     /// Reads some bytes into the buffer's room; 0 is the end of the stream, unless the buffer has
@@ -96,8 +97,11 @@ impl SocketStream {
     /// # Errors
     /// As for [`write`](SocketStream::write); [`io::written`](crate::io::written) tells how many bytes
     /// went out before.
-    pub async fn write_all<B: IoBuf>(&self, buffer: B) -> (io::Result<()>, B) {
-        outbound::write_all(self.handle(), buffer, op::Send::all).await
+    pub fn write_all<B: IoBuf>(
+        &self,
+        buffer: B,
+    ) -> impl Future<Output = (io::Result<()>, B)> + use<'_, B> {
+        outbound::write_all(self.handle(), buffer, op::Send::all)
     }
 
     /// Writes some of the bytes of several buffers, in order, as one operation.
@@ -122,7 +126,7 @@ impl SocketStream {
     /// # Errors
     /// Those of shutdown(2); [`Closed`](crate::Closed).
     pub async fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        outbound::shutdown(self.handle(), how).await
+        outbound::shutdown(self.handle(), how)?.await
     }
 
     /// Takes the socket's pending error (`SO_ERROR`).

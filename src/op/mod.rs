@@ -63,7 +63,7 @@ pub(crate) use sendto::{is_busy, Envelope, SendTo};
 pub(crate) use shutdown::Shutdown;
 pub(crate) use socket::Socket;
 #[cfg(target_os = "linux")]
-pub(crate) use splice::{SpliceIn, SpliceOut, Spliced};
+pub(crate) use splice::{Quota, SpliceIn, SpliceOut, Spliced};
 pub(crate) use write::Write;
 
 /// What must happen at a descriptor before an operation can go on.

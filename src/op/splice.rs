@@ -3,7 +3,6 @@
 //! There is no ring form in use: the ring hands every splice to a worker thread, which costs six
 //! times the call itself. The call is made by the core, and readiness says when.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -24,29 +23,35 @@ pub(crate) enum Spliced {
     Refused(io::Error),
 }
 
+/// How many bytes may be moved still.
+pub(crate) trait Quota: 'static {
+    /// The number at the time of an attempt.
+    fn left(&self) -> u64;
+}
+
 /// Moves what a socket has received into a pipe. No pipe is held while it waits. `S` keeps the socket
 /// open.
-pub(crate) struct SpliceIn<S> {
+pub(crate) struct SpliceIn<S, Q> {
     socket: S,
     nonblocking: bool,
     pipes: Rc<Pipes>,
     limit: usize,
-    /// How many bytes may be moved still, at the time of the attempt.
-    left: Rc<Cell<u64>>,
+    quota: Rc<Q>,
     pipe: Option<PooledPipe>,
     refused: Option<io::Error>,
 }
 
-impl<S> SpliceIn<S> {
-    /// Moves at most `limit` bytes, and what is `left` then; `nonblocking` is the mode of the socket.
+impl<S, Q> SpliceIn<S, Q> {
+    /// Moves `limit` bytes at most, or what the quota leaves then; `nonblocking` is the mode of the
+    /// socket.
     pub(crate) fn new(
         socket: S,
         nonblocking: bool,
         pipes: Rc<Pipes>,
         limit: usize,
-        left: Rc<Cell<u64>>,
-    ) -> SpliceIn<S> {
-        SpliceIn { socket, nonblocking, pipes, limit, left, pipe: None, refused: None }
+        quota: Rc<Q>,
+    ) -> SpliceIn<S, Q> {
+        SpliceIn { socket, nonblocking, pipes, limit, quota, pipe: None, refused: None }
     }
 
     /// Notes why nothing can be spliced.
@@ -62,7 +67,7 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 // SAFETY: there is no entry.
-unsafe impl<S: KeepsOpen> Op for SpliceIn<S> {
+unsafe impl<S: KeepsOpen, Q: Quota> Op for SpliceIn<S, Q> {
     type Output = (io::Result<Spliced>, S);
     const CODE: Code = Code::Splice;
 
@@ -80,7 +85,7 @@ unsafe impl<S: KeepsOpen> Op for SpliceIn<S> {
 
     fn attempt(&mut self) -> io::Result<u32> {
         let fd = self.fd();
-        let limit = self.left.get().min(self.limit as u64) as usize;
+        let limit = self.quota.left().min(self.limit as u64) as usize;
         if limit == 0 {
             return self.refuse(io::Error::other("the limit is near"));
         }

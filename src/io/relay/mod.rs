@@ -1,12 +1,11 @@
 //! Relaying two connections to each other.
 
-use std::cell::Cell;
 use std::fmt;
-use std::future::{poll_fn, Future, IntoFuture};
+use std::future::{Future, IntoFuture};
 use std::io;
-use std::pin::{pin, Pin};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{ready, Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,6 +15,8 @@ use crate::net::SocketStream;
 use crate::op::Interest;
 use crate::time::{clock, sleep_until};
 
+#[cfg(target_os = "linux")]
+mod splicing;
 mod way;
 
 use way::{Shared, Way};
@@ -174,66 +175,6 @@ impl<'a> Relay<'a> {
         self.reply_prefix = bytes.into();
         self
     }
-
-    async fn run(self) -> Result<Transferred, RelayError> {
-        let start = clock::now();
-        let watched = self.idle_timeout.is_some();
-        let shared =
-            Shared { left: Rc::new(Cell::new(self.limit)), watched, last: Cell::new(start) };
-        let up = Way::new(self.a, self.b, &shared, self.path);
-        let down = Way::new(self.b, self.a, &shared, self.path);
-        let mut ways = [
-            Running(Some(Box::pin(up.run(self.prefix)))),
-            Running(Some(Box::pin(down.run(self.reply_prefix)))),
-        ];
-        let mut watch = pin!(watch(&shared.last, start, self.timeout, self.idle_timeout));
-        let result = poll_fn(|cx| {
-            if let Poll::Ready(result) = poll_all(&mut ways, cx) {
-                return Poll::Ready(result);
-            }
-            watch.as_mut().poll(cx).map(Err)
-        })
-        .await;
-        if result.is_err() {
-            // What is being written is ended, not dropped: what of it went out is counted.
-            let _stopped = (Stopped::new(self.a), Stopped::new(self.b));
-            poll_fn(|cx| {
-                // The first error is the one that is told.
-                while let Poll::Ready(Err(_)) = poll_all(&mut ways, cx) {}
-                if ways.iter().all(|way| way.0.is_none()) {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
-            })
-            .await;
-        }
-        drop(ways);
-        let transferred = Transferred { a_to_b: up.count.get(), b_to_a: down.count.get() };
-        match result {
-            Ok(()) => Ok(transferred),
-            Err(source) => Err(RelayError { transferred, source }),
-        }
-    }
-}
-
-/// One way, until it is done.
-struct Running<'a>(Option<Pin<Box<dyn Future<Output = io::Result<()>> + 'a>>>);
-
-/// Ready when all ways are done, or one has failed.
-fn poll_all(ways: &mut [Running<'_>], cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    for way in ways.iter_mut() {
-        if let Some(Poll::Ready(result)) = way.0.as_mut().map(|run| run.as_mut().poll(cx)) {
-            way.0 = None;
-            if result.is_err() {
-                return Poll::Ready(result);
-            }
-        }
-    }
-    match ways.iter().all(|way| way.0.is_none()) {
-        true => Poll::Ready(Ok(())),
-        false => Poll::Pending,
-    }
 }
 
 /// A stream on which everything that waits is timed out; its deadlines come back at the end.
@@ -272,21 +213,86 @@ impl<'a> IntoFuture for Relay<'a> {
     type IntoFuture = RelayFuture<'a>;
 
     fn into_future(self) -> RelayFuture<'a> {
-        RelayFuture { run: Box::pin(self.run()) }
+        let Relay { a, b, path, idle_timeout, timeout, limit, prefix, reply_prefix } = self;
+        let shared = Rc::new(Shared::new(limit, idle_timeout.is_some()));
+        let watch: Option<Watch> = match (timeout, idle_timeout) {
+            (None, None) => None,
+            _ => Some(Box::pin(watch(shared.clone(), timeout, idle_timeout))),
+        };
+        let up = Way::new(0, [a, b], path, &shared, &prefix);
+        let down = Way::new(1, [b, a], path, &shared, &reply_prefix);
+        RelayFuture { ways: [up, down], shared, watch, failed: None }
     }
 }
+
+type Watch = Pin<Box<dyn Future<Output = io::Error>>>;
 
 /// The future of a [`relay`].
 #[must_use = "futures do nothing unless awaited"]
 pub struct RelayFuture<'a> {
-    run: Pin<Box<dyn Future<Output = Result<Transferred, RelayError>> + 'a>>,
+    ways: [Way<'a>; 2],
+    shared: Rc<Shared>,
+    /// The timeouts, if there are any.
+    watch: Option<Watch>,
+    failed: Option<Box<Failed<'a>>>,
+}
+
+/// A relay that has failed, and ends what is under way.
+struct Failed<'a> {
+    source: io::Error,
+    _stopped: [Stopped<'a>; 2],
+}
+
+impl RelayFuture<'_> {
+    /// Polls both ways. Ready when both are done, or one has failed just now.
+    fn poll_ways(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        for way in &mut self.ways {
+            if let Poll::Ready(Err(error)) = Pin::new(way).poll(cx) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        match self.ways.iter().all(Way::is_done) {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Ready when both ways are done, or something ends the relay before.
+    fn poll_well(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(result) = self.poll_ways(cx) {
+            return Poll::Ready(result);
+        }
+        match &mut self.watch {
+            Some(watch) => watch.as_mut().poll(cx).map(Err),
+            None => Poll::Pending,
+        }
+    }
+
+    fn transferred(&self) -> Transferred {
+        let [a_to_b, b_to_a] = &self.shared.counts;
+        Transferred { a_to_b: a_to_b.get(), b_to_a: b_to_a.get() }
+    }
 }
 
 impl Future for RelayFuture<'_> {
     type Output = Result<Transferred, RelayError>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.run.as_mut().poll(cx)
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if this.failed.is_none() {
+            match ready!(this.poll_well(cx)) {
+                Ok(()) => return Poll::Ready(Ok(this.transferred())),
+                // What is being written is ended, not dropped: what of it went out is counted.
+                Err(source) => {
+                    let _stopped = [&this.ways[0], &this.ways[1]].map(|way| Stopped::new(way.from));
+                    this.failed = Some(Box::new(Failed { source, _stopped }));
+                }
+            }
+        }
+        // The first error is the one that is told.
+        while ready!(this.poll_ways(cx)).is_err() {}
+        let failed = this.failed.take().expect("it has failed");
+        Poll::Ready(Err(RelayError { transferred: this.transferred(), source: failed.source }))
     }
 }
 
@@ -296,17 +302,12 @@ impl fmt::Debug for RelayFuture<'_> {
     }
 }
 
-/// Ends with the error of the timeout that comes first; never, without timeouts.
-async fn watch(
-    last: &Cell<Instant>,
-    start: Instant,
-    total: Option<Duration>,
-    idle: Option<Duration>,
-) -> io::Error {
+/// Ends with the error of the timeout that comes first.
+async fn watch(shared: Rc<Shared>, total: Option<Duration>, idle: Option<Duration>) -> io::Error {
     // A time beyond what the clock can tell never comes.
-    let end = total.and_then(|total| start.checked_add(total));
+    let end = total.and_then(|total| shared.last.get().checked_add(total));
     loop {
-        let idle_end = idle.and_then(|idle| last.get().checked_add(idle));
+        let idle_end = idle.and_then(|idle| shared.last.get().checked_add(idle));
         let Some(at) = [end, idle_end].into_iter().flatten().min() else {
             return std::future::pending().await;
         };

@@ -9,240 +9,268 @@
 //!
 //! A lease costs little for each message and a copy for each byte, a splice the other way round. A
 //! run, and not a single piece, decides, so that a path is left only when the traffic has changed.
+//!
+//! Copying is a state machine written out, since there are two for every connection of a proxy, and
+//! each message touches them; splicing is for bulk, and an async block in a box.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::io;
-use std::net::Shutdown;
+use std::net;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{ready, Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::RelayPath;
-use crate::buf::{IoBuf, Lease};
-use crate::io::{inbound, outbound, written};
-use crate::op;
+use crate::buf::Lease;
+use crate::io::inbound::{self, Bytes, Chunk, NextLease};
+use crate::io::outbound::{self, WriteAll};
+use crate::io::turn::Turn;
+use crate::io::written;
+use crate::op::Send;
 use crate::time::clock;
 
 #[cfg(target_os = "linux")]
-use {
-    crate::buf::{PooledPipe, PIPE_SIZE},
-    crate::io::turn::{perform, turn},
-    crate::op::{Interest, SpliceIn, SpliceOut, Spliced},
-};
+use super::splicing::{self, Left};
 
 /// What both ways share.
 pub(super) struct Shared {
+    /// Bytes that have been written, each way.
+    pub(super) counts: [Cell<u64>; 2],
     /// Bytes that may still be carried.
-    pub(super) left: Rc<Cell<u64>>,
+    pub(super) left: Cell<u64>,
     /// There is an idle timeout.
-    pub(super) watched: bool,
+    watched: bool,
     /// When bytes moved last, if that is watched.
     pub(super) last: Cell<Instant>,
 }
 
 impl Shared {
-    fn note_progress(&self) {
+    pub(super) fn new(limit: u64, watched: bool) -> Shared {
+        let (counts, left, last) = (Default::default(), Cell::new(limit), Cell::new(clock::now()));
+        Shared { counts, left, watched, last }
+    }
+
+    pub(super) fn note_progress(&self) {
         if self.watched {
             self.last.set(clock::now());
         }
     }
 }
 
-/// How a path was left.
-enum Left {
-    /// The stream has ended.
-    End,
-    /// The other path is better.
-    Changed,
+/// One way of a relay. As a future it is done when the stream has ended and the other side knows.
+pub(super) struct Way<'a> {
+    pub(super) from: &'a Rc<Bytes>,
+    to: &'a Rc<Bytes>,
+    shared: Rc<Shared>,
+    /// Which of the two ways this is.
+    index: usize,
+    path: RelayPath,
+    pace: Pace,
+    stage: Stage<'a>,
 }
 
-/// One way of a relay.
-pub(super) struct Way<'a> {
-    from: &'a Rc<inbound::Bytes>,
-    to: &'a Rc<inbound::Bytes>,
-    shared: &'a Shared,
-    path: Cell<RelayPath>,
-    pub(super) count: Cell<u64>,
+type WriteLease<'a> = WriteAll<'a, Lease, Send<Turn<Chunk>, Lease>, Direct>;
+type Direct = fn(Turn<Chunk>, Lease, usize, usize) -> Send<Turn<Chunk>, Lease>;
+
+enum Stage<'a> {
+    /// The next lease is awaited.
+    Receiving(NextLease<'a>),
+    /// So many bytes of a lease are being written; with them the limit is reached, or not.
+    Writing {
+        len: u64,
+        is_last: bool,
+        write: WriteLease<'a>,
+    },
+    /// Bulk is being spliced, until the stream has ended or there is no bulk any more.
+    #[cfg(target_os = "linux")]
+    Splicing(Pin<Box<dyn Future<Output = io::Result<Left>> + 'a>>),
+    /// The other side is told of the end.
+    Ending(outbound::ShuttingDown),
+    Done,
 }
 
 impl<'a> Way<'a> {
+    /// A way, the first or the second of two, that writes `prefix` before all else.
     pub(super) fn new(
-        from: &'a Rc<inbound::Bytes>,
-        to: &'a Rc<inbound::Bytes>,
-        shared: &'a Shared,
+        index: usize,
+        [from, to]: [&'a Rc<Bytes>; 2],
         path: RelayPath,
+        shared: &Rc<Shared>,
+        prefix: &[u8],
     ) -> Way<'a> {
-        Way { from, to, shared, path: Cell::new(path), count: Cell::new(0) }
+        let (shared, pace, stage) = (shared.clone(), Pace::of_copies(from), Stage::Done);
+        let mut way = Way { from, to, shared, index, path, pace, stage };
+        way.stage = match prefix {
+            [] => way.next(),
+            prefix => way.write(Lease::from_vec(prefix.to_vec())),
+        };
+        way
     }
 
-    pub(super) async fn run(&self, prefix: Bytes) -> io::Result<()> {
-        if !prefix.is_empty() {
-            self.carry(prefix, |bytes, len| bytes.truncate(len)).await?;
-        }
-        #[cfg(target_os = "linux")]
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.stage, Stage::Done)
+    }
+
+    fn poll_stages(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            if let Left::End = self.copy().await? {
-                break;
-            }
-            if let Left::End = self.splice().await? {
-                break;
-            }
-        }
-        #[cfg(not(target_os = "linux"))]
-        self.copy().await?;
-        match outbound::shutdown(self.to, Shutdown::Write).await {
-            // It has gone entirely meanwhile; the other way will tell how.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            other => other,
-        }
-    }
-
-    /// Carries pieces in leases, until there is bulk.
-    async fn copy(&self) -> io::Result<Left> {
-        let mut pace = Pace::new(LARGE.min(self.from.core.pool.buffer_size()));
-        while !self.may_splice() || !pace.is_bulk(self.path.get()) {
-            let Some(lease) = inbound::recv(self.from).await? else {
-                return Ok(Left::End);
+            self.stage = match &mut self.stage {
+                Stage::Receiving(receive) => match ready!(Pin::new(receive).poll(cx))? {
+                    Some(lease) => self.carry(lease),
+                    None => self.end()?,
+                },
+                Stage::Writing { len, is_last, write } => {
+                    let (result, lease) = ready!(Pin::new(write).poll(cx));
+                    drop(lease);
+                    let (len, is_last) = (*len, *is_last);
+                    self.note_written(len, result)?;
+                    if is_last {
+                        return Poll::Ready(Err(over_the_limit()));
+                    }
+                    self.next()
+                }
+                #[cfg(target_os = "linux")]
+                Stage::Splicing(splice) => match ready!(splice.as_mut().poll(cx))? {
+                    Left::End => self.end()?,
+                    Left::Quiet => self.receive(),
+                    Left::Refused => {
+                        self.path = RelayPath::Copy;
+                        self.receive()
+                    }
+                },
+                Stage::Ending(shut_down) => {
+                    return match ready!(Pin::new(shut_down).poll(cx)) {
+                        // It has gone entirely meanwhile; the other way will tell how.
+                        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                            Poll::Ready(Ok(()))
+                        }
+                        other => Poll::Ready(other),
+                    };
+                }
+                Stage::Done => return Poll::Ready(Ok(())),
             };
-            pace.note(lease.len());
-            self.carry_lease(lease).await?;
         }
-        Ok(Left::Changed)
     }
 
-    async fn carry_lease(&self, lease: Lease) -> io::Result<()> {
+    /// The next piece, by the path that suits what has come lately.
+    fn next(&mut self) -> Stage<'a> {
+        #[cfg(target_os = "linux")]
+        if self.pace.is_bulk(self.path) && splicing::is_possible(self.from, &self.shared) {
+            let ends = [self.from, self.to];
+            let splice = splicing::splice(self.index, ends, self.path, self.shared.clone());
+            return Stage::Splicing(Box::pin(splice));
+        }
+        Stage::Receiving(inbound::recv(self.from))
+    }
+
+    /// The next lease, of a new run.
+    #[cfg(target_os = "linux")]
+    fn receive(&mut self) -> Stage<'a> {
+        self.pace = Pace::of_copies(self.from);
+        Stage::Receiving(inbound::recv(self.from))
+    }
+
+    /// A lease has come: it is written to the other side.
+    fn carry(&mut self, lease: Lease) -> Stage<'a> {
         self.shared.note_progress();
+        self.pace.note(lease.len());
         let core = &self.from.core;
         core.relayed.copied.set(core.relayed.copied.get() + lease.len() as u64);
         // A side that reads slowly must not keep a buffer from the others, if they are scarce.
-        self.carry(core.pool.spare(lease), Lease::truncate).await
+        self.write(core.pool.spare(lease))
     }
 
-    /// Writes a piece, or what the limit leaves of it.
-    async fn carry<B: IoBuf>(
-        &self,
-        mut piece: B,
-        truncate: impl FnOnce(&mut B, usize),
-    ) -> io::Result<()> {
-        let (len, left) = (piece.bytes_init() as u64, self.shared.left.get());
-        let over = len > left;
-        if over {
-            truncate(&mut piece, left as usize);
+    /// Writes a lease, or what the limit leaves of it.
+    fn write(&mut self, mut lease: Lease) -> Stage<'a> {
+        let (len, left) = (lease.len() as u64, self.shared.left.get());
+        let is_last = len > left;
+        if is_last {
+            lease.truncate(left as usize);
         }
         let len = len.min(left);
         self.shared.left.set(left - len);
-        match outbound::write_all(self.to, piece, op::Send::all).await.0 {
-            Ok(()) => self.count.set(self.count.get() + len),
-            Err(error) => {
-                let partly = written(&error).unwrap_or(0);
-                self.count.set(self.count.get() + partly as u64);
-                return Err(error);
-            }
-        }
-        self.shared.note_progress();
-        match over {
-            true => Err(io::Error::new(io::ErrorKind::QuotaExceeded, "the limit has been reached")),
-            false => Ok(()),
-        }
+        let write = outbound::write_all(self.to, lease, Send::all as Direct);
+        Stage::Writing { len, is_last, write }
     }
 
-    #[cfg(not(target_os = "linux"))]
-    fn may_splice(&self) -> bool {
-        false
+    fn note_written(&self, len: u64, result: io::Result<()>) -> io::Result<()> {
+        let count = match &result {
+            Ok(()) => len,
+            Err(error) => written(error).unwrap_or(0) as u64,
+        };
+        let counted = &self.shared.counts[self.index];
+        counted.set(counted.get() + count);
+        if result.is_ok() {
+            self.shared.note_progress();
+        }
+        result
+    }
+
+    fn end(&self) -> io::Result<Stage<'a>> {
+        outbound::shutdown(self.to, net::Shutdown::Write).map(Stage::Ending)
     }
 }
 
-#[cfg(target_os = "linux")]
-impl Way<'_> {
-    /// Whether splicing is allowed, and the limit so far away that no piece can reach beyond it.
-    fn may_splice(&self) -> bool {
-        self.path.get() != RelayPath::Copy
-            && self.shared.left.get() >= PIPE_SIZE as u64
-            && self.from.core.driver.borrow().splices()
-    }
+impl Future for Way<'_> {
+    type Output = io::Result<()>;
 
-    /// Carries pieces through pipes, until there is no more bulk.
-    async fn splice(&self) -> io::Result<Left> {
-        // What a multishot receive has taken before it is stopped goes first.
-        while let Some(ahead) = inbound::recv_ahead(self.from).await? {
-            if ahead.is_empty() {
-                return Ok(Left::End);
-            }
-            self.carry_lease(ahead).await?;
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let polled = this.poll_stages(cx);
+        if polled.is_ready() {
+            this.stage = Stage::Done;
         }
-        let mut pace = Pace::new(LARGE);
-        while self.may_splice() && !pace.is_quiet(self.path.get()) {
-            let turn = turn(self.from, Interest::Readable).await?;
-            let core = &self.from.core;
-            let limit = core.driver.borrow_mut().clip(PIPE_SIZE);
-            let (pipes, nonblocking) = (core.pipes.clone(), self.from.is_nonblocking());
-            let op = SpliceIn::new(turn, nonblocking, pipes, limit, self.shared.left.clone());
-            match perform(self.from, Interest::Readable, op).await.0? {
-                Spliced::Some(pipe) => {
-                    pace.note(pipe.len());
-                    self.carry_pipe(pipe).await?;
-                }
-                Spliced::End => return Ok(Left::End),
-                Spliced::Refused(error) => {
-                    let fd = self.from.fd();
-                    tracing::debug!(target: "ringpark", fd, %error, "a relay copies: no splice");
-                    self.path.set(RelayPath::Copy);
-                }
-            }
-        }
-        Ok(Left::Changed)
+        polled
     }
+}
 
-    /// Writes what is in a pipe, which is not more than the limit leaves.
-    async fn carry_pipe(&self, mut pipe: PooledPipe) -> io::Result<()> {
-        self.shared.note_progress();
-        self.shared.left.set(self.shared.left.get() - pipe.len() as u64);
-        let core = &self.from.core;
-        core.relayed.spliced.set(core.relayed.spliced.get() + pipe.len() as u64);
-        let nonblocking = self.to.is_nonblocking();
-        let mut turn = turn(self.to, Interest::Writable).await?;
-        while pipe.len() > 0 {
-            let op = SpliceOut::new(turn, nonblocking, pipe);
-            let result;
-            (result, pipe, turn) = perform(self.to, Interest::Writable, op).await;
-            self.count.set(self.count.get() + result? as u64);
-        }
-        self.shared.note_progress();
-        Ok(())
-    }
+fn over_the_limit() -> io::Error {
+    io::Error::new(io::ErrorKind::QuotaExceeded, "the limit has been reached")
 }
 
 /// A piece from which on splicing is cheaper, as measured; and one up to which it is not worth while.
-const LARGE: usize = 32 << 10;
-const SMALL: usize = 8 << 10;
+const LARGE: u32 = 32 << 10;
+const SMALL: u32 = 8 << 10;
 
 /// How many pieces in a row make a run.
 const RUN: u32 = 4;
 
 /// The sizes of the last pieces.
-struct Pace {
+pub(super) struct Pace {
     /// From which size on a piece is large.
-    threshold: usize,
+    threshold: u32,
     large: u32,
     small: u32,
 }
 
 impl Pace {
-    fn new(threshold: usize) -> Pace {
+    /// Of pieces that are no longer than a buffer.
+    fn of_copies(from: &Bytes) -> Pace {
+        Pace::new(LARGE.min(from.core.pool.buffer_size()))
+    }
+
+    fn new(threshold: u32) -> Pace {
         Pace { threshold, large: 0, small: 0 }
     }
 
-    fn note(&mut self, len: usize) {
-        self.large = if len >= self.threshold { self.large + 1 } else { 0 };
-        self.small = if len <= SMALL { self.small + 1 } else { 0 };
+    /// Of pieces of any size.
+    #[cfg(target_os = "linux")]
+    pub(super) fn of_splices() -> Pace {
+        Pace::new(LARGE)
+    }
+
+    pub(super) fn note(&mut self, len: usize) {
+        self.large = if len >= self.threshold as usize { self.large + 1 } else { 0 };
+        self.small = if len <= SMALL as usize { self.small + 1 } else { 0 };
     }
 
     fn is_bulk(&self, path: RelayPath) -> bool {
         path == RelayPath::Splice || self.large >= RUN
     }
 
-    fn is_quiet(&self, path: RelayPath) -> bool {
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_quiet(&self, path: RelayPath) -> bool {
         path == RelayPath::Auto && self.small >= RUN
     }
 }

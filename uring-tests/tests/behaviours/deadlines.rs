@@ -467,8 +467,10 @@ fn a_write_cut_short_by_its_deadline_tells_how_many_bytes_went_out(variant: &Var
         let (ours, mut plain) = half();
         let pattern = Pattern::new(variant.seed());
         let bytes = pattern.bytes(0, MORE_THAN_FITS);
+        let mut write = pin!(ours.write_all(bytes));
+        start(write.as_mut()).await;
         ours.set_write_deadline(Some(Instant::now() + ms(30)));
-        let (result, bytes) = ours.write_all(bytes).await;
+        let (result, bytes) = write.await;
         assert_eq!(bytes.len(), MORE_THAN_FITS, "the buffer comes back as it was");
         let count = cut_short(result);
         ours.close().await.expect("the first close");
@@ -487,8 +489,10 @@ fn a_vectored_write_cut_short_by_its_deadline_tells_how_many_bytes_went_out(vari
         let parts = (0..MORE_THAN_FITS / PART)
             .map(|part| pattern.bytes((part * PART) as u64, PART))
             .collect::<Vec<_>>();
+        let mut write = pin!(ours.write_vectored_all(parts));
+        start(write.as_mut()).await;
         ours.set_write_deadline(Some(Instant::now() + ms(30)));
-        let count = cut_short(ours.write_vectored_all(parts).await.0);
+        let count = cut_short(write.await.0);
         ours.close().await.expect("the first close");
         let mut checker = pattern.checker();
         drain(&mut plain, &mut checker);

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io::ErrorKind;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
@@ -102,11 +102,16 @@ fn a_task_on_another_core_is_aborted_from_here(variant: &Variant) {
     }
     on_two_cores(variant, |other| async move {
         let (sender, drops) = mpsc::channel();
-        let handle = spawn_on(&other, move || async move {
-            let _noted = Dropped(sender);
-            sleep(HOUR).await;
+        let started = Arc::new(AtomicBool::new(false));
+        let handle = spawn_on(&other, {
+            let started = started.clone();
+            move || async move {
+                let _noted = Dropped(sender);
+                started.store(true, Ordering::Release);
+                sleep(HOUR).await;
+            }
         });
-        sleep(ms(2)).await;
+        until("the task has started", || started.load(Ordering::Acquire)).await;
         assert!(!handle.is_finished());
         handle.abort();
         let error = promptly("the end of an aborted task", handle).await.expect_err("aborted");

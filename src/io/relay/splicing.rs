@@ -1,0 +1,133 @@
+//! The path of bulk: from socket to socket through a pipe of the core.
+
+use std::io;
+use std::rc::Rc;
+
+use super::way::{Pace, Shared};
+use super::RelayPath;
+use crate::buf::{Lease, PooledPipe, PIPE_SIZE};
+use crate::io::inbound::{self, Bytes};
+use crate::io::outbound;
+use crate::io::turn::{perform, turn};
+use crate::io::written;
+use crate::op::{Interest, Quota, Send, SpliceIn, SpliceOut, Spliced};
+
+/// How the path was left.
+pub(super) enum Left {
+    /// The stream has ended.
+    End,
+    /// There is no bulk any more.
+    Quiet,
+    /// It cannot be gone.
+    Refused,
+}
+
+impl Quota for Shared {
+    fn left(&self) -> u64 {
+        self.left.get()
+    }
+}
+
+/// Whether splicing is allowed, and the limit so far away that no piece can reach beyond it.
+pub(super) fn is_possible(from: &Bytes, shared: &Shared) -> bool {
+    shared.left.get() >= PIPE_SIZE as u64 && from.core.driver.borrow().splices()
+}
+
+/// Carries pieces through pipes, until there is no more bulk.
+pub(super) async fn splice(
+    index: usize,
+    ends: [&Rc<Bytes>; 2],
+    path: RelayPath,
+    shared: Rc<Shared>,
+) -> io::Result<Left> {
+    let from = ends[0];
+    let way = Splicing { index, to: ends[1], shared: &shared };
+    // What a multishot receive has taken before it was stopped goes first.
+    while let Some(ahead) = inbound::recv_ahead(from).await? {
+        if ahead.is_empty() {
+            return Ok(Left::End);
+        }
+        if ahead.len() as u64 > shared.left.get() {
+            // The other way has come near the limit meanwhile.
+            from.feed.put_back(inbound::Chunk::Lease(ahead));
+            return Ok(Left::Refused);
+        }
+        way.carry_lease(ahead).await?;
+    }
+    let mut pace = Pace::of_splices();
+    while !pace.is_quiet(path) {
+        if !is_possible(from, &shared) {
+            return Ok(Left::Refused);
+        }
+        let turn = turn(from, Interest::Readable).await?;
+        let limit = from.core.driver.borrow_mut().clip(PIPE_SIZE);
+        let (pipes, nonblocking) = (from.core.pipes.clone(), from.is_nonblocking());
+        let op = SpliceIn::new(turn, nonblocking, pipes, limit, shared.clone());
+        match perform(from, Interest::Readable, op).await.0? {
+            Spliced::Some(pipe) => {
+                pace.note(pipe.len());
+                way.carry_pipe(pipe).await?;
+            }
+            Spliced::End => return Ok(Left::End),
+            Spliced::Refused(error) => {
+                let fd = from.fd();
+                tracing::debug!(target: "ringpark", fd, %error, "a relay copies: no splice");
+                return Ok(Left::Refused);
+            }
+        }
+    }
+    Ok(Left::Quiet)
+}
+
+/// The side that is written to.
+struct Splicing<'a> {
+    index: usize,
+    to: &'a Rc<Bytes>,
+    shared: &'a Shared,
+}
+
+impl Splicing<'_> {
+    /// Writes what was received before splicing began.
+    async fn carry_lease(&self, lease: Lease) -> io::Result<()> {
+        let len = lease.len() as u64;
+        self.take(len);
+        let relayed = &self.to.core.relayed;
+        relayed.copied.set(relayed.copied.get() + len);
+        let result = outbound::write_all(self.to, lease, Send::all).await.0;
+        self.count(match &result {
+            Ok(()) => len,
+            Err(error) => written(error).unwrap_or(0) as u64,
+        });
+        result
+    }
+
+    /// Writes what is in a pipe, which is not more than the limit leaves.
+    async fn carry_pipe(&self, mut pipe: PooledPipe) -> io::Result<()> {
+        let len = pipe.len() as u64;
+        self.take(len);
+        let relayed = &self.to.core.relayed;
+        relayed.spliced.set(relayed.spliced.get() + len);
+        let nonblocking = self.to.is_nonblocking();
+        let mut turn = turn(self.to, Interest::Writable).await?;
+        while pipe.len() > 0 {
+            let op = SpliceOut::new(turn, nonblocking, pipe);
+            let result;
+            (result, pipe, turn) = perform(self.to, Interest::Writable, op).await;
+            self.count(result? as u64);
+        }
+        Ok(())
+    }
+
+    /// So many bytes have been received.
+    fn take(&self, len: u64) {
+        self.shared.note_progress();
+        self.shared.left.set(self.shared.left.get() - len);
+    }
+
+    /// So many bytes have been written.
+    fn count(&self, len: u64) {
+        let counted = &self.shared.counts[self.index];
+        counted.set(counted.get() + len);
+        self.shared.note_progress();
+    }
+}

@@ -69,6 +69,7 @@ mod driver;
 pub mod io;
 pub mod net;
 mod op;
+pub mod probe;
 mod runtime;
 mod sys;
 pub mod time;

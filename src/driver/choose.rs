@@ -8,7 +8,10 @@
 use std::env;
 use std::io;
 
-use super::{Backend, Config, Driver, Engine, Opened, Ready, SetupError, Uring};
+use super::{Backend, Config, Driver, Engine, Feature, Opened, Ready, SetupError, Uring};
+use crate::buf::PoolConfig;
+use crate::op::Code;
+use crate::probe::cause::{self, Cause};
 
 /// Where a choice came from.
 enum Choice {
@@ -23,12 +26,56 @@ enum Forced {
     No,
 }
 
+/// What was chosen, and why: a line of the log, and the verdict of [`probe`](crate::probe).
+pub(crate) struct Chosen {
+    pub(crate) backend: Backend,
+    /// Who or what decided.
+    pub(crate) reason: String,
+    /// The ring, where that is the backend.
+    pub(crate) ring: Option<RingFacts>,
+    /// Why it is none of the better ones.
+    pub(crate) why_not: Vec<SetupError>,
+    /// Features that were not wanted.
+    pub(crate) unwanted: Vec<Feature>,
+}
+
+/// What came of a ring's set-up.
+#[derive(Debug)]
+pub(crate) struct RingFacts {
+    /// The features in use.
+    pub(crate) features: Vec<Feature>,
+    /// Those that the kernel refused.
+    pub(crate) refused: Vec<Feature>,
+    /// The operations that fall back to poll and attempt.
+    pub(crate) missing: Vec<Code>,
+    /// The sizes of the submission and the completion queue.
+    pub(crate) entries: [u32; 2],
+    /// The buffers that the kernel fills, if it does.
+    pub(crate) buffers: Option<PoolConfig>,
+    /// The error for which there are none, where they were wanted.
+    pub(crate) no_buffers: Option<i32>,
+    /// Why it is smaller than was asked for, if it is.
+    pub(crate) short_of: Option<Cause>,
+}
+
 /// Opens the driver of a core, and logs one line that names it.
 pub(crate) fn choose(config: &Config) -> io::Result<Opened> {
+    let (opened, chosen) = select(config)?;
+    chosen.log();
+    Ok(opened)
+}
+
+/// Opens one backend, whatever is chosen.
+pub(crate) fn open_one(backend: Backend, config: &Config) -> Result<Opened, SetupError> {
+    open(backend, config, Forced::Yes, String::new()).map(|(opened, _)| opened)
+}
+
+/// Opens the driver of a core, and says what it is.
+pub(crate) fn select(config: &Config) -> io::Result<(Opened, Chosen)> {
     let (config, choice) = overruled(config)?;
     match choice {
         Choice::Forced(backend, by) => {
-            Ok(open(backend, &config, Forced::Yes, &format!("forced by {by}"))?)
+            Ok(open(backend, &config, Forced::Yes, format!("forced by {by}"))?)
         }
         Choice::Automatic => Ok(automatic(&config)?),
     }
@@ -72,55 +119,88 @@ fn bad_variable(name: &str, error: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{name}: {error}"))
 }
 
-fn automatic(config: &Config) -> Result<Opened, SetupError> {
-    let mut why_not = Vec::new();
-    let mut last = None;
+fn automatic(config: &Config) -> Result<(Opened, Chosen), SetupError> {
+    let mut why_not: Vec<SetupError> = Vec::new();
     for &backend in Backend::HERE {
+        let said = |error: &SetupError| match error.backend() {
+            Backend::Uring => format!("io_uring is not in use: {error}"),
+            other => format!("{other} is not in use: {error}"),
+        };
         let reason = match why_not.is_empty() {
             true => "the best that works here".to_owned(),
-            false => why_not.join("; "),
+            false => why_not.iter().map(said).collect::<Vec<_>>().join("; "),
         };
-        match open(backend, config, Forced::No, &reason) {
-            Ok(opened) => return Ok(opened),
-            Err(error) => {
-                let name = if backend == Backend::Uring { "io_uring" } else { backend.name() };
-                why_not.push(format!("{name} is not in use: {error}"));
-                last = Some(error);
-            }
+        match open(backend, config, Forced::No, reason) {
+            Ok((opened, chosen)) => return Ok((opened, Chosen { why_not, ..chosen })),
+            Err(error) => why_not.push(error),
         }
     }
-    Err(last.expect("every system has a backend"))
+    Err(why_not.pop().expect("every system has a backend"))
 }
 
-/// Opens one backend, and logs.
+/// Opens one backend.
 fn open(
     backend: Backend,
     config: &Config,
     forced: Forced,
-    reason: &str,
-) -> Result<Opened, SetupError> {
+    reason: String,
+) -> Result<(Opened, Chosen), SetupError> {
+    let unwanted = |feature: &Feature| !config.features.has(*feature);
+    let unwanted = Feature::ALL.iter().copied().filter(unwanted).collect();
+    let mut chosen = Chosen { backend, reason, ring: None, why_not: Vec::new(), unwanted };
     let (engine, notifier) = match backend {
         Backend::Uring => {
             let uring = Uring::open(config)?;
             if forced == Forced::No && !uring.is_deferred() {
-                return Err(SetupError {
-                    backend,
-                    step: "comparing with epoll",
-                    source: io::Error::from_raw_os_error(libc::EOPNOTSUPP),
-                    hint: "io_uring here lacks DEFER_TASKRUN, without which epoll is faster"
-                        .to_owned(),
-                });
+                let source = io::Error::from_raw_os_error(libc::EOPNOTSUPP);
+                let cause = |_: &_| vec![Cause::Undeferred];
+                return Err(SetupError::because(backend, "comparing with epoll", source, cause));
             }
-            uring.log(config, reason);
+            chosen.ring = Some(uring.facts(config));
             let notifier = uring.notifier();
             (Engine::Uring(uring), notifier)
         }
         _ => {
             let ready = Ready::open(backend)?;
-            tracing::info!(target: "ringpark", %backend, reason, "core started");
             let notifier = ready.notifier();
             (Engine::Ready(ready), notifier)
         }
     };
-    Ok(Opened { driver: Driver::new(engine, backend, config), notifier })
+    Ok((Opened { driver: Driver::new(engine, backend, config), notifier }, chosen))
+}
+
+impl Chosen {
+    fn log(&self) {
+        let (backend, reason) = (self.backend, &self.reason);
+        let Some(ring) = &self.ring else {
+            tracing::info!(target: "ringpark", %backend, reason, "core started");
+            return;
+        };
+        let names = |features: &[Feature]| {
+            features.iter().map(|feature| feature.name()).collect::<Vec<_>>().join("|")
+        };
+        let mut notes = Vec::new();
+        if !ring.refused.is_empty() {
+            notes.push(format!("refused by the kernel: {}", names(&ring.refused)));
+        }
+        if !ring.missing.is_empty() {
+            let missing: Vec<String> = ring
+                .missing
+                .iter()
+                .map(|code| format!("{} (Linux {})", code.name(), code.row().kernel))
+                .collect();
+            notes.push(format!("polled and attempted: {}", missing.join(", ")));
+        }
+        notes.extend(ring.short_of.iter().map(|cause| cause::hint(std::slice::from_ref(cause))));
+        let [submission, completion] = ring.entries;
+        tracing::info!(
+            target: "ringpark",
+            %backend,
+            flags = names(&ring.features),
+            entries = format_args!("{submission}/{completion}"),
+            notes = notes.join("; "),
+            reason,
+            "core started"
+        );
+    }
 }

@@ -32,7 +32,7 @@ impl Backend {
     #[cfg(not(target_os = "linux"))]
     pub const HERE: &'static [Backend] = &[Backend::Poll];
 
-    const ALL: [Backend; 5] =
+    pub(crate) const ALL: [Backend; 5] =
         [Backend::Uring, Backend::Epoll, Backend::Kqueue, Backend::Poll, Backend::Select];
 
     /// The name, as in `RINGPARK_BACKEND`.
@@ -134,6 +134,17 @@ features! {
     /// splice(2) through pipes: relays move bulk inside the kernel. On every backend of Linux, and
     /// the only one of these features that has nothing to do with the ring.
     Splice = "splice";
+}
+
+impl Feature {
+    /// The operation that it stands for, if that is what it is.
+    pub(crate) fn operation(self) -> Option<Code> {
+        match self {
+            Feature::MultishotAccept => Some(Code::AcceptMulti),
+            Feature::MultishotRecv => Some(Code::RecvMulti),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Feature {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::Backend;
+use crate::probe::cause::{self, Cause};
 
 /// A backend that could not be set up: the step, the error, the likely cause and the remedy.
 #[derive(Debug)]
@@ -11,24 +12,38 @@ pub struct SetupError {
     pub(crate) backend: Backend,
     pub(crate) step: &'static str,
     pub(crate) source: io::Error,
-    pub(crate) hint: String,
+    /// The likely causes; together they are the hint.
+    pub(crate) causes: Vec<Cause>,
+    hint: String,
 }
 
 impl SetupError {
+    pub(crate) fn because(
+        backend: Backend,
+        step: &'static str,
+        source: io::Error,
+        causes: impl FnOnce(&io::Error) -> Vec<Cause>,
+    ) -> SetupError {
+        let causes = causes(&source);
+        let hint = cause::hint(&causes);
+        SetupError { backend, step, source, causes, hint }
+    }
+
     /// The error of a backend that this system does not have.
     pub(crate) fn not_here(backend: Backend) -> SetupError {
-        let names: Vec<_> = Backend::HERE.iter().map(|backend| backend.name()).collect();
-        SetupError {
-            backend,
-            step: "looking for it",
-            source: io::ErrorKind::Unsupported.into(),
-            hint: format!("this system does not have it: choose one of {}", names.join(", ")),
-        }
+        SetupError::because(backend, "looking for it", io::ErrorKind::Unsupported.into(), |_| {
+            let names: Vec<_> = Backend::HERE.iter().map(|backend| backend.name()).collect();
+            vec![Cause::NotHere(names.join(", "))]
+        })
     }
 
     /// Which backend did not start.
     pub fn backend(&self) -> Backend {
         self.backend
+    }
+
+    pub(crate) fn errno(&self) -> i32 {
+        self.source.raw_os_error().unwrap_or(0)
     }
 
     /// The likely cause and what to change.

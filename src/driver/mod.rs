@@ -39,9 +39,9 @@ mod ready;
 mod slots;
 mod token;
 #[cfg_attr(not(target_os = "linux"), path = "no_uring.rs")]
-mod uring;
+pub(crate) mod uring;
 
-pub(crate) use choose::choose;
+pub(crate) use choose::{choose, open_one, select, Chosen};
 pub use config::{Backend, Feature, UnknownName};
 pub(crate) use config::{Config, Features};
 pub use error::{NotPollable, SetupError};

@@ -6,6 +6,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::choose::RingFacts;
 use super::{Backend, Completion, Config, Counts, SetupError, Sink, Slots, Started, Token, Wait};
 use crate::buf::{Pool, PoolConfig};
 use crate::op::{Code, Interest, Op};
@@ -23,7 +24,7 @@ impl Uring {
         match *self {}
     }
 
-    pub(super) fn log(&self, _config: &Config, _reason: &str) {
+    pub(super) fn facts(&self, _config: &Config) -> RingFacts {
         match *self {}
     }
 

@@ -22,7 +22,11 @@ mod calls;
 #[path = "posix.rs"]
 mod calls;
 
+#[cfg(target_os = "linux")]
+mod mapping;
 mod message;
+#[cfg(target_os = "linux")]
+pub(crate) mod scratch;
 #[cfg(target_os = "linux")]
 pub(crate) mod splice;
 mod thread;
@@ -30,6 +34,8 @@ mod thread;
 pub(crate) mod uring;
 
 pub(crate) use calls::*;
+#[cfg(target_os = "linux")]
+pub(crate) use mapping::Mapping;
 pub(crate) use message::{recvmsg, sendmsg, Control, ControlMessages};
 pub(crate) use system::*;
 pub(crate) use thread::ThreadClock;

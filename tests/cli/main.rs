@@ -4,5 +4,6 @@
 
 mod endings;
 mod forwarding;
+mod probe;
 mod proxy;
 mod usage;

@@ -88,7 +88,8 @@ impl FromStr for BackendChoice {
         if text == "auto" {
             return Ok(BackendChoice(None));
         }
-        let backend = text.parse().map_err(|_| "write auto, uring, epoll or poll".to_owned())?;
+        let backend = text.parse().ok().filter(|backend| Backend::HERE.contains(backend));
+        let backend = backend.ok_or("write auto, uring, epoll or poll")?;
         Ok(BackendChoice(Some(backend)))
     }
 }

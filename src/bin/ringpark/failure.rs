@@ -12,6 +12,8 @@ use std::io::{self, ErrorKind};
 pub enum Failure {
     /// The command line or the environment asks for something that makes no sense. Exit code 2.
     Usage(String),
+    /// The machine lacks what was required of it. Exit code 3.
+    Lacking(String),
     /// The machine refuses: a port in use, a limit too low, no backend. Exit code 1.
     Refused(String),
 }
@@ -22,6 +24,7 @@ impl Failure {
         match self {
             Failure::Usage(_) => ExitCode::from(2),
             Failure::Refused(_) => ExitCode::from(1),
+            Failure::Lacking(_) => ExitCode::from(3),
         }
     }
 }
@@ -29,7 +32,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Usage(sentence) | Failure::Refused(sentence) => f.write_str(sentence),
+            Failure::Usage(sentence) | Failure::Refused(sentence) | Failure::Lacking(sentence) => {
+                f.write_str(sentence)
+            }
         }
     }
 }

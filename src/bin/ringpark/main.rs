@@ -2,12 +2,13 @@
 //! or one [`Failure`]; what a user sees of it, and the exit code, is decided here.
 //!
 //! Exit codes: 0 the work was done, 1 the machine refused something, 2 the command line or the
-//! environment makes no sense.
+//! environment makes no sense, 3 the machine lacks what was required of it.
 
 mod args;
 mod failure;
 mod limits;
 mod open;
+mod probe;
 mod proxy;
 mod repeat;
 mod shutdown;
@@ -36,6 +37,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Proxy(proxy::Args),
+    Probe(probe::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,9 +57,12 @@ fn start() -> Result<(), Failure> {
         Ok(cli) => cli,
         Err(err) => return explain(&err),
     };
-    log_to_stderr()?;
     match cli.command {
-        Command::Proxy(args) => proxy::run(args),
+        Command::Proxy(args) => {
+            log_to_stderr()?;
+            proxy::run(args)
+        }
+        Command::Probe(args) => probe::run(&args),
     }
 }
 
@@ -98,7 +103,7 @@ fn sentence(message: &str) -> String {
     let words: Vec<&str> = paragraph.split_whitespace().collect();
     let text = words.join(" ");
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    format!("{text}; see `ringpark --help` and `ringpark proxy --help`")
+    format!("{text}; see `ringpark --help` and `ringpark COMMAND --help`")
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::{Backend, Completion, Counts, SetupError, Slots, Started, Token, Wait};
 use crate::buf::PoolConfig;
 use crate::op::{Code, Interest, Op};
+use crate::probe::cause::Cause;
 use crate::sys::Notify;
 
 #[cfg(target_os = "linux")]
@@ -95,11 +96,10 @@ impl Ready {
             Backend::Poll => Poll::open().map(boxed),
             _ => return Err(SetupError::not_here(backend)),
         };
-        let selector = opened.map_err(|source| SetupError {
-            backend,
-            step: "making its descriptors",
-            source,
-            hint: "raise the limit of descriptors (ulimit -n)".to_owned(),
+        let selector = opened.map_err(|source| {
+            SetupError::because(backend, "making its descriptors", source, |_| {
+                vec![Cause::Descriptors]
+            })
         })?;
         Ok(Ready {
             selector,

@@ -20,29 +20,36 @@ use io_uring::squeue::Entry;
 use io_uring::types::Fd;
 use io_uring::{opcode, IoUring};
 
+use super::choose::RingFacts;
 use super::token::Kind;
 use super::{Completion, Config, Counts, Feature, Features, SetupError, Sink, Slots};
 use super::{Started, Token, Wait};
 use crate::buf::{Pool, PoolConfig};
 use crate::op::{self, CancelAnswer, Code, Interest, Op};
-use crate::sys::uring::{enter, ENTER_GETEVENTS, ENTER_REGISTERED_RING};
+use crate::probe::cause::{self, Cause};
+use crate::sys::uring::{enter, unregister_ring, ENTER_GETEVENTS, ENTER_REGISTERED_RING};
 use crate::sys::{EventFd, Notify};
 
-mod buffers;
-mod log;
-mod refusal;
+pub(crate) mod ask;
+pub(crate) mod buffers;
+pub(crate) mod checks;
+mod registers;
 mod setup;
+pub(crate) mod trial;
 
-use buffers::{KernelRing, GROUP};
-use setup::Codes;
+use buffers::{KernelRing, Kind as Buffers, GROUP};
+use checks::Codes;
 
 /// A wait is not counted as one for a disk (6.15), so that a sleeping core does not look busy.
 const ENTER_NO_IOWAIT: u32 = 1 << 7;
 
 /// The buffers of a core whose kernel goes on filling one (6.12): few and large.
-const INCREMENTAL: PoolConfig = PoolConfig { count_base: 16, count_max: 1024, size: 64 << 10 };
+pub(crate) const INCREMENTAL: PoolConfig =
+    PoolConfig { count_base: 16, count_max: 1024, size: 64 << 10 };
 /// The buffers of a core whose kernel takes one for each message: many and small.
 const WHOLE: PoolConfig = PoolConfig { count_base: 128, count_max: 2048, size: 8 << 10 };
+
+pub(crate) use setup::locked_bytes;
 
 /// How long the end of a ring waits for the notifier's read, ten times.
 const END_PATIENCE: Duration = Duration::from_millis(100);
@@ -64,6 +71,8 @@ pub(super) struct Uring {
     notified: Box<[u8; 8]>,
     notifier_armed: bool,
     buffers: Option<KernelRing>,
+    /// Why there are none, where they were wanted.
+    no_buffers: Option<i32>,
     pool_config: PoolConfig,
     notifier: Arc<EventFd>,
     counts: Counts,
@@ -74,34 +83,36 @@ impl Uring {
     /// Sets the ring up, and its buffers.
     pub(super) fn open(config: &Config) -> Result<Uring, SetupError> {
         // The ring reads it, and so it must be one that lets a reader wait.
-        let notifier = EventFd::new(false).map_err(|source| SetupError {
-            backend: super::Backend::Uring,
-            step: "eventfd",
-            source,
-            hint: "raise the limit of descriptors (ulimit -n)".to_owned(),
+        let notifier = EventFd::new(false).map_err(|source| {
+            SetupError::because(super::Backend::Uring, "eventfd", source, |_| {
+                vec![Cause::Descriptors]
+            })
         })?;
         let setup::Built { ring, mut features, refused, mut usable, recv_cap, registered } =
             setup::build(config)?;
         let needed = [Code::Read, Code::Poll, Code::Cancel];
         if let Some(missing) = needed.into_iter().find(|&code| !usable.has(code)) {
-            return Err(SetupError {
-                backend: super::Backend::Uring,
-                step: "looking for what no ring can do without",
-                source: io::Error::from_raw_os_error(libc::EOPNOTSUPP),
-                hint: format!("the operation `{}` is missing or forbidden", missing.name()),
-            });
+            let source = io::Error::from_raw_os_error(libc::EOPNOTSUPP);
+            let step = "looking for what no ring can do without";
+            return Err(SetupError::because(super::Backend::Uring, step, source, |_| {
+                vec![Cause::Operation(missing.name().to_owned())]
+            }));
         }
         let mut pool_config = config.pool.unwrap_or(INCREMENTAL);
         let mut buffers = None;
+        let mut no_buffers = None;
         if usable.has(Code::RecvMulti) {
-            let submitter = ring.submitter();
+            let register = |count, kind| KernelRing::register(&ring, GROUP, count, kind);
             if features.has(Feature::IncrementalBuffers) {
-                buffers = KernelRing::register(&submitter, pool_config.count_max, true).ok();
+                buffers = register(pool_config.count_max, Buffers::Incremental).ok();
             }
             if buffers.is_none() {
                 features.remove(Feature::IncrementalBuffers);
                 pool_config = config.pool.unwrap_or(WHOLE);
-                buffers = KernelRing::register(&submitter, pool_config.count_max, false).ok();
+                match register(pool_config.count_max, Buffers::Whole) {
+                    Ok(ring) => buffers = Some(ring),
+                    Err(error) => no_buffers = error.raw_os_error(),
+                }
             }
             if buffers.is_none() {
                 usable.remove(Code::RecvMulti);
@@ -126,6 +137,7 @@ impl Uring {
             notified: Box::new([0; 8]),
             notifier_armed: false,
             buffers,
+            no_buffers,
             pool_config,
             notifier: Arc::new(notifier),
             counts: Counts::default(),
@@ -138,23 +150,29 @@ impl Uring {
         self.features.has(Feature::DeferTaskrun) && self.features.has(Feature::SingleIssuer)
     }
 
-    /// The features in use, those that the kernel refused, and the sizes.
-    pub(super) fn describe(&self) -> (Vec<Feature>, &[Feature], [u32; 2]) {
-        let params = self.ring.params();
-        let in_use = Feature::ALL.iter().copied().filter(|&feature| match feature {
+    /// What came of the set-up.
+    pub(super) fn facts(&self, config: &Config) -> RingFacts {
+        let in_use = |&feature: &Feature| match feature {
             Feature::CoopTaskrun => !self.is_deferred() && self.features.has(feature),
             Feature::RegisteredRing => self.enter_flags & ENTER_REGISTERED_RING != 0,
             Feature::MultishotAccept => self.has(Code::AcceptMulti),
             Feature::MultishotRecv => self.has(Code::RecvMulti),
             Feature::IncrementalBuffers => self.has(Code::RecvMulti) && self.features.has(feature),
             _ => self.features.has(feature),
-        });
-        (in_use.collect(), &self.refused, [params.sq_entries(), params.cq_entries()])
-    }
-
-    /// Which operations fall back to poll and attempt.
-    pub(super) fn missing(&self) -> impl Iterator<Item = Code> + '_ {
-        Code::all().filter(|&code| !self.usable.has(code))
+        };
+        let params = self.ring.params();
+        let smaller = params.sq_entries() < config.submission_entries.next_power_of_two();
+        let short = smaller || self.no_buffers == Some(libc::ENOMEM);
+        let needed = locked_bytes(config.submission_entries, config.completion_entries);
+        RingFacts {
+            features: Feature::ALL.iter().copied().filter(in_use).collect(),
+            refused: self.refused.clone(),
+            missing: Code::all().filter(|&code| !self.usable.has(code)).collect(),
+            entries: [params.sq_entries(), params.cq_entries()],
+            buffers: self.buffers.as_ref().map(|_| self.pool_config),
+            no_buffers: self.no_buffers,
+            short_of: short.then(|| cause::memory(needed)),
+        }
     }
 
     /// Whether the ring takes this operation.
@@ -411,5 +429,15 @@ impl Uring {
 
     pub(super) fn counts(&self) -> Counts {
         self.counts
+    }
+}
+
+impl Drop for Uring {
+    /// A registered descriptor would keep the ring, and what it has locked, for as long as the
+    /// thread lives. In a child of fork there is nothing to give up, which is the error then.
+    fn drop(&mut self) {
+        if self.enter_flags & ENTER_REGISTERED_RING != 0 {
+            drop(unregister_ring(self.ring.as_raw_fd(), self.name as u32));
+        }
     }
 }

@@ -8,13 +8,14 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use io_uring::register::{Probe, Restriction};
-use io_uring::{opcode, squeue, types, IoUring};
+use io_uring::register::Restriction;
+use io_uring::IoUring;
 
+use super::checks::{self, Codes};
 use crate::driver::{Backend, Config, Feature, Features, SetupError};
-use crate::op::{self, Code, TABLE};
+use crate::op::{Code, TABLE};
+use crate::probe::cause::{self, Cause};
 use crate::sys;
-use crate::sys::uring::{enter, ENTER_GETEVENTS};
 
 /// What the buffers are registered with, after the restrictions.
 const REGISTER_PBUF_RING: u8 = 22;
@@ -22,9 +23,6 @@ const REGISTER_PBUF_RING: u8 = 22;
 /// The smallest rings that are tried when memory is short.
 const SUBMISSION_FLOOR: u32 = 16;
 const COMPLETION_FLOOR: u32 = 128;
-
-/// The most that one connection receives before others have their turn, in bytes.
-const RECV_CAP: u32 = 64 << 10;
 
 /// The flags of the ladder, the newest first: the order in which they are given up.
 const LADDER: [Feature; 6] = [
@@ -35,24 +33,6 @@ const LADDER: [Feature; 6] = [
     Feature::CoopTaskrun,
     Feature::SubmitAll,
 ];
-
-/// A set of operations.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Codes(u64);
-
-impl Codes {
-    pub(super) fn has(self, code: Code) -> bool {
-        self.0 & 1 << code as u32 != 0
-    }
-
-    fn insert(&mut self, code: Code) {
-        self.0 |= 1 << code as u32;
-    }
-
-    pub(super) fn remove(&mut self, code: Code) {
-        self.0 &= !(1 << code as u32);
-    }
-}
 
 /// A ring as it came out.
 pub(super) struct Built {
@@ -70,7 +50,7 @@ pub(super) struct Built {
 }
 
 /// What a ring of these sizes needs of the locked-memory limit, in bytes, where that is charged.
-pub(super) fn locked_bytes(submission: u32, completion: u32) -> u64 {
+pub(crate) fn locked_bytes(submission: u32, completion: u32) -> u64 {
     let pages = |bytes: u64| bytes.div_ceil(4096) * 4096;
     let submission = u64::from(submission.next_power_of_two());
     let completion = u64::from(completion.next_power_of_two());
@@ -102,12 +82,10 @@ pub(super) fn build(config: &Config) -> Result<Built, SetupError> {
         }
     };
     if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
-        return Err(SetupError {
-            backend: Backend::Uring,
-            step: "io_uring_setup",
-            source: io::Error::from_raw_os_error(libc::EOPNOTSUPP),
-            hint: "this kernel's io_uring lacks waits with a time-out: it takes Linux 5.11".into(),
-        });
+        let source = io::Error::from_raw_os_error(libc::EOPNOTSUPP);
+        return Err(SetupError::because(Backend::Uring, "io_uring_setup", source, |_| {
+            vec![Cause::OldRing]
+        }));
     }
     finish(ring, features, refused, config)
 }
@@ -127,23 +105,36 @@ fn finish(
             Err(_) => built.refused.push(Feature::RegisteredRing),
         }
     }
-    built.usable = known_opcodes(&built.ring, features);
+    built.usable = checks::known_operations(&built.ring);
+    for feature in Feature::ALL.iter().filter(|&&feature| !features.has(feature)) {
+        feature.operation().into_iter().for_each(|code| built.usable.remove(code));
+    }
     if !config.forbidden.is_empty() {
         restrict(&built.ring, &config.forbidden)
             .map_err(|source| refusal("io_uring_register", source, config))?;
     }
-    try_opcodes(&mut built).map_err(|source| refusal("io_uring_enter", source, config))?;
+    try_operations(&mut built).map_err(|source| refusal("io_uring_enter", source, config))?;
     Ok(built)
+}
+
+/// Takes out the operations that the ring turns out not to take. It costs some microseconds.
+fn try_operations(built: &mut Built) -> io::Result<()> {
+    for code in Code::all() {
+        if built.usable.has(code) && !checks::operation(&mut built.ring, code)?.works() {
+            built.usable.remove(code);
+        }
+    }
+    built.recv_cap = checks::recv_cap(&mut built.ring)?;
+    Ok(())
 }
 
 fn refusal(step: &'static str, source: io::Error, config: &Config) -> SetupError {
     let needed = locked_bytes(config.submission_entries, config.completion_entries);
-    let hint = super::refusal::explain(&source, needed);
-    SetupError { backend: Backend::Uring, step, source, hint }
+    SetupError::because(Backend::Uring, step, source, |error| cause::of(error, needed))
 }
 
 /// The set-up flags for these features.
-fn flags(features: Features, completion: u32, restricted: bool) -> io_uring::Builder {
+pub(super) fn flags(features: Features, completion: u32, restricted: bool) -> io_uring::Builder {
     let mut builder = IoUring::builder();
     builder.dontfork().setup_clamp().setup_cqsize(completion);
     let defer = features.has(Feature::SingleIssuer) && features.has(Feature::DeferTaskrun);
@@ -173,7 +164,7 @@ fn flags(features: Features, completion: u32, restricted: bool) -> io_uring::Bui
 }
 
 /// Tries with all the features wanted, then with fewer: what worked, with which, and without which.
-fn climb<R>(
+pub(super) fn climb<R>(
     wanted: Features,
     mut attempt: impl FnMut(Features) -> io::Result<R>,
 ) -> io::Result<(R, Features, Vec<Feature>)> {
@@ -202,27 +193,8 @@ fn climb<R>(
     }
 }
 
-/// The operations whose opcodes the kernel says it has.
-fn known_opcodes(ring: &IoUring, features: Features) -> Codes {
-    let mut probe = Probe::new();
-    // A kernel that cannot be asked is tried all the same.
-    let asked = ring.submitter().register_probe(&mut probe).is_ok();
-    let mut codes = Codes::default();
-    for code in Code::all() {
-        let wanted = match code {
-            Code::AcceptMulti => features.has(Feature::MultishotAccept),
-            Code::RecvMulti => features.has(Feature::MultishotRecv),
-            _ => true,
-        };
-        if wanted && (!asked || probe.is_supported(TABLE[code as usize].opcode)) {
-            codes.insert(code);
-        }
-    }
-    codes
-}
-
 /// Lets the ring refuse `forbidden`, as an operator's policy may.
-fn restrict(ring: &IoUring, forbidden: &[Code]) -> io::Result<()> {
+pub(super) fn restrict(ring: &IoUring, forbidden: &[Code]) -> io::Result<()> {
     let mut opcodes: Vec<u8> = TABLE.iter().map(|row| row.opcode).collect();
     opcodes.sort_unstable();
     opcodes.dedup();
@@ -232,75 +204,6 @@ fn restrict(ring: &IoUring, forbidden: &[Code]) -> io::Result<()> {
     rules.push(Restriction::register_op(REGISTER_PBUF_RING));
     ring.submitter().register_restrictions(&mut rules)?;
     ring.submitter().register_enable_rings()
-}
-
-/// Tries each operation on no descriptor, and takes out those that are refused as such: what is
-/// there complains of the descriptor (EBADF), what is forbidden answers EACCES, and a multishot form
-/// that is unknown EINVAL. It costs some microseconds.
-fn try_opcodes(built: &mut Built) -> io::Result<()> {
-    let codes: Vec<Code> = Code::all().filter(|&code| built.usable.has(code)).collect();
-    // What entries may point to that are read before the descriptor is looked at.
-    let address = [0u64; 16];
-    // SAFETY: all zeros is a header that names nothing.
-    let header: libc::msghdr = unsafe { std::mem::zeroed() };
-    for code in codes {
-        let Some(entry) = trial(code, &address, &header) else { continue };
-        let answer = ask(&mut built.ring, entry)?;
-        if matches!(answer, libc::EACCES | libc::EINVAL | libc::EOPNOTSUPP) {
-            built.usable.remove(code);
-        }
-    }
-    // Before 6.17 a multishot receive takes no length.
-    let capped = ask(&mut built.ring, op::recv_multi_sqe(-1, 0, RECV_CAP))?;
-    built.recv_cap = if capped == libc::EBADF { RECV_CAP } else { 0 };
-    Ok(())
-}
-
-/// The errno that the kernel answers to an entry that names no descriptor. What the entry points to
-/// must be valid until this returns.
-fn ask(ring: &mut IoUring, entry: squeue::Entry) -> io::Result<i32> {
-    // SAFETY: with no descriptor nothing is done, and the caller keeps what is read before that.
-    unsafe { ring.submission().push(&entry.user_data(1)) }
-        .map_err(|_| io::Error::other("the submission queue is full of nothing"))?;
-    while ring.completion().is_empty() {
-        let pending = ring.submission().len() as u32;
-        match enter(ring.as_raw_fd(), pending, 1, ENTER_GETEVENTS, None) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(ring.completion().next().map_or(0, |answer| -answer.result()))
-}
-
-/// An entry for `code` that fails for want of a descriptor.
-fn trial(code: Code, address: &[u64; 16], header: &libc::msghdr) -> Option<squeue::Entry> {
-    let (no_fd, null) = (types::Fd(-1), std::ptr::null_mut::<u8>());
-    Some(match code {
-        Code::Accept => {
-            opcode::Accept::new(no_fd, std::ptr::null_mut(), std::ptr::null_mut()).build()
-        }
-        Code::AcceptMulti => op::accept_multi_sqe(-1),
-        // It needs no descriptor: there is just nothing to cancel.
-        Code::Cancel => opcode::AsyncCancel::new(0).build(),
-        Code::Close => op::close_sqe(-1),
-        Code::Poll => op::poll_sqe(-1, op::Interest::Readable),
-        Code::Read => opcode::Read::new(no_fd, null, 0).build(),
-        Code::Recv => opcode::Recv::new(no_fd, null, 0).build(),
-        Code::RecvMulti => op::recv_multi_sqe(-1, 0, 0),
-        Code::Send => opcode::Send::new(no_fd, null, 0).build(),
-        Code::Write => opcode::Write::new(no_fd, null, 0).build(),
-        // An impossible family: EAFNOSUPPORT, unless the operation is refused.
-        Code::Socket => opcode::Socket::new(-1, libc::SOCK_STREAM, 0).build(),
-        Code::Connect => {
-            let length = size_of_val(address) as libc::socklen_t;
-            opcode::Connect::new(no_fd, address.as_ptr().cast(), length).build()
-        }
-        Code::SendMsg => opcode::SendMsg::new(no_fd, header).build(),
-        // Read only: without a descriptor it is not written to.
-        Code::RecvMsg => opcode::RecvMsg::new(no_fd, std::ptr::from_ref(header).cast_mut()).build(),
-        // It is never asked of the ring.
-        Code::Shutdown | Code::Splice => return None,
-    })
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod deadlines;
 mod handoff;
 mod machine;
 mod placement;
+mod probe;
 mod read_write;
 mod relay;
 mod rows;
@@ -56,6 +57,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     cancellation::LIST,
     shutdown::LIST,
     running::LIST,
+    probe::LIST,
     cores::LIST,
     placement::LIST,
     handoff::LIST,

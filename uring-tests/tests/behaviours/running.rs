@@ -67,7 +67,7 @@ async fn exercise() {
 }
 
 /// Starts with the automatic choice; says which backend that was.
-fn automatic(builder: Builder) -> Backend {
+pub fn automatic(builder: Builder) -> Backend {
     let ended = builder.block_on(async {
         exercise().await;
         ringpark::metrics().backend
@@ -76,7 +76,7 @@ fn automatic(builder: Builder) -> Backend {
 }
 
 /// The one line of the log that says what was chosen.
-fn line_of_choice() -> String {
+pub fn line_of_choice() -> String {
     let lines = log::lines_with("backend=");
     assert_eq!(lines.len(), 1, "one line says it all:\n{}", log::text());
     lines[0].clone()
@@ -159,7 +159,8 @@ fn little_locked_memory_makes_the_rings_smaller(_: &Variant) {
     assert!(!line.contains("256/4096"), "smaller rings: {line}");
 }
 
-fn flags(line: &str) -> String {
+/// The features in that line.
+pub fn flags(line: &str) -> String {
     let (_, rest) = line.split_once("flags=").expect("the line names the flags");
     rest.trim_start_matches('"').split([' ', '"']).next().expect("something").to_owned()
 }

@@ -63,14 +63,15 @@ pub fn set_locked_memory_limit(bytes: libc::rlim_t) {
     set_limit(libc::RLIMIT_MEMLOCK, libc::rlimit { rlim_cur: bytes, rlim_max: bytes });
 }
 
-/// Gives up all privileges for good: this process is nobody's from now on.
+/// Gives up all privileges for good: this process is a user's from now on whom nobody else is, since
+/// locked memory is charged to users.
 pub fn become_nobody() {
-    const NOBODY: libc::uid_t = 65534;
+    let nobody = 1_000_000 + std::process::id();
     // SAFETY: an empty list of groups needs no memory.
     let groups = unsafe { libc::setgroups(0, std::ptr::null()) };
     // SAFETY: the calls take no pointers.
     let ids = unsafe {
-        (libc::setresgid(NOBODY, NOBODY, NOBODY), libc::setresuid(NOBODY, NOBODY, NOBODY))
+        (libc::setresgid(nobody, nobody, nobody), libc::setresuid(nobody, nobody, nobody))
     };
     assert_eq!((groups, ids), (0, (0, 0)), "{}", std::io::Error::last_os_error());
 }
@@ -98,6 +99,15 @@ fn set_limit(resource: libc::__rlimit_resource_t, limits: libc::rlimit) {
 /// From now on the kernel answers the system calls of io_uring (425 to 427) with this error, in
 /// this thread and those that it starts.
 pub fn refuse_io_uring(errno: libc::c_int) {
+    filter_io_uring(libc::SECCOMP_RET_ERRNO | errno as u32);
+}
+
+/// From now on the kernel kills this process if it makes one of those calls.
+pub fn kill_over_io_uring() {
+    filter_io_uring(libc::SECCOMP_RET_KILL_PROCESS);
+}
+
+fn filter_io_uring(verdict: u32) {
     let step =
         |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
     let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
@@ -111,7 +121,7 @@ pub fn refuse_io_uring(errno: libc::c_int) {
         step(load, 0, 0, 0),
         step(at_least, 0, 2, first),
         step(above, 1, 0, last),
-        step(give, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+        step(give, 0, 0, verdict),
         step(give, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };

@@ -1,0 +1,129 @@
+//! What a ring can do, found out by asking it: each question stands here once. A core's start-up asks
+//! what it builds on (some microseconds each), [`probe`](crate::probe) asks all of it.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use io_uring::register::Probe;
+use io_uring::{opcode, squeue, types, IoUring};
+
+use super::setup;
+use crate::op::{self, Code};
+use crate::probe::Outcome;
+use crate::sys::uring::{enter, ENTER_GETEVENTS};
+
+/// The most that one connection receives before others have their turn, in bytes.
+const RECV_CAP: u32 = 64 << 10;
+
+/// A set of operations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Codes(u64);
+
+impl Codes {
+    pub(super) fn has(self, code: Code) -> bool {
+        self.0 & 1 << code as u64 != 0
+    }
+
+    pub(super) fn insert(&mut self, code: Code) {
+        self.0 |= 1 << code as u64;
+    }
+
+    pub(super) fn remove(&mut self, code: Code) {
+        self.0 &= !(1 << code as u64);
+    }
+}
+
+/// The opcodes that the kernel says it has; `None` where it cannot be asked (before 5.6).
+pub(crate) fn opcodes(ring: &IoUring) -> Option<Vec<u8>> {
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe).ok()?;
+    Some((0..=u8::MAX).filter(|&opcode| probe.is_supported(opcode)).collect())
+}
+
+/// Those of our operations whose opcodes the kernel says it has: all, where it cannot be asked.
+pub(super) fn known_operations(ring: &IoUring) -> Codes {
+    let opcodes = opcodes(ring);
+    let known = |code: &Code| match &opcodes {
+        Some(opcodes) => opcodes.contains(&code.row().opcode),
+        None => true,
+    };
+    let mut codes = Codes::default();
+    Code::all().filter(known).for_each(|code| codes.insert(code));
+    codes
+}
+
+/// Asks for an operation on no descriptor: what is there complains of the descriptor (EBADF), what
+/// is forbidden answers EACCES, and a multishot form that is unknown EINVAL.
+pub(crate) fn operation(ring: &mut IoUring, code: Code) -> io::Result<Outcome> {
+    // What entries may point to that are read before the descriptor is looked at.
+    let address = [0u64; 16];
+    // SAFETY: all zeros is a header that names nothing.
+    let header: libc::msghdr = unsafe { std::mem::zeroed() };
+    let Some(entry) = trial(code, &address, &header) else { return Ok(Outcome::Works) };
+    Ok(match ask(ring, entry)? {
+        libc::EINVAL | libc::EOPNOTSUPP => Outcome::Absent,
+        libc::EACCES => Outcome::refused(libc::EACCES, "restrictions of the ring or the task"),
+        _ => Outcome::Works,
+    })
+}
+
+/// The most that a multishot receive takes at a time, where the kernel knows such a cap (6.17);
+/// else 0.
+pub(crate) fn recv_cap(ring: &mut IoUring) -> io::Result<u32> {
+    let answer = ask(ring, op::recv_multi_sqe(-1, 0, RECV_CAP))?;
+    Ok(if answer == libc::EBADF { RECV_CAP } else { 0 })
+}
+
+/// Asks a ring that forbids an operation for it.
+pub(crate) fn forbidden(code: Code) -> io::Result<Outcome> {
+    let mut ring = IoUring::builder().setup_r_disabled().build(8)?;
+    setup::restrict(&ring, &[code])?;
+    operation(&mut ring, code)
+}
+
+/// The errno that the kernel answers to an entry that names no descriptor. What the entry points to
+/// must be valid until this returns.
+fn ask(ring: &mut IoUring, entry: squeue::Entry) -> io::Result<i32> {
+    // SAFETY: with no descriptor nothing is done, and the caller keeps what is read before that.
+    unsafe { ring.submission().push(&entry.user_data(1)) }
+        .map_err(|_| io::Error::other("the submission queue is full of nothing"))?;
+    while ring.completion().is_empty() {
+        let pending = ring.submission().len() as u32;
+        match enter(ring.as_raw_fd(), pending, 1, ENTER_GETEVENTS, None) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(ring.completion().next().map_or(0, |answer| -answer.result()))
+}
+
+/// An entry for `code` that fails for want of a descriptor.
+fn trial(code: Code, address: &[u64; 16], header: &libc::msghdr) -> Option<squeue::Entry> {
+    let (no_fd, null) = (types::Fd(-1), std::ptr::null_mut::<u8>());
+    Some(match code {
+        Code::Accept => {
+            opcode::Accept::new(no_fd, std::ptr::null_mut(), std::ptr::null_mut()).build()
+        }
+        Code::AcceptMulti => op::accept_multi_sqe(-1),
+        // It needs no descriptor: there is just nothing to cancel.
+        Code::Cancel => opcode::AsyncCancel::new(0).build(),
+        Code::Close => op::close_sqe(-1),
+        Code::Poll => op::poll_sqe(-1, op::Interest::Readable),
+        Code::Read => opcode::Read::new(no_fd, null, 0).build(),
+        Code::Recv => opcode::Recv::new(no_fd, null, 0).build(),
+        Code::RecvMulti => op::recv_multi_sqe(-1, 0, 0),
+        Code::Send => opcode::Send::new(no_fd, null, 0).build(),
+        Code::Write => opcode::Write::new(no_fd, null, 0).build(),
+        // An impossible family: EAFNOSUPPORT, unless the operation is refused.
+        Code::Socket => opcode::Socket::new(-1, libc::SOCK_STREAM, 0).build(),
+        Code::Connect => {
+            let length = size_of_val(address) as libc::socklen_t;
+            opcode::Connect::new(no_fd, address.as_ptr().cast(), length).build()
+        }
+        Code::SendMsg => opcode::SendMsg::new(no_fd, header).build(),
+        // Read only: without a descriptor it is not written to.
+        Code::RecvMsg => opcode::RecvMsg::new(no_fd, std::ptr::from_ref(header).cast_mut()).build(),
+        // They are never asked of the ring.
+        Code::Shutdown | Code::Splice => return None,
+    })
+}

@@ -1,0 +1,57 @@
+//! The ways to end what is under way.
+
+use std::os::fd::AsRawFd;
+
+use super::{expect, pair, Function, Tried};
+use crate::driver::uring::ask::{opcode, Ask, CANCEL_ALL, CANCEL_ANY, CANCEL_FD, CANCEL_OP};
+use crate::driver::uring::trial::Trial;
+
+pub(super) const LIST: &[Function] = &[
+    Function { name: "cancel", since: "5.5", run: by_number },
+    Function { name: "cancel-descriptor", since: "5.19", run: by_descriptor },
+    Function { name: "cancel-any", since: "5.19", run: any },
+    Function { name: "cancel-opcode", since: "6.6", run: by_opcode },
+    Function { name: "cancel-and-wait", since: "6.0", run: and_wait },
+];
+
+/// Polls twice for what never comes, cancels, and looks whether `count` polls have ended.
+fn ends(ring: &mut Trial, count: usize, how: impl Fn(i32, u64) -> Ask) -> Tried {
+    let (ours, theirs) = pair()?;
+    let first = ring.start(Ask::poll(ours.as_raw_fd(), false))?;
+    let second = ring.start(Ask::poll(ours.as_raw_fd(), false))?;
+    let answer = ring.ask(how(ours.as_raw_fd(), first))?;
+    let ended = answer.ok()?;
+    for number in [first, second].into_iter().take(count) {
+        let errno = ring.answer(number)?.errno();
+        expect(errno == libc::ECANCELED, || format!("it ended with error {errno}"))?;
+    }
+    // The count is told where several can be meant.
+    expect(count == 1 || ended == 2, || format!("it ended {ended} of 2"))?;
+    drop(theirs);
+    Ok(None)
+}
+
+fn by_number(ring: &mut Trial) -> Tried {
+    ends(ring, 1, |_, number| Ask::cancel(number))
+}
+
+fn by_descriptor(ring: &mut Trial) -> Tried {
+    ends(ring, 2, |fd, _| Ask::cancel_by(CANCEL_FD | CANCEL_ALL, fd, 0))
+}
+
+fn any(ring: &mut Trial) -> Tried {
+    ends(ring, 2, |_, _| Ask::cancel_by(CANCEL_ANY | CANCEL_ALL, -1, 0))
+}
+
+fn by_opcode(ring: &mut Trial) -> Tried {
+    ends(ring, 2, |_, _| Ask::cancel_by(CANCEL_OP | CANCEL_ALL, -1, opcode::POLL_ADD))
+}
+
+fn and_wait(ring: &mut Trial) -> Tried {
+    let (ours, _theirs) = pair()?;
+    let number = ring.start(Ask::poll(ours.as_raw_fd(), false))?;
+    ring.sync_cancel(number)?;
+    let errno = ring.answer(number)?.errno();
+    expect(errno == libc::ECANCELED, || format!("it ended with error {errno}"))?;
+    Ok(None)
+}

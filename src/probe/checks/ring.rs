@@ -1,0 +1,161 @@
+//! The ring itself: completions, waits, messages between rings, other sizes.
+
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use super::{expect, pair, Function, Outcome, Tried};
+use crate::driver::uring::ask::Ask;
+use crate::driver::uring::checks;
+use crate::driver::uring::trial::Trial;
+use crate::driver::Feature;
+use crate::op::Code;
+use crate::sys::uring::{enter, ENTER_GETEVENTS};
+
+pub(super) const LIST: &[Function] = &[
+    Function { name: "completion", since: "5.1", run: completion },
+    Function { name: "timed-wait", since: "5.11", run: timed_wait },
+    Function { name: "deferred-completions", since: "6.1", run: deferred },
+    Function { name: "min-wait", since: "6.12", run: min_wait },
+    Function { name: "no-iowait", since: "6.15", run: no_iowait },
+    Function { name: "quiet-success", since: "5.17", run: quiet_success },
+    Function { name: "multishot-timeout", since: "6.4", run: multishot_timeout },
+    Function { name: "registered-ring", since: "5.18", run: registered_ring },
+    Function { name: "ring-message", since: "5.18", run: message },
+    Function { name: "ring-message-from-outside", since: "6.13", run: message_from_outside },
+    Function { name: "resize", since: "6.13", run: resize },
+    Function { name: "restrictions", since: "5.10", run: restrictions },
+    Function { name: "busy-poll", since: "6.9", run: busy_poll },
+];
+
+const NO_IOWAIT: u32 = 1 << 7;
+
+fn completion(ring: &mut Trial) -> Tried {
+    let answer = ring.ask(Ask::nop())?;
+    expect(answer.result == 0, || format!("a no-op came to {}", answer.result))?;
+    Ok(None)
+}
+
+fn timed_wait(ring: &mut Trial) -> Tried {
+    let began = Instant::now();
+    let time = Duration::from_millis(1);
+    match ring.wait_least(1, Duration::ZERO, time) {
+        Err(error) if error.raw_os_error() == Some(libc::ETIME) => {}
+        Err(error) => return Err(error.into()),
+        Ok(()) => return Err(Outcome::broken("a wait for nothing ended before its time")),
+    }
+    expect(began.elapsed() >= time, || "the wait ended before its time".into())?;
+    Ok(None)
+}
+
+fn deferred(ring: &mut Trial) -> Tried {
+    if !ring.has(Feature::DeferTaskrun) {
+        return Err(Outcome::Absent);
+    }
+    let (mut ours, theirs) = pair()?;
+    let number = ring.start(Ask::poll(theirs.as_raw_fd(), false))?;
+    ours.write_all(b"x")?;
+    expect(!ring.has_completions(), || "a completion came unasked".into())?;
+    ring.answer(number)?.ok()?;
+    Ok(None)
+}
+
+fn min_wait(ring: &mut Trial) -> Tried {
+    let (least, most) = (Duration::from_millis(2), Duration::from_millis(40));
+    let (mut ours, theirs) = pair()?;
+    let number = ring.start(Ask::poll(theirs.as_raw_fd(), false))?;
+    ours.write_all(b"x")?;
+    let began = Instant::now();
+    // One completion comes; two are asked for.
+    match ring.wait_least(2, least, most) {
+        Err(error) if error.raw_os_error() == Some(libc::ETIME) => {}
+        other => other?,
+    }
+    let took = began.elapsed();
+    expect(took >= least, || format!("it waited {took:?} instead of {least:?}"))?;
+    expect(took < most, || format!("it waited for all of {most:?}"))?;
+    ring.answer(number)?.ok()?;
+    Ok(None)
+}
+
+fn no_iowait(ring: &mut Trial) -> Tried {
+    enter(ring.fd(), 0, 0, ENTER_GETEVENTS | NO_IOWAIT, None)?;
+    Ok(None)
+}
+
+fn quiet_success(ring: &mut Trial) -> Tried {
+    let (ours, _theirs) = pair()?;
+    let quiet = ring.start(Ask::send_quietly(ours.as_raw_fd(), 0, 1))?;
+    let answer = ring.answer_within(quiet, Duration::from_millis(1))?;
+    ring.forget(quiet);
+    match answer {
+        None => Ok(None),
+        Some(answer) => {
+            answer.ok()?;
+            Err(Outcome::broken("a success was told that was to be quiet"))
+        }
+    }
+}
+
+fn multishot_timeout(ring: &mut Trial) -> Tried {
+    ring.put_time(0, Duration::from_micros(200));
+    let number = ring.start(Ask::timeout(0, true))?;
+    for _ in 0..2 {
+        let answer = ring.answer(number)?;
+        match answer.errno() {
+            libc::ETIME => {
+                expect(answer.more(), || "it ended after the first time".into())?;
+            }
+            _ => {
+                answer.ok()?;
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn registered_ring(ring: &mut Trial) -> Tried {
+    ring.enter_by_index()?;
+    Ok(None)
+}
+
+fn message(ring: &mut Trial) -> Tried {
+    const NUMBER: u64 = 0x5eed_0000_0001;
+    let mut other = Trial::open(ring.patience)?;
+    ring.ask(Ask::message(other.fd(), 7, NUMBER))?.ok()?;
+    let got = other.answer(NUMBER)?;
+    expect(got.result == 7, || format!("7 arrived as {}", got.result))?;
+    Ok(None)
+}
+
+fn message_from_outside(ring: &mut Trial) -> Tried {
+    const NUMBER: u64 = 0x5eed_0000_0002;
+    ring.message_from_outside(9, NUMBER)?;
+    let got = ring.answer(NUMBER)?;
+    expect(got.result == 9, || format!("9 arrived as {}", got.result))?;
+    Ok(None)
+}
+
+fn resize(ring: &mut Trial) -> Tried {
+    let ring = Trial::open(ring.patience)?;
+    if !ring.has(Feature::DeferTaskrun) {
+        return Err(Outcome::Absent);
+    }
+    let got = ring.resize(32, 128)?;
+    expect(got == [32, 128], || format!("it came out as {got:?}"))?;
+    Ok(None)
+}
+
+fn restrictions(ring: &mut Trial) -> Tried {
+    let outcome = ring.patience.retry(|| checks::forbidden(Code::Send))?;
+    match outcome {
+        Outcome::Refused { .. } => Ok(None),
+        Outcome::Works => Err(Outcome::broken("what is forbidden works all the same")),
+        other => Err(other),
+    }
+}
+
+fn busy_poll(ring: &mut Trial) -> Tried {
+    ring.napi()?;
+    Ok(Some("of network queues (NAPI)".into()))
+}

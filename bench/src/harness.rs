@@ -142,7 +142,10 @@ impl Bench<'_> {
             _ => None,
         };
         let order = match &origin {
-            Some(origin) => contestants::Order::Relay { origin: origin.local_addr()? },
+            Some(origin) => {
+                let bulk = matches!(workload.shape, Shape::Bulk { .. });
+                contestants::Order::Relay { origin: origin.local_addr()?, bulk }
+            }
             None => contestants::Order::Echo,
         };
         let (running, server) = self.start(contestant, &order)?;

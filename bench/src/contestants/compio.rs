@@ -38,7 +38,7 @@ impl Contestant for Compio {
                 let (stream, _) = listener.accept().await?;
                 match *order {
                     Order::Echo => spawn(echo(stream)).detach(),
-                    Order::Relay { origin } => spawn(relay(stream, origin)).detach(),
+                    Order::Relay { origin, .. } => spawn(relay(stream, origin)).detach(),
                     _ => return Err(unfit(self.name(), order)),
                 }
             }
@@ -71,7 +71,6 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
 
 async fn relay(client: TcpStream, origin: SocketAddr) -> io::Result<()> {
     let server = TcpStream::connect(origin).await?;
-    server.set_nodelay(true)?;
     let (there, back) = compio::io::util::copy_bidirectional(client, server).await;
     there.and(back)?;
     Ok(())

@@ -43,7 +43,9 @@ impl Contestant for Glommio {
                 let stream = listener.accept().await?;
                 match *order {
                     Order::Echo => drop(spawn_local(echo(stream)).detach()),
-                    Order::Relay { origin } => drop(spawn_local(relay(stream, origin)).detach()),
+                    Order::Relay { origin, .. } => {
+                        drop(spawn_local(relay(stream, origin)).detach())
+                    }
                     _ => return Err(unfit(self.name(), order)),
                 }
             }
@@ -79,7 +81,6 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
 
 async fn relay(client: TcpStream, origin: SocketAddr) -> io::Result<()> {
     let server = TcpStream::connect(origin).await?;
-    server.set_nodelay(true)?;
     let (client_read, client_write) = split(client);
     let (server_read, server_write) = split(server);
     let there = forward(client_read, server_write);

@@ -34,6 +34,8 @@ pub enum Order {
     Relay {
         /// Where the load listens.
         origin: SocketAddr,
+        /// Whether it is bulk in one direction: some servers are set up for that.
+        bulk: bool,
     },
     /// Churn timers, and report.
     Timers {
@@ -166,9 +168,10 @@ fn unfit(name: &str, order: &Order) -> io::Error {
 
 /// The listener of every contestant in this program: who serves differs, not what is set up.
 ///
-/// What it accepts is without delay, which Linux takes over from here; Go, HAProxy and nginx set it
-/// by themselves. A large answer that is written in pieces waits 40 ms for an acknowledgement
-/// otherwise.
+/// What it accepts is without delay, which Linux takes over from here: a large answer that is
+/// written in pieces waits 40 ms for an acknowledgement otherwise. Towards an origin, relays keep
+/// the kernel's default: without delay the ones that copy would pay for a packet with each buffer.
+/// Go, HAProxy and nginx have their own opinion, which is no delay on either side.
 fn listen() -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.set_tcp_nodelay(true)?;

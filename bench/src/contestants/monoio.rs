@@ -62,7 +62,7 @@ impl Contestant for Monoio {
                 let (stream, _) = listener.accept().await?;
                 match *order {
                     Order::Echo => drop(monoio::spawn(echo(stream))),
-                    Order::Relay { origin } => {
+                    Order::Relay { origin, .. } => {
                         drop(monoio::spawn(relay(stream, origin, self.splice)));
                     }
                     _ => return Err(unfit(self.name, order)),
@@ -93,7 +93,6 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
 
 async fn relay(client: TcpStream, origin: SocketAddr, splice: bool) -> io::Result<()> {
     let server = TcpStream::connect_addr(origin).await?;
-    server.set_nodelay(true)?;
     let (client_read, client_write) = client.into_split();
     let (server_read, server_write) = server.into_split();
     let back = monoio::spawn(forward(server_read, client_write, splice));

@@ -48,7 +48,7 @@ impl Contestant for Go {
         command.env("GOMAXPROCS", "1").arg(format!("127.0.0.1:{port}"));
         match order {
             Order::Echo => {}
-            Order::Relay { origin } => drop(command.arg(origin.to_string())),
+            Order::Relay { origin, .. } => drop(command.arg(origin.to_string())),
             _ => return Err(unfit(self.name(), order)),
         }
         Ok(Some(command))
@@ -69,7 +69,7 @@ pub(super) struct HaProxy {
 impl HaProxy {
     pub(super) const SPLICE: Self = Self {
         name: "haproxy",
-        about: "one thread, TCP mode, option splice-auto, pipes of 1 MiB",
+        about: "one thread, TCP mode, splice-auto; for bulk splice-request and splice-response",
         splice: true,
     };
     pub(super) const COPY: Self =
@@ -94,20 +94,31 @@ impl Contestant for HaProxy {
 
     fn prepare(&self, scratch: &Path) -> io::Result<()> {
         let unused = SocketAddr::from(([127, 0, 0, 1], 1));
-        let mut command = self.command(unused, 1, scratch)?;
+        let mut command = self.command(unused, false, 1, scratch)?;
         command.arg("-c");
         check(command)
     }
 
     fn program(&self, order: &Order, port: u16, scratch: &Path) -> io::Result<Option<Command>> {
-        let Order::Relay { origin } = *order else { return Err(unfit(self.name, order)) };
-        self.command(origin, port, scratch).map(Some)
+        let Order::Relay { origin, bulk } = *order else { return Err(unfit(self.name, order)) };
+        self.command(origin, bulk, port, scratch).map(Some)
     }
 }
 
 impl HaProxy {
-    fn command(&self, origin: SocketAddr, port: u16, scratch: &Path) -> io::Result<Command> {
-        let splice = if self.splice { "option splice-auto" } else { "" };
+    fn command(
+        &self,
+        origin: SocketAddr,
+        bulk: bool,
+        port: u16,
+        scratch: &Path,
+    ) -> io::Result<Command> {
+        let splice = match (self.splice, bulk) {
+            (false, _) => "",
+            (true, false) => "option splice-auto",
+            // Left to itself it does not find out that this is bulk.
+            (true, true) => "option splice-request\n  option splice-response",
+        };
         let path = scratch.join(self.name);
         // Two descriptors a connection, and two a pipe, below 20,000 in all.
         let text = format!(
@@ -172,7 +183,7 @@ impl Contestant for Nginx {
     }
 
     fn program(&self, order: &Order, port: u16, scratch: &Path) -> io::Result<Option<Command>> {
-        let Order::Relay { origin } = *order else { return Err(unfit(self.name, order)) };
+        let Order::Relay { origin, .. } = *order else { return Err(unfit(self.name, order)) };
         self.command(origin, port, scratch).map(Some)
     }
 }

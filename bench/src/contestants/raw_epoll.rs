@@ -61,7 +61,7 @@ impl Contestant for RawEpoll {
     fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
         let origin = match *order {
             Order::Echo if !self.splice => None,
-            Order::Relay { origin } => Some(origin),
+            Order::Relay { origin, .. } => Some(origin),
             _ => return Err(unfit(self.name, order)),
         };
         let listener = listen()?;
@@ -184,7 +184,6 @@ impl Loop {
             // Blocking, but on loopback, and before anything is measured.
             let server = Rc::new(TcpStream::connect(origin)?);
             server.set_nonblocking(true)?;
-            server.set_nodelay(true)?;
             self.open(client.clone(), server.clone(), first, first + 1)?;
             self.open(server, client, first + 1, first)?;
         }

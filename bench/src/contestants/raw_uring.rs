@@ -53,7 +53,7 @@ impl Contestant for RawUring {
     fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
         let origin = match *order {
             Order::Echo => None,
-            Order::Relay { origin } => Some(origin),
+            Order::Relay { origin, .. } => Some(origin),
             _ => return Err(unfit(self.name(), order)),
         };
         let listener = listen()?;
@@ -177,7 +177,6 @@ impl Loop {
         let Some(origin) = self.origin else { return self.open(client, fd) };
         // Blocking, but on loopback, and before anything is measured.
         let server = TcpStream::connect(origin)?;
-        server.set_nodelay(true)?;
         let target = server.as_raw_fd();
         self.open(client, target)?;
         self.open(server, fd)

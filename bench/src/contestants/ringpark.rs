@@ -71,7 +71,7 @@ impl Contestant for Ringpark {
                 let (stream, _) = listener.accept().await?;
                 match order {
                     Order::Echo => drop(ringpark::spawn(echo(stream))),
-                    Order::Relay { origin } => drop(ringpark::spawn(relay(stream, origin))),
+                    Order::Relay { origin, .. } => drop(ringpark::spawn(relay(stream, origin))),
                     _ => return Err(unfit(self.name, &order)),
                 }
             }
@@ -109,7 +109,6 @@ async fn echo(stream: TcpStream) -> io::Result<()> {
 
 async fn relay(client: TcpStream, origin: SocketAddr) -> io::Result<()> {
     let server = TcpStream::connect(origin).await?;
-    server.set_nodelay(true)?;
     ringpark::io::relay(&client, &server).await?;
     Ok(())
 }

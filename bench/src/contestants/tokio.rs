@@ -66,7 +66,7 @@ impl Contestant for Tokio {
                 let (stream, _) = listener.accept().await?;
                 match *order {
                     Order::Echo => drop(tokio::spawn(echo(stream, self.echo_buffer_size))),
-                    Order::Relay { origin } => {
+                    Order::Relay { origin, .. } => {
                         drop(tokio::spawn(relay(stream, origin, self.relay_buffer_size)));
                     }
                     _ => return Err(unfit(self.name, order)),
@@ -104,7 +104,6 @@ async fn echo(mut stream: TcpStream, size: usize) -> io::Result<()> {
 
 async fn relay(mut client: TcpStream, origin: SocketAddr, size: usize) -> io::Result<()> {
     let mut server = TcpStream::connect(origin).await?;
-    server.set_nodelay(true)?;
     tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, size, size).await?;
     Ok(())
 }

@@ -265,7 +265,10 @@ mod tests {
             _ => None,
         };
         let served = match &origin {
-            Some(origin) => contestants::Order::Relay { origin: origin.local_addr()? },
+            Some(origin) => {
+                let bulk = matches!(shape, Shape::Bulk { .. });
+                contestants::Order::Relay { origin: origin.local_addr()?, bulk }
+            }
             None => contestants::Order::Echo,
         };
         let cpus = harness::Cpus::choose()?;

@@ -9,7 +9,7 @@
 //! ```text
 //!    your async fn
 //!         │ await
-//!    net  io  time        owned buffers, leases, deadlines, relay
+//!    net fs io time       owned buffers, leases, deadlines, relay
 //!         │ builds
 //!    op                   one file per kernel operation: its ring form, its system call
 //!         │
@@ -66,10 +66,13 @@
 
 pub mod buf;
 mod driver;
+pub mod fs;
 pub mod io;
 pub mod net;
 mod op;
 pub mod probe;
+#[cfg(target_os = "linux")]
+pub mod process;
 mod runtime;
 mod sys;
 pub mod time;

@@ -19,12 +19,14 @@
 //! - **Leased buffers**, [`Lease`]: `recv()` takes memory from the core's pool only when there are
 //!   bytes to put into it, so that an idle connection holds no buffer at all.
 
+mod aligned;
 mod lease;
 #[cfg(target_os = "linux")]
 mod pipes;
 mod pool;
 mod slice;
 
+pub use aligned::AlignedBuf;
 pub use lease::Lease;
 #[cfg(target_os = "linux")]
 pub(crate) use pipes::{Pipes, PooledPipe, PIPE_SIZE};

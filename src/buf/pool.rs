@@ -36,7 +36,7 @@ use crate::runtime::{Biased, Shared};
 
 /// Leases begin at multiples of this, so that two cores never share a cache line.
 const ALIGNMENT: usize = 64;
-/// A rest shorter than this is not worth a receive.
+/// A rest shorter than this is not worth a receive of a stream.
 const ROOM_MIN: usize = 1024;
 
 /// After so many buffers that came home, half of those beyond the first are no more kept.
@@ -99,6 +99,8 @@ pub(crate) struct Room {
 pub(crate) struct Pool {
     blocks: NonNull<Blocks>,
     config: PoolConfig,
+    /// A rest of a buffer that is shorter than this is not filled.
+    room_min: usize,
     ring: RefCell<Option<Box<dyn BufferRing>>>,
     /// The buffer that the core itself fills.
     current: Cell<Option<u16>>,
@@ -176,6 +178,11 @@ impl Drop for Blocks {
 impl Pool {
     /// A pool whose buffers the core fills itself, until it is given a ring.
     pub(crate) fn new(config: PoolConfig, home: Arc<Shared>) -> Rc<Pool> {
+        Pool::with_room(config, ROOM_MIN, home)
+    }
+
+    /// The same, where each receive must have room for `room_min` bytes, or for a whole buffer.
+    pub(crate) fn with_room(config: PoolConfig, room_min: usize, home: Arc<Shared>) -> Rc<Pool> {
         assert!(config.count_base > 0 && config.count_base <= config.count_max && config.size > 0);
         let buffer = || Buffer {
             memory: Cell::new(None),
@@ -196,6 +203,7 @@ impl Pool {
         Rc::new(Pool {
             blocks: NonNull::from(Box::leak(blocks)),
             config,
+            room_min: room_min.min(config.size as usize),
             ring: RefCell::new(None),
             current: Cell::new(None),
             spare: RefCell::new(Vec::new()),
@@ -404,7 +412,7 @@ impl Pool {
         let len = self.config.size as usize - start;
         // SAFETY: `start` is within the block.
         let memory = unsafe { buffer.memory.get().expect("a buffer in use has memory").add(start) };
-        (len >= ROOM_MIN.min(self.config.size as usize)).then_some(Room { memory, len })
+        (len >= self.room_min).then_some(Room { memory, len })
     }
 
     /// Room for the core itself to receive into; `None` at the limit.

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use crate::buf::{Pool, PoolConfig};
 use crate::op::{Code, Interest, Op};
+use crate::runtime::Shared;
 use crate::sys::Notify;
 
 mod choose;
@@ -196,6 +197,11 @@ impl Driver {
         }
     }
 
+    /// Whether there is a ring that takes this operation.
+    pub(crate) fn takes(&self, code: Code) -> bool {
+        matches!(&self.engine, Engine::Uring(uring) if uring.has(code))
+    }
+
     /// Whether multishot accepts are to be had.
     pub(crate) fn has_multishot_accept(&self) -> bool {
         match &self.engine {
@@ -209,6 +215,25 @@ impl Driver {
         match &self.engine {
             Engine::Uring(uring) => uring.has(Code::RecvMulti),
             _ => false,
+        }
+    }
+
+    /// Whether multishot receives of datagrams into buffers of the core are to be had.
+    pub(crate) fn has_multishot_recvmsg(&self) -> bool {
+        match &self.engine {
+            #[cfg(target_os = "linux")]
+            Engine::Uring(uring) => uring.has(Code::RecvMsgMulti),
+            _ => false,
+        }
+    }
+
+    /// Makes the pool from which datagrams get their buffers, with a ring of its own where there are
+    /// rings.
+    pub(crate) fn datagram_pool(&mut self, home: Arc<Shared>) -> Rc<Pool> {
+        match &mut self.engine {
+            #[cfg(target_os = "linux")]
+            Engine::Uring(uring) => uring.datagram_pool(home),
+            _ => Pool::with_room(ready::DATAGRAMS, crate::op::DATAGRAM_MAX, home),
         }
     }
 

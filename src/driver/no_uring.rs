@@ -10,6 +10,7 @@ use super::choose::RingFacts;
 use super::{Backend, Completion, Config, Counts, SetupError, Sink, Slots, Started, Token, Wait};
 use crate::buf::{Pool, PoolConfig};
 use crate::op::{Code, Interest, Op};
+use crate::runtime::Shared;
 use crate::sys::Notify;
 
 /// There is no value of this type.
@@ -33,6 +34,10 @@ impl Uring {
     }
 
     pub(super) fn pool_config(&self) -> PoolConfig {
+        match *self {}
+    }
+
+    pub(super) fn datagram_pool(&mut self, _home: Arc<Shared>) -> Rc<Pool> {
         match *self {}
     }
 

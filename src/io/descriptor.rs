@@ -4,20 +4,26 @@ use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
 
+use super::error::{incomplete, write_zero};
 use super::handle::Handle;
-use super::{inbound, outbound, Pollable};
+use super::turn::turn;
+use super::{file_op, inbound, outbound, Pollable};
 use crate::buf::{IoBuf, IoBufMut};
-use crate::op::{Read, Write};
+use crate::op::{Code, Interest, Read, ReadAt, Write, WriteAt};
 use crate::runtime::Core;
 use crate::sys;
+
+/// The room that is made for bytes of which nobody knows how many there are.
+const READ_TO_END_MIN: usize = 4096;
 
 /// A descriptor of any kind that the runtime reads, writes and waits for. Deadlines, readiness,
 /// calls of your own and closing are those of [`Pollable`], to which it dereferences.
 ///
 /// On io_uring everything can be read and written. On the other backends a descriptor that cannot be
 /// waited for fails with [`NotPollable`](crate::NotPollable) when it would have to wait; a
-/// regular file never does, and blocks its core instead while the disk works.
+/// regular file never does, and is read and written by a helper thread there, whatever the deadline.
 ///
 /// One read and one write are under way at a time; others wait for their turn, in order. Dropping the
 /// future of a read loses nothing: what arrives is given to the next one.
@@ -36,6 +42,8 @@ use crate::sys;
 /// ```
 pub struct Descriptor {
     pollable: Pollable,
+    /// A regular file or a disk: it is never waited for, but takes its time.
+    is_disk: bool,
 }
 
 impl Descriptor {
@@ -52,7 +60,22 @@ impl Descriptor {
         if nonblocking {
             sys::set_nonblocking(fd.as_raw_fd(), true)?;
         }
-        Ok(Descriptor { pollable: Pollable::new(Handle::new(core, fd, nonblocking)) })
+        Ok(Descriptor::of(core, fd, nonblocking))
+    }
+
+    /// A descriptor whose mode is not ours to change for good, since others share the open file.
+    pub(super) fn shared(fd: OwnedFd) -> Descriptor {
+        Descriptor::of(Core::current(), fd, false)
+    }
+
+    fn of(core: Rc<Core>, fd: OwnedFd, nonblocking: bool) -> Descriptor {
+        let is_disk = sys::is_disk(fd.as_raw_fd());
+        Descriptor { pollable: Pollable::new(Handle::new(core, fd, nonblocking)), is_disk }
+    }
+
+    /// Whether a helper thread has to read or write, since the call would wait for a disk.
+    fn is_helped(&self) -> bool {
+        self.is_disk && !self.pollable.handle().core.driver.borrow().takes(Code::Read)
     }
 
     /// Reads some bytes into the buffer's room; 0 is the end, unless the buffer has no room.
@@ -61,9 +84,82 @@ impl Descriptor {
     /// Those of read(2); `TimedOut` after the read deadline; [`Closed`](crate::Closed).
     pub async fn read<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
         let handle = self.pollable.handle();
+        if self.is_helped() {
+            let turn = match turn(handle, Interest::Readable).await {
+                Ok(turn) => turn,
+                Err(error) => return (Err(error), buffer),
+            };
+            return file_op::run(&handle.core, ReadAt::new(turn, buffer, None), true).await;
+        }
         let nonblocking = handle.is_nonblocking();
         let direct = |turn, buffer, limit| Read::new(turn, buffer, limit, nonblocking);
         inbound::read(handle, buffer, direct).await
+    }
+
+    /// Fills the buffer's room. Dropping the future loses what has been read into the buffer.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the end comes before; those of [`read`](Descriptor::read).
+    pub async fn read_exact<B: IoBufMut>(&self, buffer: B) -> (io::Result<()>, B) {
+        let handle = self.pollable.handle();
+        if self.is_helped() {
+            return self.read_exact_helped(buffer).await;
+        }
+        let nonblocking = handle.is_nonblocking();
+        let direct = |turn, buffer, limit| Read::new(turn, buffer, limit, nonblocking);
+        inbound::read_exact(handle, buffer, direct).await
+    }
+
+    async fn read_exact_helped<B: IoBufMut>(&self, mut buffer: B) -> (io::Result<()>, B) {
+        let total = buffer.bytes_total();
+        let mut filled = 0;
+        while filled < total {
+            let (result, rest) = self.read(buffer.slice(filled..total)).await;
+            buffer = rest.into_inner();
+            match result {
+                Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
+                Ok(count) => filled += count,
+                Err(error) => return (Err(error), buffer),
+            }
+        }
+        (Ok(()), buffer)
+    }
+
+    async fn write_all_helped<B: IoBuf>(&self, mut buffer: B) -> (io::Result<()>, B) {
+        let len = buffer.bytes_init();
+        let mut written = 0;
+        while written < len {
+            let (result, rest) = self.write(buffer.slice(written..len)).await;
+            buffer = rest.into_inner();
+            match result {
+                Ok(0) => return (Err(incomplete(written, write_zero())), buffer),
+                Ok(count) => written += count,
+                Err(error) => return (Err(incomplete(written, error)), buffer),
+            }
+        }
+        (Ok(()), buffer)
+    }
+
+    /// Reads all there is, behind what is in the vector: how many bytes. Dropping the future loses
+    /// what has been read.
+    ///
+    /// # Errors
+    /// Those of [`read`](Descriptor::read); what was read before is in the vector.
+    pub async fn read_to_end(&self, mut buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        let start = buffer.len();
+        loop {
+            if buffer.capacity() == buffer.len() {
+                buffer.reserve(READ_TO_END_MIN);
+            }
+            let len = buffer.len();
+            let (result, slice) = self.read(buffer.slice(len..)).await;
+            buffer = slice.into_inner();
+            match result {
+                Ok(0) => return (Ok(buffer.len() - start), buffer),
+                Ok(_) => {}
+                Err(error) => return (Err(error), buffer),
+            }
+        }
     }
 
     /// Writes some of the buffer's bytes. Dropping the future may have written some, or none.
@@ -72,6 +168,13 @@ impl Descriptor {
     /// Those of write(2); `TimedOut` after the write deadline; [`Closed`](crate::Closed).
     pub async fn write<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
         let handle = self.pollable.handle();
+        if self.is_helped() {
+            let turn = match turn(handle, Interest::Writable).await {
+                Ok(turn) => turn,
+                Err(error) => return (Err(error), buffer),
+            };
+            return file_op::run(&handle.core, WriteAt::new(turn, buffer, 0, None), false).await;
+        }
         let nonblocking = handle.is_nonblocking();
         let direct =
             |turn, buffer, start, limit| Write::new(turn, buffer, start, limit, nonblocking);
@@ -84,6 +187,9 @@ impl Descriptor {
     /// As for [`write`](Descriptor::write); [`written`](super::written) tells how many went out.
     pub async fn write_all<B: IoBuf>(&self, buffer: B) -> (io::Result<()>, B) {
         let handle = self.pollable.handle();
+        if self.is_helped() {
+            return self.write_all_helped(buffer).await;
+        }
         let nonblocking = handle.is_nonblocking();
         let direct =
             |turn, buffer, start, limit| Write::new(turn, buffer, start, limit, nonblocking);

@@ -86,6 +86,15 @@ impl<T> Feed<T> {
         self.items.borrow_mut().push_front(Ok(item));
     }
 
+    /// Takes the first item, unless that is an error.
+    pub(crate) fn pop_good(&self) -> Option<T> {
+        let mut items = self.items.borrow_mut();
+        match items.first {
+            Some(Ok(_)) => items.pop_front().and_then(Result::ok),
+            _ => None,
+        }
+    }
+
     pub(crate) fn pop(&self) -> Option<io::Result<T>> {
         self.items.borrow_mut().pop_front()
     }

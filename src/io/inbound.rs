@@ -22,6 +22,8 @@ pub(crate) enum Chunk {
     Copied(Vec<u8>),
     /// A message that came for a receive whose future was dropped.
     Message(Box<Message>),
+    /// A datagram, as the kernel has written it into the buffer: see `split_datagram`.
+    Datagram(Lease),
 }
 
 impl Chunk {
@@ -30,6 +32,7 @@ impl Chunk {
             Chunk::Lease(lease) => lease,
             Chunk::Copied(bytes) => bytes,
             Chunk::Message(message) => &message.bytes,
+            Chunk::Datagram(raw) => raw,
         }
     }
 
@@ -38,6 +41,7 @@ impl Chunk {
             Chunk::Lease(lease) => lease,
             Chunk::Copied(bytes) => Lease::from_vec(bytes),
             Chunk::Message(message) => Lease::from_vec(message.bytes),
+            Chunk::Datagram(_) => unreachable!("datagram sockets have a receive of their own"),
         }
     }
 
@@ -46,6 +50,7 @@ impl Chunk {
             Chunk::Lease(lease) => lease.advance(count),
             Chunk::Copied(bytes) => drop(bytes.drain(..count)),
             Chunk::Message(message) => drop(message.bytes.drain(..count)),
+            Chunk::Datagram(_) => unreachable!("a datagram is taken as a whole"),
         }
     }
 }
@@ -88,7 +93,7 @@ impl Sink for Bytes {
 }
 
 /// An error that tells of the attempt, and nothing of the stream.
-fn says_nothing(errno: i32) -> bool {
+pub(super) fn says_nothing(errno: i32) -> bool {
     matches!(errno, libc::ECANCELED | libc::EINTR | libc::EAGAIN)
 }
 

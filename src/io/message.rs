@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::datagram::taken;
 use super::error::{incomplete, write_zero};
 use super::inbound::{fill, next_chunk, Bytes, Chunk};
 use super::turn::{perform, turn, Turn};
@@ -39,6 +40,11 @@ async fn recv<B: IoBufMut>(handle: &Rc<Bytes>, mut buffer: B, of_stream: bool) -
     match next_chunk(handle).await {
         Err(error) => (Err(error), buffer),
         Ok(Some(mut chunk)) => {
+            if let Chunk::Datagram(_) = chunk {
+                let (lease, ancillary) = taken(chunk);
+                let count = fill(&mut buffer, &lease);
+                return (Ok((count, ancillary)), buffer);
+            }
             let count = fill(&mut buffer, chunk.bytes());
             let ancillary = match &mut chunk {
                 Chunk::Message(message) => std::mem::take(&mut message.ancillary),

@@ -12,7 +12,7 @@ use socket2::Domain;
 use super::acceptor::Acceptor;
 use super::resolve::{resolve, ToSocketAddrs};
 use super::{options, TcpSocket, TcpStream};
-use crate::runtime::{Core, Sharing};
+use crate::runtime::{Core, Protocol, Sharing};
 use crate::sys;
 
 /// Connections that may wait in the kernel to be accepted.
@@ -69,7 +69,7 @@ impl TcpListener {
             })?;
             return Ok(TcpListener { acceptor: Acceptor::seated(core, seated)? });
         }
-        core.group.bind_shared(address, |sharing| {
+        core.group.bind_shared(Protocol::Tcp, address, |sharing| {
             match sharing {
                 Sharing::No => socket.bind(address)?,
                 // Bound without sharing, so that a foreign listener is noticed, then opened up.

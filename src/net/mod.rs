@@ -1,4 +1,4 @@
-//! TCP and Unix sockets over the core's driver.
+//! TCP, UDP and Unix sockets over the core's driver.
 //!
 //! All methods take `&self`, so that one task can read while another writes. Each direction has one
 //! operation under way; others wait for their turn, in order. Dropped reads and accepts lose nothing.
@@ -8,11 +8,13 @@ mod dispatch;
 mod handoff;
 mod listener;
 mod options;
+mod race;
 mod resolve;
 mod socket;
 mod socket_stream;
 mod split;
 mod stream;
+mod udp;
 mod unix;
 
 pub(crate) use dispatch::{Dispatcher, Seat};
@@ -23,4 +25,5 @@ pub use socket::TcpSocket;
 pub use socket_stream::SocketStream;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError, Split};
 pub use stream::TcpStream;
+pub use udp::{Datagram, Ecn, Received, Transmit, UdpSocket};
 pub use unix::{Credentials, UnixDatagram, UnixListener, UnixMessage, UnixStream};

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use socket2::Domain;
 
+use super::race::race;
 use super::resolve::{resolve, ToSocketAddrs};
 use super::{options, OwnedReadHalf, OwnedWriteHalf, SocketStream, TcpSocket};
 use crate::io::inbound::Bytes;
@@ -29,8 +30,9 @@ impl TcpStream {
         TcpStream { stream: SocketStream::new(handle) }
     }
 
-    /// Connects to an address; of several, to the first that answers. A name is resolved on a helper
-    /// thread. Dropping the future ends the attempt.
+    /// Connects to an address; of several, to the first that answers: the families take turns, and one
+    /// that has not answered in a quarter of a second has the next tried beside it (RFC 8305). A name
+    /// is resolved on a helper thread. Dropping the future ends all attempts.
     ///
     /// # Errors
     /// Those of connect(2) for the last address, and those of name resolution.
@@ -39,7 +41,7 @@ impl TcpStream {
     }
 
     /// The same within a time, which is shared out: each address that is tried gets an equal part of
-    /// what is left.
+    /// what is left when its turn comes.
     ///
     /// # Errors
     /// `TimedOut`, and those of [`connect`](TcpStream::connect).
@@ -63,20 +65,13 @@ impl TcpStream {
         address: impl ToSocketAddrs,
         deadline: Option<Instant>,
     ) -> io::Result<TcpStream> {
-        let mut addresses = resolve(address).await?;
-        let mut last = None;
-        while let Some(address) = addresses.next() {
+        let addresses: Vec<_> = resolve(address).await?.collect();
+        race(addresses, deadline, |address, until| async move {
             let socket = TcpSocket::of(Domain::for_address(address)).await?;
-            socket.set_connect_deadline(deadline.map(|at| {
-                let now = clock::now();
-                now + at.saturating_duration_since(now) / (1 + addresses.len() as u32)
-            }));
-            match socket.connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.expect("a name resolves to one address at least"))
+            socket.set_connect_deadline(until);
+            socket.connect(address).await
+        })
+        .await
     }
 
     /// Takes a connection over from std.

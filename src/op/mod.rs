@@ -27,17 +27,23 @@ mod accept;
 mod cancel;
 mod close;
 mod connect;
+mod fileio;
+mod helped;
 mod poll;
 mod read;
 mod recv;
+mod recvdatagram;
 mod recvmsg;
 mod send;
+mod sendmany;
 mod sendmsg;
 mod sendto;
 mod shutdown;
 mod socket;
 #[cfg(target_os = "linux")]
 mod splice;
+#[cfg(target_os = "linux")]
+mod waitid;
 mod write;
 
 #[cfg(target_os = "linux")]
@@ -49,6 +55,8 @@ pub(crate) use cancel::{cancel_sqe, CancelAnswer};
 pub(crate) use close::close_sqe;
 pub(crate) use close::Close;
 pub(crate) use connect::Connect;
+pub(crate) use fileio::{FileOp, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
+pub(crate) use helped::Helped;
 #[cfg(target_os = "linux")]
 pub(crate) use poll::poll_sqe;
 pub(crate) use poll::Poll;
@@ -56,14 +64,20 @@ pub(crate) use read::Read;
 #[cfg(target_os = "linux")]
 pub(crate) use recv::recv_multi_sqe;
 pub(crate) use recv::{Leftovers, Recv, RecvPooled};
+#[cfg(target_os = "linux")]
+pub(crate) use recvdatagram::recvmsg_multi_sqe;
+pub(crate) use recvdatagram::{split_datagram, RecvDatagram, DATAGRAM_BUFFER, DATAGRAM_MAX};
 pub(crate) use recvmsg::{Ancillary, Mailbox, Message, RecvMsg, FDS_MAX};
 pub(crate) use send::Send;
+pub(crate) use sendmany::{Outgoing, SendMany};
 pub(crate) use sendmsg::SendMsg;
 pub(crate) use sendto::{is_busy, Envelope, SendTo};
 pub(crate) use shutdown::Shutdown;
 pub(crate) use socket::Socket;
 #[cfg(target_os = "linux")]
 pub(crate) use splice::{Quota, SpliceIn, SpliceOut, Spliced};
+#[cfg(target_os = "linux")]
+pub(crate) use waitid::{Parent, WaitChild};
 pub(crate) use write::Write;
 
 /// What must happen at a descriptor before an operation can go on.
@@ -172,12 +186,16 @@ codes! {
     Poll = "poll", PollAdd, "5.1";
     /// Bytes from any descriptor.
     Read = "read", Read, "5.6";
+    /// Bytes of a file, into several buffers.
+    ReadVectored = "readv", Readv, "5.1";
     /// Bytes from a socket.
     Recv = "recv", Recv, "5.6";
     /// Bytes from a socket into the core's buffers, until cancelled.
     RecvMulti = "recv-multishot", RecvMulti, "6.0";
     /// One message from a socket, with its sender and what came beside it.
     RecvMsg = "recvmsg", RecvMsg, "5.3";
+    /// Datagrams from a socket into the core's buffers, until cancelled.
+    RecvMsgMulti = "recvmsg-multishot", RecvMsgMulti, "6.0";
     /// Bytes to a socket.
     Send = "send", Send, "5.6";
     /// Several buffers to a socket, or a message with an address.
@@ -188,8 +206,12 @@ codes! {
     Socket = "socket", Socket, "5.19";
     /// Bytes from socket to socket, inside the kernel. Attempted: the ring would punt it.
     Splice = "splice", Splice, "5.7";
+    /// The end of a child process.
+    WaitId = "waitid", WaitId, "6.7";
     /// Bytes to any descriptor.
     Write = "write", Write, "5.6";
+    /// Bytes to a file, from several buffers.
+    WriteVectored = "writev", Writev, "5.1";
 }
 
 impl Code {
@@ -213,15 +235,19 @@ impl Code {
             Code::Connect,
             Code::Poll,
             Code::Read,
+            Code::ReadVectored,
             Code::Recv,
             Code::RecvMulti,
             Code::RecvMsg,
+            Code::RecvMsgMulti,
             Code::Send,
             Code::SendMsg,
             Code::Shutdown,
             Code::Socket,
             Code::Splice,
+            Code::WaitId,
             Code::Write,
+            Code::WriteVectored,
         ];
         ALL.into_iter()
     }

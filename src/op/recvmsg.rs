@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
 use std::os::fd::{OwnedFd, RawFd};
 
 #[cfg(target_os = "linux")]
@@ -28,6 +29,12 @@ pub(crate) struct Ancillary {
     pub(crate) fds: Vec<OwnedFd>,
     /// Control messages were cut off: descriptors, for want of room in the process's table.
     pub(crate) incomplete: bool,
+    /// The address that a datagram was sent to, and the number of the interface that it came in by.
+    pub(crate) to: Option<(IpAddr, u32)>,
+    /// The two bits of congestion notification, if they are asked for.
+    pub(crate) ecn: Option<u8>,
+    /// Datagrams of this length have been put together to one, the last of which may be shorter.
+    pub(crate) segment: Option<usize>,
 }
 
 impl Ancillary {
@@ -35,18 +42,48 @@ impl Ancillary {
     ///
     /// # Safety
     /// Descriptors in them must not be owned by anybody yet.
-    unsafe fn take(&mut self, control: &[u8]) {
+    pub(super) unsafe fn take(&mut self, control: &[u8]) {
         for message in ControlMessages(control) {
-            if let (libc::SOL_SOCKET, libc::SCM_RIGHTS, data) = message {
-                for number in data.chunks_exact(size_of::<RawFd>()) {
-                    let number = RawFd::from_ne_bytes(number.try_into().expect("of that size"));
-                    // SAFETY: the kernel has put it into our table for this message, and the caller
-                    // vouches that nobody has taken it over.
-                    self.fds.push(unsafe { sys::own(number) });
+            match message {
+                (libc::SOL_SOCKET, libc::SCM_RIGHTS, data) => {
+                    for number in data.chunks_exact(size_of::<RawFd>()) {
+                        let number = RawFd::from_ne_bytes(number.try_into().expect("of that size"));
+                        // SAFETY: the kernel has put it into our table for this message, and the
+                        // caller vouches that nobody has taken it over.
+                        self.fds.push(unsafe { sys::own(number) });
+                    }
                 }
+                (libc::IPPROTO_IP, libc::IP_PKTINFO, data) => {
+                    // The interface, the address that is ours, and the one in the datagram.
+                    if let (Some(interface), Some(address)) =
+                        (first(data), data.get(8..).and_then(|rest| rest.first_chunk::<4>()))
+                    {
+                        self.to = Some((IpAddr::from(*address), u32::from_ne_bytes(interface)));
+                    }
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, data) => {
+                    if let Some((address, interface)) = data.split_first_chunk::<16>() {
+                        let interface = first(interface).map_or(0, u32::from_ne_bytes);
+                        self.to = Some((IpAddr::from(*address).to_canonical(), interface));
+                    }
+                }
+                (libc::IPPROTO_IP, libc::IP_TOS, [class, ..]) => self.ecn = Some(class & 0b11),
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, data) => {
+                    self.ecn = first(data).map(|class| (u32::from_ne_bytes(class) & 0b11) as u8);
+                }
+                #[cfg(target_os = "linux")]
+                (libc::SOL_UDP, libc::UDP_GRO, data) => {
+                    self.segment = first(data).map(|size| u32::from_ne_bytes(size) as usize);
+                }
+                _ => {}
             }
         }
     }
+}
+
+/// The first four bytes of what a control message says.
+fn first(data: &[u8]) -> Option<[u8; 4]> {
+    data.first_chunk().copied()
 }
 
 /// A message that nobody waits for any more.
@@ -72,7 +109,7 @@ pub(crate) struct RecvMsg<S, B> {
 }
 
 /// What the entry points to.
-struct Incoming {
+pub(super) struct Incoming {
     header: libc::msghdr,
     vector: libc::iovec,
     name: SockAddrStorage,
@@ -92,21 +129,31 @@ impl<S, B: IoBufMut> RecvMsg<S, B> {
     }
 
     fn new(socket: S, buffer: B, limit: usize, flags: i32) -> RecvMsg<S, B> {
-        let incoming = Box::new(Incoming {
-            // SAFETY: all zeros is a header that names nothing.
-            header: unsafe { std::mem::zeroed() },
-            vector: libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 },
-            name: SockAddrStorage::zeroed(),
-            control: MaybeUninit::uninit(),
-        });
-        RecvMsg { socket, buffer, limit, flags, incoming }
+        RecvMsg { socket, buffer, limit, flags, incoming: Incoming::new() }
     }
 
     /// The header as it must be before each try.
     fn header(&mut self) -> &mut libc::msghdr {
         let len = self.limit.min(self.buffer.bytes_total()).min(sys::TRANSFER_MAX);
-        let Incoming { header, vector, name, control } = &mut *self.incoming;
-        vector.iov_base = self.buffer.stable_mut_ptr().cast();
+        self.incoming.header(self.buffer.stable_mut_ptr(), len)
+    }
+}
+
+impl Incoming {
+    pub(super) fn new() -> Box<Incoming> {
+        Box::new(Incoming {
+            // SAFETY: all zeros is a header that names nothing.
+            header: unsafe { std::mem::zeroed() },
+            vector: libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 },
+            name: SockAddrStorage::zeroed(),
+            control: MaybeUninit::uninit(),
+        })
+    }
+
+    /// The header for bytes that go to this memory.
+    pub(super) fn header(&mut self, memory: *mut u8, len: usize) -> &mut libc::msghdr {
+        let Incoming { header, vector, name, control } = self;
+        vector.iov_base = memory.cast();
         vector.iov_len = len;
         header.msg_iov = vector;
         header.msg_iovlen = 1;
@@ -119,14 +166,14 @@ impl<S, B: IoBufMut> RecvMsg<S, B> {
     }
 
     /// What came with the bytes, and how many of them are in the buffer. Once for each success.
-    fn arrived(&mut self, full_len: usize) -> (usize, Ancillary) {
-        let Incoming { header, vector, name, control } = &mut *self.incoming;
+    pub(super) fn arrived(&mut self, full_len: usize) -> (usize, Ancillary) {
+        let Incoming { header, vector, name, control } = self;
         let length = header.msg_namelen.min(name.size_of());
         let name = std::mem::replace(name, SockAddrStorage::zeroed());
         // SAFETY: the kernel has written an address of this length.
         let from = (length > 0).then(|| unsafe { SockAddr::new(name, length) });
         let incomplete = header.msg_flags & libc::MSG_CTRUNC != 0;
-        let mut ancillary = Ancillary { full_len, from, fds: Vec::new(), incomplete };
+        let mut ancillary = Ancillary { full_len, from, incomplete, ..Ancillary::default() };
         #[allow(clippy::unnecessary_cast)] // it is not of the same type everywhere
         let filled = (header.msg_controllen as usize).min(size_of_val(control));
         // SAFETY: the kernel has written so many bytes.
@@ -165,7 +212,7 @@ unsafe impl<S: Mailbox, B: IoBufMut> Op for RecvMsg<S, B> {
     }
 
     fn finish(mut self, result: io::Result<u32>) -> Self::Output {
-        let result = result.map(|full_len| self.arrived(full_len as usize));
+        let result = result.map(|full_len| self.incoming.arrived(full_len as usize));
         let count = result.as_ref().map_or(0, |(count, _)| *count as u32);
         filled(&mut self.buffer, &Ok(count));
         (result, self.buffer, self.socket)

@@ -33,6 +33,11 @@ impl Envelope {
         Envelope { to, local: true, ..Envelope::default() }
     }
 
+    /// A datagram to an address, or to where the socket is connected.
+    pub(crate) fn datagram(to: Option<SockAddr>) -> Envelope {
+        Envelope { to, ..Envelope::default() }
+    }
+
     /// Lets descriptors go along. They stay open here until the message has gone out.
     pub(crate) fn with_fds(mut self, fds: Vec<OwnedFd>) -> Envelope {
         let numbers: Vec<u8> = fds.iter().flat_map(|fd| fd.as_raw_fd().to_ne_bytes()).collect();

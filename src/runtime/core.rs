@@ -16,7 +16,7 @@
 //! are always ready, so that it would never have to wait: after `OPERATIONS` in one run it goes to
 //! the end of the queue too.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::{poll_fn, Future};
 use std::io;
@@ -62,6 +62,8 @@ pub(crate) struct Core {
     pub(crate) pipes: Rc<Pipes>,
     /// What relays have carried, and how.
     pub(crate) relayed: Relayed,
+    /// The buffers for datagrams, once there is a socket for them.
+    datagrams: OnceCell<Rc<Pool>>,
     /// Tasks that are ready to run, in order.
     ready: RefCell<VecDeque<*mut Header>>,
     tasks: RefCell<Slab<TaskRef>>,
@@ -118,6 +120,7 @@ impl Core {
             #[cfg(target_os = "linux")]
             pipes: Rc::default(),
             relayed: Relayed::default(),
+            datagrams: OnceCell::new(),
             ready: RefCell::new(VecDeque::new()),
             tasks: RefCell::new(Slab::new()),
             spin: config.spin,
@@ -195,8 +198,10 @@ impl Core {
             }
             self.run_tasks();
             let next = self.fire_timers(&mut fired);
-            self.pool.serve_waiting();
-            self.pool.collect();
+            for pool in self.pools() {
+                pool.serve_waiting();
+                pool.collect();
+            }
             let wait = match (woken.get() || !self.ready.borrow().is_empty(), next) {
                 (true, _) => Wait::No,
                 (false, Some(time)) => Wait::For(time),
@@ -221,6 +226,15 @@ impl Core {
             self.operations.set(OPERATIONS);
             TaskRef::run_queued(task, |done| self.tasks.borrow_mut().remove(done));
         }
+    }
+
+    /// The buffers for datagrams, which are made when they are first asked for.
+    pub(crate) fn datagram_pool(&self) -> &Rc<Pool> {
+        self.datagrams.get_or_init(|| self.driver.borrow_mut().datagram_pool(self.shared.clone()))
+    }
+
+    fn pools(&self) -> impl Iterator<Item = &Rc<Pool>> {
+        std::iter::once(&self.pool).chain(self.datagrams.get())
     }
 
     /// Whether the task that runs may start another operation now; if not, it is to yield.
@@ -250,7 +264,8 @@ impl Core {
     fn turn(&self, wait: Wait, batch: &mut Vec<Completion>) {
         let wait = if wait == Wait::No || self.spin_for_work(wait) { Wait::No } else { wait };
         let parked = wait != Wait::No && self.shared.park();
-        let wait = if parked && !self.pool.has_news() { wait } else { Wait::No };
+        let wait =
+            if parked && !self.pools().any(|pool| pool.has_news()) { wait } else { Wait::No };
         let turned = self.driver.borrow_mut().turn(wait, batch);
         if parked {
             self.shared.unpark();
@@ -318,7 +333,7 @@ impl Core {
     /// nothing has happened then looks whether anything ever can.
     fn suspect_deadlock(&self, wait: Wait) -> Wait {
         let in_flight = self.driver.borrow().slots.in_flight();
-        if wait != Wait::Forever || in_flight > 0 || self.pool.is_starving() {
+        if wait != Wait::Forever || in_flight > 0 || self.pools().any(|pool| pool.is_starving()) {
             return wait;
         }
         if self.suspected.replace(self.polls.get()) != self.polls.get() {
@@ -390,7 +405,7 @@ impl Core {
         if let Err(error) = self.driver.borrow_mut().turn(Wait::No, &mut batch) {
             tracing::error!(target: "ringpark", %error, "closing what the runtime still had open");
         }
-        self.pool.detach();
+        self.pools().for_each(|pool| pool.detach());
         #[cfg(target_os = "linux")]
         self.pipes.clear();
         self.driver.borrow_mut().end();
@@ -442,7 +457,7 @@ impl Core {
             "the kernel still works on operations at the runtime's end: their memory is leaked"
         );
         driver.slots.leak();
-        self.pool.leak();
+        self.pools().for_each(|pool| pool.leak());
     }
 
     /// What the core has done so far.
@@ -462,10 +477,10 @@ impl Core {
             completions: counts.completions,
             overflows: counts.overflows,
             stale: driver.slots.stale,
-            out_of_buffers: self.pool.shortages.get(),
+            out_of_buffers: self.pools().map(|pool| pool.shortages.get()).sum(),
             cancels: driver.slots.cancels,
-            leases: self.pool.leases() as u64,
-            buffers: self.pool.buffers() as u64,
+            leases: self.pools().map(|pool| pool.leases() as u64).sum(),
+            buffers: self.pools().map(|pool| pool.buffers() as u64).sum(),
             relayed_copied: self.relayed.copied.get(),
             relayed_spliced: self.relayed.spliced.get(),
             notifies: self.shared.notifies.load(std::sync::atomic::Ordering::Relaxed),

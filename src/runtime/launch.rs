@@ -27,7 +27,7 @@ struct Group {
     /// Whom to wake then.
     wakers: Mutex<Vec<Waker>>,
     /// Addresses that some core listens on.
-    listening: Mutex<HashSet<SocketAddr>>,
+    listening: Mutex<HashSet<(Protocol, SocketAddr)>>,
     /// Addresses whose connections one acceptor distributes.
     dispatchers: Mutex<HashMap<SocketAddr, Arc<Dispatcher>>>,
     cores: Mutex<Cores>,
@@ -131,6 +131,7 @@ impl Membership {
     /// first to bind must have the address to itself, so that a foreign listener is noticed.
     pub(crate) fn bind_shared<T>(
         &self,
+        protocol: Protocol,
         address: SocketAddr,
         bind: impl FnOnce(Sharing) -> io::Result<T>,
     ) -> io::Result<T> {
@@ -139,11 +140,18 @@ impl Membership {
         }
         // The lock is held while binding, so that the first is first.
         let mut listening = self.group.listening.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = !listening.contains(&address);
+        let first = !listening.contains(&(protocol, address));
         let bound = bind(if first { Sharing::AsFirst } else { Sharing::WithOthers })?;
-        listening.insert(address);
+        listening.insert((protocol, address));
         Ok(bound)
     }
+}
+
+/// Whose addresses: those of TCP and of UDP have nothing to do with each other.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Protocol {
+    Tcp,
+    Udp,
 }
 
 /// How a listener's address is shared among the cores of a group.

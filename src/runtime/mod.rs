@@ -25,7 +25,7 @@ pub(crate) use biased::Biased;
 pub use blocking::spawn_blocking;
 pub use builder::Builder;
 pub use launch::Accept;
-pub(crate) use launch::Sharing;
+pub(crate) use launch::{Protocol, Sharing};
 pub use metrics::Metrics;
 pub use placement::{cores, least_loaded, spawn_anywhere, spawn_on, CoreHandle, CoreId, Load};
 pub use remote::RemoteHandle;

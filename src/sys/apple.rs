@@ -45,3 +45,17 @@ pub(crate) fn ppoll(fds: &mut [libc::pollfd], at_most: Option<Duration>) -> io::
         .map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
     super::poll(fds, millis)
 }
+
+/// A pipe, close-on-exec: the end to read from and the end to write to.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: the array has room for two numbers.
+    cvt(unsafe { libc::pipe(ends.as_mut_ptr()) })?;
+    // SAFETY: the kernel has just made these descriptors for us.
+    let pair = unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
+    for end in ends {
+        // SAFETY: F_SETFD takes an integer.
+        cvt(unsafe { libc::fcntl(end, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    }
+    Ok(pair)
+}

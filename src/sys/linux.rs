@@ -87,3 +87,35 @@ pub(crate) fn pin_to(cpu: usize) -> io::Result<()> {
     // SAFETY: the set is valid for reading the size that is told.
     cvt(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set.as_ptr()) }).map(drop)
 }
+
+/// Sets an option that is a number.
+fn set_option(fd: RawFd, level: i32, name: i32, on: bool) -> io::Result<()> {
+    let value = libc::c_int::from(on);
+    let length = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the pointer is to a local of that length.
+    cvt(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) }).map(drop)
+}
+
+/// Lets the kernel put datagrams together (5.0).
+pub(crate) fn set_udp_gro(socket: &socket2::Socket, on: bool) -> io::Result<()> {
+    set_option(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, on)
+}
+
+/// Lets datagrams tell where they were sent to.
+pub(crate) fn set_recv_pktinfo(socket: &socket2::Socket, v6: bool, on: bool) -> io::Result<()> {
+    match v6 {
+        true => set_option(socket.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, on),
+        false => set_option(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, on),
+    }
+}
+
+/// Who made the other end of a local connection: process, user, group.
+pub(crate) fn peer_credentials(fd: RawFd) -> io::Result<(i32, u32, u32)> {
+    let mut who = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of_val(&who) as libc::socklen_t;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    // SAFETY: the pointers are to locals, and the length is that of the first.
+    let result =
+        unsafe { libc::getsockopt(fd, level, name, (&raw mut who).cast(), &raw mut length) };
+    cvt(result).map(|_| (who.pid, who.uid, who.gid))
+}

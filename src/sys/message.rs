@@ -4,7 +4,9 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use super::cvt_size;
+use socket2::SockAddr;
+
+use super::{cvt, cvt_size};
 
 /// Room for control messages, aligned as the kernel wants it.
 #[derive(Default, Debug)]
@@ -92,6 +94,38 @@ pub(crate) unsafe fn sendmsg(fd: RawFd, header: &libc::msghdr) -> io::Result<u32
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: the caller vouches for the header.
     cvt_size(unsafe { libc::sendmsg(fd, header, flags) })
+}
+
+/// Sends several datagrams, in order: how many went out. An error is that of the first.
+pub(crate) fn sendmmsg<'a>(
+    fd: RawFd,
+    datagrams: impl Iterator<Item = (&'a [u8], &'a SockAddr)>,
+) -> io::Result<u32> {
+    let datagrams: Vec<(&[u8], &SockAddr)> = datagrams.collect();
+    let mut vectors: Vec<libc::iovec> = datagrams
+        .iter()
+        .map(|(bytes, _)| libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        })
+        .collect();
+    let mut headers: Vec<libc::mmsghdr> = datagrams
+        .iter()
+        .zip(&mut vectors)
+        .map(|((_, to), vector)| {
+            // SAFETY: all zeros is a header that names nothing.
+            let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            header.msg_hdr.msg_name = to.as_ptr().cast_mut().cast();
+            header.msg_hdr.msg_namelen = to.len();
+            header.msg_hdr.msg_iov = vector;
+            header.msg_hdr.msg_iovlen = 1;
+            header
+        })
+        .collect();
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let count = headers.len() as libc::c_uint;
+    // SAFETY: the headers are valid for the count, and describe the caller's slices.
+    cvt(unsafe { libc::sendmmsg(fd, headers.as_mut_ptr(), count, flags) }).map(|sent| sent as u32)
 }
 
 #[cfg(test)]

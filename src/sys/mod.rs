@@ -23,6 +23,8 @@ mod calls;
 mod calls;
 
 #[cfg(target_os = "linux")]
+mod child;
+mod file;
 mod mapping;
 mod message;
 #[cfg(target_os = "linux")]
@@ -35,8 +37,10 @@ pub(crate) mod uring;
 
 pub(crate) use calls::*;
 #[cfg(target_os = "linux")]
+pub(crate) use child::{no_signal, pidfd_kill, pidfd_open, wait_child};
+pub(crate) use file::*;
 pub(crate) use mapping::Mapping;
-pub(crate) use message::{recvmsg, sendmsg, Control, ControlMessages};
+pub(crate) use message::{recvmsg, sendmmsg, sendmsg, Control, ControlMessages};
 pub(crate) use system::*;
 pub(crate) use thread::ThreadClock;
 
@@ -135,18 +139,6 @@ pub(crate) unsafe fn read(fd: RawFd, buffer: *mut u8, len: usize) -> io::Result<
 pub(crate) fn write(fd: RawFd, bytes: &[u8]) -> io::Result<u32> {
     // SAFETY: the slice is valid for its length.
     cvt_size(unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len().min(TRANSFER_MAX)) })
-}
-
-/// Who made the other end of a local connection: process, user, group.
-#[cfg(target_os = "linux")]
-pub(crate) fn peer_credentials(fd: RawFd) -> io::Result<(i32, u32, u32)> {
-    let mut who = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    let mut length = size_of_val(&who) as libc::socklen_t;
-    let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
-    // SAFETY: the pointers are to locals, and the length is that of the first.
-    let result =
-        unsafe { libc::getsockopt(fd, level, name, (&raw mut who).cast(), &raw mut length) };
-    cvt(result).map(|_| (who.pid, who.uid, who.gid))
 }
 
 /// Closes a descriptor that its owner has given up.

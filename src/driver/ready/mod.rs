@@ -34,6 +34,11 @@ use table::Table;
 /// The buffers of a core that fills them itself.
 pub(super) const POOL: PoolConfig = PoolConfig { count_base: 16, count_max: 1024, size: 64 << 10 };
 
+/// The buffers that a core fills with datagrams: small ones share a buffer, and each finds room for
+/// the longest.
+pub(super) const DATAGRAMS: PoolConfig =
+    PoolConfig { count_base: 4, count_max: 256, size: 256 << 10 };
+
 /// What happened at a descriptor.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Event {

@@ -110,9 +110,17 @@ fn trial(code: Code, address: &[u64; 16], header: &libc::msghdr) -> Option<squeu
         Code::Close => op::close_sqe(-1),
         Code::Poll => op::poll_sqe(-1, op::Interest::Readable),
         Code::Read => opcode::Read::new(no_fd, null, 0).build(),
+        Code::ReadVectored => opcode::Readv::new(no_fd, std::ptr::null(), 0).build(),
+        Code::WriteVectored => opcode::Writev::new(no_fd, std::ptr::null(), 0).build(),
         Code::Recv => opcode::Recv::new(no_fd, null, 0).build(),
         Code::RecvMulti => op::recv_multi_sqe(-1, 0, 0),
+        Code::RecvMsgMulti => op::recvmsg_multi_sqe(-1, 0),
         Code::Send => opcode::Send::new(no_fd, null, 0).build(),
+        // No process has this number: ECHILD.
+        Code::WaitId => {
+            let options = libc::WEXITED | libc::WNOHANG;
+            opcode::WaitId::new(libc::P_PID, libc::id_t::MAX >> 1, options).build()
+        }
         Code::Write => opcode::Write::new(no_fd, null, 0).build(),
         // An impossible family: EAFNOSUPPORT, unless the operation is refused.
         Code::Socket => opcode::Socket::new(-1, libc::SOCK_STREAM, 0).build(),

@@ -27,6 +27,7 @@ use super::{Started, Token, Wait};
 use crate::buf::{Pool, PoolConfig};
 use crate::op::{self, CancelAnswer, Code, Interest, Op};
 use crate::probe::cause::{self, Cause};
+use crate::runtime::Shared;
 use crate::sys::uring::{enter, unregister_ring, ENTER_GETEVENTS, ENTER_REGISTERED_RING};
 use crate::sys::{EventFd, Notify};
 
@@ -37,7 +38,7 @@ mod registers;
 mod setup;
 pub(crate) mod trial;
 
-use buffers::{KernelRing, Kind as Buffers, GROUP};
+use buffers::{KernelRing, Kind as Buffers, DATAGRAM_GROUP, GROUP};
 use checks::Codes;
 
 /// A wait is not counted as one for a disk (6.15), so that a sleeping core does not look busy.
@@ -50,6 +51,11 @@ pub(crate) const INCREMENTAL: PoolConfig =
 const WHOLE: PoolConfig = PoolConfig { count_base: 128, count_max: 2048, size: 8 << 10 };
 
 pub(crate) use setup::locked_bytes;
+
+/// The buffers for datagrams: the kernel takes one for each, and touches as much of it as the
+/// datagram is long.
+const DATAGRAMS: PoolConfig =
+    PoolConfig { count_base: 32, count_max: 1024, size: op::DATAGRAM_BUFFER as u32 };
 
 /// How long the end of a ring waits for the notifier's read, ten times.
 const END_PATIENCE: Duration = Duration::from_millis(100);
@@ -192,6 +198,26 @@ impl Uring {
         }
     }
 
+    /// Makes the pool of buffers for datagrams. Without a ring for it datagrams are received one by
+    /// one, into buffers that the core fills.
+    pub(super) fn datagram_pool(&mut self, home: Arc<Shared>) -> Rc<Pool> {
+        let wanted = self.has(Code::RecvMsgMulti) && self.features.has(Feature::MultishotRecv);
+        let registered = match wanted {
+            true => {
+                let count = DATAGRAMS.count_max;
+                KernelRing::register(&self.ring, DATAGRAM_GROUP, count, Buffers::Whole).ok()
+            }
+            false => None,
+        };
+        let Some(buffers) = registered else {
+            self.usable.remove(Code::RecvMsgMulti);
+            return Pool::with_room(super::ready::DATAGRAMS, op::DATAGRAM_MAX, home);
+        };
+        let pool = Pool::with_room(DATAGRAMS, op::DATAGRAM_BUFFER, home);
+        pool.attach(Box::new(buffers));
+        pool
+    }
+
     /// Submits the operation, or attempts it where the ring has nothing to offer.
     pub(super) fn start<O: Op>(&mut self, slots: &mut Slots, op: &mut O) -> Started {
         if self.usable.has(O::CODE) {
@@ -238,6 +264,7 @@ impl Uring {
         let entry = match code {
             Code::AcceptMulti => op::accept_multi_sqe(fd),
             Code::RecvMulti => op::recv_multi_sqe(fd, GROUP, self.recv_cap),
+            Code::RecvMsgMulti => op::recvmsg_multi_sqe(fd, DATAGRAM_GROUP),
             _ => unreachable!("{code:?} has no multishot form"),
         };
         self.push(entry.user_data(token.bits()));

@@ -23,10 +23,12 @@ mod close;
 mod connect;
 mod cores;
 mod deadlines;
+mod files;
 mod handoff;
 mod machine;
 mod placement;
 mod probe;
+mod processes;
 mod read_write;
 mod relay;
 mod rows;
@@ -35,6 +37,7 @@ mod shutdown;
 mod streams;
 mod tasks;
 mod time;
+mod udp;
 mod unix;
 
 use harness::Behaviour;
@@ -63,6 +66,9 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     handoff::LIST,
     tasks::LIST,
     time::LIST,
+    processes::LIST,
+    files::LIST,
+    udp::LIST,
     unix::LIST,
     rows::LIST,
 ];

@@ -17,8 +17,8 @@ const ROWS: &[&str] = &[
     "D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "D11", "D12", "D13", //
     "C1", "C2", "C3", "C4", "C5", "C6", "C7", //
     "A1", "A2", "A3", "A4", "A5", "A6", "A7", //
-    "R1", "R2", "R3", "R4", "R6", "R7", "R8", "R9", //
-    "S1", "S2", "S3", "S4", "S5", "S6", //
+    "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", //
+    "S1", "S2", "S3", "S4", "S5", "S6", "S7", //
     "M1", "P1", "P2", "P3", "P4", "P5", //
     "X1", "X2", "X3", "X4", "X5", "X6", "X7", //
     "Y1", "Y2", "Y3", "Y4", "Y5", "Z1", "Z2", "Z3", "Z4", "Z5", "Z6",
@@ -33,14 +33,18 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("connect", "connect_goes_on_to_the_next_address"),
     ("poll", "readiness_is_told_without_reading"),
     ("read", "pipes_carry_bytes_both_ways_of_reading"),
+    ("readv", "vectors_of_a_file_are_one_operation"),
+    ("writev", "vectors_of_a_file_are_one_operation"),
     ("recv", "dropped_reads_lose_nothing"),
     ("recv-multishot", "recv_read_and_peek_mixed_keep_the_order"),
+    ("recvmsg-multishot", "many_kept_datagrams_do_not_stop_the_next"),
     ("recvmsg", "descriptors_go_along_with_bytes"),
     ("send", "bytes_written_before_close_arrive"),
     ("sendmsg", "vectored_writes_go_on_where_they_stopped"),
     ("shutdown", "shutdown_of_writing_leaves_reading_alone"),
     ("socket", "a_cancel_during_connect_leaves_nothing"),
     ("splice", "pipes_are_pooled_and_one_with_bytes_in_it_is_closed"),
+    ("waitid", "a_child_says_how_it_ended"),
     ("write", "a_write_to_a_full_pipe_waits_for_its_reader"),
 ];
 

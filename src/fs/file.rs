@@ -1,0 +1,313 @@
+//! An open file.
+
+use std::fmt;
+use std::fs::{Metadata, Permissions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{elsewhere, OpenOptions};
+use crate::buf::{IoBuf, IoBufMut};
+use crate::io::file_op;
+use crate::io::Submission;
+use crate::op::{Close, KeepsOpen, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
+use crate::runtime::Core;
+use crate::sys;
+use crate::time::sleep;
+
+/// What a file whose length says nothing is read with (those in /proc have none).
+const ROOM_MIN: usize = 4096;
+
+/// An open file. All methods take `&self`, and any number of calls may be under way at a time: each
+/// says where in the file it reads or writes, and there is no position of the file's own.
+///
+/// Where each call runs is told [for all of them](super). Dropping the future of a read leaves the
+/// file as it is; dropping that of a write leaves open how much was written.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> { ringpark::block_on(async {
+/// use ringpark::fs::{File, OpenOptions};
+/// let path = std::env::temp_dir().join(format!("ringpark-doc-{}", std::process::id()));
+/// let file = OpenOptions::new().read(true).write(true).create(true).open(&path).await?;
+/// file.write_all_at("hello, disk", 0).await.0?;
+/// file.sync_data().await?;
+/// let (result, bytes) = file.read_exact_at(Vec::with_capacity(4), 7).await;
+/// result?;
+/// assert_eq!(bytes, b"disk");
+/// file.close().await?;
+/// ringpark::fs::remove_file(&path).await?;
+/// # Ok(()) }) }
+/// ```
+pub struct File {
+    open: Rc<Open>,
+    direct: bool,
+}
+
+/// What keeps a file open: the file, and each operation on it.
+struct Open {
+    core: Rc<Core>,
+    fd: Option<OwnedFd>,
+}
+
+impl Open {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_ref().expect("a file is open until it is closed").as_fd()
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(fd) = self.fd.take() {
+            self.core.driver.borrow_mut().close_detached(fd);
+        }
+    }
+}
+
+/// Keeps the file open for an operation.
+struct Keep(Rc<Open>);
+
+impl KeepsOpen for Keep {
+    fn fd(&self) -> RawFd {
+        self.0.fd().as_raw_fd()
+    }
+}
+
+impl File {
+    /// Opens a file to read it.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub async fn open(path: impl AsRef<Path>) -> io::Result<File> {
+        OpenOptions::new().read(true).open(path).await
+    }
+
+    /// Makes a file to write it; one that is there is emptied.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub async fn create(path: impl AsRef<Path>) -> io::Result<File> {
+        OpenOptions::new().write(true).create(true).truncate(true).open(path).await
+    }
+
+    /// Takes a file over from std.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub fn from_std(file: std::fs::File) -> File {
+        File::of(file.into(), false)
+    }
+
+    pub(super) fn of(fd: OwnedFd, direct: bool) -> File {
+        File { open: Rc::new(Open { core: Core::current(), fd: Some(fd) }), direct }
+    }
+
+    fn keep(&self) -> Keep {
+        Keep(self.open.clone())
+    }
+
+    /// Reads some bytes into the buffer's room, from a position on; 0 is the end, unless the buffer
+    /// has no room.
+    ///
+    /// # Errors
+    /// Those of pread(2).
+    pub async fn read_at<B: IoBufMut>(&self, buffer: B, at: u64) -> (io::Result<usize>, B) {
+        let op = ReadAt::new(self.keep(), buffer, Some(at));
+        file_op::run(&self.open.core, op, !self.direct).await
+    }
+
+    /// Fills the buffer's room, from a position on.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the file ends before; those of [`read_at`](File::read_at).
+    pub async fn read_exact_at<B: IoBufMut>(&self, mut buffer: B, at: u64) -> (io::Result<()>, B) {
+        let total = buffer.bytes_total();
+        let mut filled = 0;
+        while filled < total {
+            let rest = buffer.slice(filled..total);
+            let (result, rest) = self.read_at(rest, at + filled as u64).await;
+            buffer = rest.into_inner();
+            match result {
+                Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
+                Ok(count) => filled += count,
+                Err(error) => return (Err(error), buffer),
+            }
+        }
+        (Ok(()), buffer)
+    }
+
+    /// All the bytes, from the beginning.
+    ///
+    /// # Errors
+    /// Those of [`read_at`](File::read_at).
+    pub async fn read_to_end(&self) -> io::Result<Vec<u8>> {
+        // One byte more than there are, so that the end is found without another buffer.
+        let expected = self.metadata()?.len();
+        let room = usize::try_from(expected.saturating_add(1)).unwrap_or(usize::MAX);
+        let mut bytes = Vec::new();
+        let room = if expected == 0 { ROOM_MIN } else { room };
+        bytes.try_reserve_exact(room).map_err(io::Error::other)?;
+        loop {
+            if bytes.len() == bytes.capacity() {
+                bytes.reserve(ROOM_MIN);
+            }
+            let len = bytes.len();
+            let (result, slice) = self.read_at(bytes.slice(len..), len as u64).await;
+            bytes = slice.into_inner();
+            match result? {
+                0 => return Ok(bytes),
+                // A file that is as long as it says is at its end now.
+                _ if expected > 0 && bytes.len() as u64 == expected => return Ok(bytes),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads some bytes into the room of several buffers, in order, as one operation.
+    ///
+    /// # Errors
+    /// Those of preadv(2).
+    pub async fn read_vectored_at<B: IoBufMut>(
+        &self,
+        buffers: Vec<B>,
+        at: u64,
+    ) -> (io::Result<usize>, Vec<B>) {
+        let op = ReadVectoredAt::new(self.keep(), buffers, at);
+        file_op::run(&self.open.core, op, !self.direct).await
+    }
+
+    /// Writes some of the buffer's bytes, from a position on.
+    ///
+    /// # Errors
+    /// Those of pwrite(2).
+    pub async fn write_at<B: IoBuf>(&self, buffer: B, at: u64) -> (io::Result<usize>, B) {
+        let op = WriteAt::new(self.keep(), buffer, 0, Some(at));
+        file_op::run(&self.open.core, op, false).await
+    }
+
+    /// Writes all of the buffer's bytes, from a position on.
+    ///
+    /// # Errors
+    /// As for [`write_at`](File::write_at); `WriteZero` if the file takes no more.
+    pub async fn write_all_at<B: IoBuf>(&self, mut buffer: B, at: u64) -> (io::Result<()>, B) {
+        let len = buffer.bytes_init();
+        let mut written = 0;
+        while written < len {
+            let op = WriteAt::new(self.keep(), buffer, written, Some(at + written as u64));
+            let result;
+            (result, buffer) = file_op::run(&self.open.core, op, false).await;
+            match result {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),
+                Ok(count) => written += count,
+                Err(error) => return (Err(error), buffer),
+            }
+        }
+        (Ok(()), buffer)
+    }
+
+    /// Writes some of the bytes of several buffers, in order, as one operation.
+    ///
+    /// # Errors
+    /// Those of pwritev(2).
+    pub async fn write_vectored_at<B: IoBuf>(
+        &self,
+        buffers: Vec<B>,
+        at: u64,
+    ) -> (io::Result<usize>, Vec<B>) {
+        let op = WriteVectoredAt::new(self.keep(), buffers, at);
+        file_op::run(&self.open.core, op, false).await
+    }
+
+    /// Returns when all that was written is on the disk, with what is known of the file.
+    ///
+    /// # Errors
+    /// Those of fsync(2).
+    pub async fn sync_all(&self) -> io::Result<()> {
+        self.elsewhere(|file| file.sync_all()).await
+    }
+
+    /// Returns when all that was written is on the disk.
+    ///
+    /// # Errors
+    /// Those of fdatasync(2).
+    pub async fn sync_data(&self) -> io::Result<()> {
+        self.elsewhere(|file| file.sync_data()).await
+    }
+
+    /// Cuts the file off, or makes it longer with zeros.
+    ///
+    /// # Errors
+    /// Those of ftruncate(2).
+    pub async fn set_len(&self, len: u64) -> io::Result<()> {
+        self.elsewhere(move |file| file.set_len(len)).await
+    }
+
+    /// Makes sure that there is room on the disk for so many bytes from a position on; the file is
+    /// longer then, if they go beyond its end.
+    ///
+    /// # Errors
+    /// Those of fallocate(2): EOPNOTSUPP where the file system cannot.
+    #[cfg(target_os = "linux")]
+    pub async fn allocate(&self, at: u64, len: u64) -> io::Result<()> {
+        self.elsewhere(move |file| sys::allocate(file.as_fd(), at, len)).await
+    }
+
+    /// Sets who may do what with the file.
+    ///
+    /// # Errors
+    /// Those of fchmod(2).
+    pub async fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
+        self.elsewhere(move |file| file.set_permissions(permissions)).await
+    }
+
+    /// What is known of the file.
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        sys::as_std_file(self.open.fd(), |file| file.metadata())
+    }
+
+    /// Calls `call` on a helper thread with a descriptor of its own for the same open file.
+    pub(super) async fn elsewhere<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&std::fs::File) -> io::Result<R> + Send + 'static,
+    ) -> io::Result<R> {
+        let file = std::fs::File::from(self.open.fd().try_clone_to_owned()?);
+        elsewhere(move || call(&file)).await
+    }
+
+    /// Calls `call` with the descriptor, for what has no method here.
+    pub fn with_fd<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
+        call(self.open.fd())
+    }
+
+    /// Closes the file, when operations whose futures were dropped have ended too. Dropping it closes
+    /// it too, a moment later.
+    ///
+    /// # Errors
+    /// Those of close(2): what could not be written, on some file systems.
+    pub async fn close(self) -> io::Result<()> {
+        let mut open = self.open;
+        loop {
+            if let Some(open) = Rc::get_mut(&mut open) {
+                let fd = open.fd.take().expect("a file is closed once");
+                return Submission::new(open.core.clone(), Close::new(fd)).await;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+impl AsRawFd for File {
+    fn as_raw_fd(&self) -> RawFd {
+        self.open.fd().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("fd", &self.as_raw_fd()).finish()
+    }
+}

@@ -1,0 +1,303 @@
+//! `preadv(2)` and `pwritev(2)`: bytes of a file, at a position.
+//!
+//! Files are never ready: who waits for one waits for a disk. So these operations have a third form,
+//! the call that waits, which a helper thread makes where there is no ring. (`attempt` is the form
+//! that never waits: it reads what is in memory already.)
+
+use std::io;
+use std::os::fd::RawFd;
+
+#[cfg(target_os = "linux")]
+use io_uring::{opcode, squeue::Entry, types::Fd};
+
+use super::recv::filled;
+use super::{Code, Interest, KeepsOpen, Op};
+use crate::buf::{IoBuf, IoBufMut};
+use crate::sys::{self, Transfer};
+
+/// The most vectors that one call takes (`IOV_MAX`).
+const VECTORS_MAX: usize = 1024;
+
+/// An operation on a file.
+///
+/// # Safety
+/// What `transfer` describes belongs to the operation, keeps its address when that is moved, and
+/// stays allocated and untouched by safe code until `finish` or `discard` takes it.
+pub(crate) unsafe trait FileOp: Op {
+    /// The call that may wait.
+    fn transfer(&mut self) -> Transfer;
+}
+
+/// Reads into one buffer. `K` keeps the file open.
+pub(crate) struct ReadAt<K, B> {
+    file: K,
+    buffer: B,
+    /// `None` for the file's own position.
+    at: Option<u64>,
+    /// For the transfer: on the heap, since that points to it.
+    vector: Option<Box<libc::iovec>>,
+}
+
+/// Writes from one buffer. `K` keeps the file open.
+pub(crate) struct WriteAt<K, B> {
+    file: K,
+    buffer: B,
+    /// Where in the buffer to begin.
+    start: usize,
+    at: Option<u64>,
+    vector: Option<Box<libc::iovec>>,
+}
+
+/// Reads into several buffers, in order. `K` keeps the file open.
+pub(crate) struct ReadVectoredAt<K, B> {
+    file: K,
+    buffers: Vec<B>,
+    vectors: Vec<libc::iovec>,
+    at: u64,
+}
+
+/// Writes from several buffers, in order. `K` keeps the file open.
+pub(crate) struct WriteVectoredAt<K, B> {
+    file: K,
+    buffers: Vec<B>,
+    vectors: Vec<libc::iovec>,
+    at: u64,
+}
+
+impl<K, B: IoBufMut> ReadAt<K, B> {
+    pub(crate) fn new(file: K, buffer: B, at: Option<u64>) -> ReadAt<K, B> {
+        ReadAt { file, buffer, at, vector: None }
+    }
+
+    fn room(&mut self) -> libc::iovec {
+        let len = self.buffer.bytes_total().min(sys::TRANSFER_MAX);
+        libc::iovec { iov_base: self.buffer.stable_mut_ptr().cast(), iov_len: len }
+    }
+}
+
+impl<K, B: IoBuf> WriteAt<K, B> {
+    /// Writes what follows the first `start` bytes of the buffer.
+    pub(crate) fn new(file: K, buffer: B, start: usize, at: Option<u64>) -> WriteAt<K, B> {
+        WriteAt { file, buffer, start, at, vector: None }
+    }
+
+    fn bytes(&self) -> libc::iovec {
+        let bytes = &self.buffer.as_slice()[self.start..];
+        let len = bytes.len().min(sys::TRANSFER_MAX);
+        libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: len }
+    }
+}
+
+impl<K, B: IoBufMut> ReadVectoredAt<K, B> {
+    pub(crate) fn new(file: K, mut buffers: Vec<B>, at: u64) -> ReadVectoredAt<K, B> {
+        let vectors = buffers
+            .iter_mut()
+            .map(|buffer| libc::iovec {
+                iov_base: buffer.stable_mut_ptr().cast(),
+                iov_len: buffer.bytes_total(),
+            })
+            .take(VECTORS_MAX)
+            .collect();
+        ReadVectoredAt { file, buffers, vectors, at }
+    }
+}
+
+impl<K, B: IoBuf> WriteVectoredAt<K, B> {
+    pub(crate) fn new(file: K, buffers: Vec<B>, at: u64) -> WriteVectoredAt<K, B> {
+        let vectors = buffers
+            .iter()
+            .map(|buffer| libc::iovec {
+                iov_base: buffer.stable_ptr().cast_mut().cast(),
+                iov_len: buffer.bytes_init(),
+            })
+            .take(VECTORS_MAX)
+            .collect();
+        WriteVectoredAt { file, buffers, vectors, at }
+    }
+}
+
+/// The position in an entry.
+#[cfg(target_os = "linux")]
+fn offset(at: Option<u64>) -> u64 {
+    at.unwrap_or(super::read::OWN_POSITION)
+}
+
+// SAFETY: the entry and the transfer point to the buffer's memory, whose address `IoBufMut` promises
+// to be stable, and to the vector, which is in a box.
+unsafe impl<K: KeepsOpen, B: IoBufMut> Op for ReadAt<K, B> {
+    /// How many bytes came, and the buffer.
+    type Output = (io::Result<usize>, B);
+    const CODE: Code = Code::Read;
+
+    fn fd(&self) -> RawFd {
+        self.file.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Readable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        let room = self.room();
+        let entry = opcode::Read::new(Fd(self.fd()), room.iov_base.cast(), room.iov_len as u32);
+        Some(entry.offset(offset(self.at)).build())
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        let (fd, at, room) = (self.fd(), self.at, self.room());
+        let transfer = Transfer { fd, vectors: &raw const room, count: 1, at, write: false };
+        // SAFETY: the vector is a local, and `IoBufMut` promises that its memory is valid.
+        unsafe { transfer.run_if_cached() }
+    }
+
+    fn finish(mut self, result: io::Result<u32>) -> Self::Output {
+        filled(&mut self.buffer, &result);
+        (result.map(|count| count as usize), self.buffer)
+    }
+
+    fn discard(self, _result: io::Result<u32>) {}
+}
+
+// SAFETY: as above.
+unsafe impl<K: KeepsOpen, B: IoBufMut> FileOp for ReadAt<K, B> {
+    fn transfer(&mut self) -> Transfer {
+        let (fd, at, room) = (self.fd(), self.at, self.room());
+        let vectors = &raw const **self.vector.insert(Box::new(room));
+        Transfer { fd, vectors, count: 1, at, write: false }
+    }
+}
+
+// SAFETY: the entry and the transfer point to the buffer's memory, whose address `IoBuf` promises to
+// be stable, and to the vector, which is in a box.
+unsafe impl<K: KeepsOpen, B: IoBuf> Op for WriteAt<K, B> {
+    /// How many bytes went, and the buffer.
+    type Output = (io::Result<usize>, B);
+    const CODE: Code = Code::Write;
+
+    fn fd(&self) -> RawFd {
+        self.file.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Writable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        let bytes = self.bytes();
+        let entry = opcode::Write::new(Fd(self.fd()), bytes.iov_base.cast(), bytes.iov_len as u32);
+        Some(entry.offset(offset(self.at)).build())
+    }
+
+    /// A write may always wait for the disk.
+    fn attempt(&mut self) -> io::Result<u32> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn finish(self, result: io::Result<u32>) -> Self::Output {
+        (result.map(|count| count as usize), self.buffer)
+    }
+
+    fn discard(self, _result: io::Result<u32>) {}
+}
+
+// SAFETY: as above.
+unsafe impl<K: KeepsOpen, B: IoBuf> FileOp for WriteAt<K, B> {
+    fn transfer(&mut self) -> Transfer {
+        let (fd, at, bytes) = (self.fd(), self.at, self.bytes());
+        let vectors = &raw const **self.vector.insert(Box::new(bytes));
+        Transfer { fd, vectors, count: 1, at, write: true }
+    }
+}
+
+// SAFETY: the entry and the transfer point to the vectors, which are on the heap, and those to the
+// buffers, whose addresses `IoBufMut` promises to be stable.
+unsafe impl<K: KeepsOpen, B: IoBufMut> Op for ReadVectoredAt<K, B> {
+    /// How many bytes came, and the buffers.
+    type Output = (io::Result<usize>, Vec<B>);
+    const CODE: Code = Code::ReadVectored;
+
+    fn fd(&self) -> RawFd {
+        self.file.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Readable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        let (vectors, count) = (self.vectors.as_ptr(), self.vectors.len() as u32);
+        Some(opcode::Readv::new(Fd(self.fd()), vectors, count).offset(self.at).build())
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        let transfer = self.transfer();
+        // SAFETY: see `FileOp`.
+        unsafe { transfer.run_if_cached() }
+    }
+
+    fn finish(mut self, result: io::Result<u32>) -> Self::Output {
+        if let Ok(count) = result {
+            let mut left = count as usize;
+            for buffer in &mut self.buffers {
+                let part = left.min(buffer.bytes_total());
+                filled(buffer, &Ok(part as u32));
+                left -= part;
+            }
+        }
+        (result.map(|count| count as usize), self.buffers)
+    }
+
+    fn discard(self, _result: io::Result<u32>) {}
+}
+
+// SAFETY: as above.
+unsafe impl<K: KeepsOpen, B: IoBufMut> FileOp for ReadVectoredAt<K, B> {
+    fn transfer(&mut self) -> Transfer {
+        let (vectors, count) = (self.vectors.as_ptr(), self.vectors.len());
+        Transfer { fd: self.fd(), vectors, count, at: Some(self.at), write: false }
+    }
+}
+
+// SAFETY: the entry and the transfer point to the vectors, which are on the heap, and those to the
+// buffers, whose addresses `IoBuf` promises to be stable.
+unsafe impl<K: KeepsOpen, B: IoBuf> Op for WriteVectoredAt<K, B> {
+    /// How many bytes went, and the buffers.
+    type Output = (io::Result<usize>, Vec<B>);
+    const CODE: Code = Code::WriteVectored;
+
+    fn fd(&self) -> RawFd {
+        self.file.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Writable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        let (vectors, count) = (self.vectors.as_ptr(), self.vectors.len() as u32);
+        Some(opcode::Writev::new(Fd(self.fd()), vectors, count).offset(self.at).build())
+    }
+
+    /// A write may always wait for the disk.
+    fn attempt(&mut self) -> io::Result<u32> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn finish(self, result: io::Result<u32>) -> Self::Output {
+        (result.map(|count| count as usize), self.buffers)
+    }
+
+    fn discard(self, _result: io::Result<u32>) {}
+}
+
+// SAFETY: as above.
+unsafe impl<K: KeepsOpen, B: IoBuf> FileOp for WriteVectoredAt<K, B> {
+    fn transfer(&mut self) -> Transfer {
+        let (vectors, count) = (self.vectors.as_ptr(), self.vectors.len());
+        Transfer { fd: self.fd(), vectors, count, at: Some(self.at), write: true }
+    }
+}

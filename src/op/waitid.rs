@@ -1,0 +1,82 @@
+//! `waitid(2)`: the end of a child process.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+#[cfg(target_os = "linux")]
+use io_uring::{opcode, squeue::Entry};
+
+use super::{Code, Interest, KeepsOpen, Op};
+use crate::sys;
+
+/// Where the status of a child goes that nobody waits for any more.
+pub(crate) trait Parent: KeepsOpen {
+    /// The child's number.
+    fn pid(&self) -> libc::pid_t;
+
+    /// Keeps the status for the next wait: the kernel tells it once.
+    fn keep_status(&self, status: ExitStatus);
+}
+
+/// Waits for the end of a child. `P` keeps its pidfd open, which is readable then.
+pub(crate) struct WaitChild<P> {
+    parent: P,
+    /// On the heap, since the entry points to it.
+    info: Box<libc::siginfo_t>,
+}
+
+impl<P> WaitChild<P> {
+    pub(crate) fn new(parent: P) -> WaitChild<P> {
+        WaitChild { parent, info: Box::new(sys::no_signal()) }
+    }
+}
+
+impl<P: Parent> WaitChild<P> {
+    /// What the kernel has told: the words of wait(2), made from those of waitid(2).
+    fn status(&self) -> ExitStatus {
+        // SAFETY: these are the fields of a signal that tells of a child.
+        let status = unsafe { self.info.si_status() };
+        ExitStatus::from_raw(match self.info.si_code {
+            libc::CLD_EXITED => status << 8,
+            libc::CLD_DUMPED => status | 0x80,
+            _ => status,
+        })
+    }
+}
+
+// SAFETY: the entry points to the box, which only this operation has.
+unsafe impl<P: Parent> Op for WaitChild<P> {
+    type Output = io::Result<ExitStatus>;
+    const CODE: Code = Code::WaitId;
+
+    fn fd(&self) -> RawFd {
+        self.parent.fd()
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Readable
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sqe(&mut self) -> Option<Entry> {
+        let id = self.parent.pid() as libc::id_t;
+        let entry = opcode::WaitId::new(libc::P_PID, id, libc::WEXITED);
+        Some(entry.infop(&raw const *self.info).build())
+    }
+
+    fn attempt(&mut self) -> io::Result<u32> {
+        sys::wait_child(self.parent.pid(), &mut self.info)
+    }
+
+    fn finish(self, result: io::Result<u32>) -> Self::Output {
+        result.map(|_| self.status())
+    }
+
+    fn discard(self, result: io::Result<u32>) {
+        if result.is_ok() {
+            self.parent.keep_status(self.status());
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Pipes, the standard input and outputs, and child processes.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::pin::pin;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use ringpark::io::{pipe, PipeReader};
+use ringpark::process::Command;
+use ringpark::time::timeout;
+
+use crate::harness::*;
+
+/// The behaviours of this file.
+pub const LIST: &[Behaviour] = behaviours![
+    Every: "C6" => pipes_carry_bytes_and_end,
+    Every: "C1" => close_and_deadlines_wake_a_pipe_reader,
+    Every: "R4" => writing_to_a_pipe_that_nobody_reads_is_an_error,
+    Every: "R5" => standard_streams_leave_the_shared_mode_alone,
+    Every: "" => a_child_says_how_it_ended,
+    Every: "" => a_child_speaks_through_pipes,
+    Every: "" => a_program_that_is_not_there_is_not_found,
+    Every: "X1" => a_dropped_wait_loses_no_status,
+    Every: "" => a_child_can_be_killed,
+    Every: "" => a_dropped_child_is_waited_for,
+    Every: "" => many_children_at_once,
+    Every: "" => a_child_gets_what_the_command_says,
+];
+
+/// C6: all bytes, then the end; with partial reads.
+fn pipes_carry_bytes_and_end(variant: &Variant) {
+    let size = variant.scale(2 << 20).max(100_000) as usize;
+    variant.run(async {
+        let (reader, writer) = pipe().expect("a pipe");
+        let bytes = Pattern::small(3).bytes(0, size);
+        let expected = bytes.clone();
+        let writing = ringpark::spawn(async move { writer.write_all(bytes).await.0 });
+        let (result, head) = reader.read_exact(Vec::with_capacity(10)).await;
+        result.expect("the bytes come");
+        let (result, all) = promptly("the rest", reader.read_to_end(head)).await;
+        assert_eq!(result.expect("a clean end"), size - 10);
+        assert!(all == expected);
+        promptly("the writer", writing).await.expect("no panic").expect("it was read");
+        let (result, _) = reader.read_exact(Vec::with_capacity(1)).await;
+        assert_kind(result, ErrorKind::UnexpectedEof);
+    });
+}
+
+/// C1 for pipes, and deadlines.
+fn close_and_deadlines_wake_a_pipe_reader(variant: &Variant) {
+    variant.run(async {
+        let (reader, writer) = pipe().expect("a pipe");
+        reader.set_read_deadline(Some(Instant::now() + ms(10)));
+        assert_timed_out(promptly("a read", reader.read(Vec::with_capacity(8))).await.0);
+        reader.set_read_deadline(None);
+        let reader = std::rc::Rc::new(reader);
+        let mut read = pin!(reader.read(Vec::with_capacity(8)));
+        start(read.as_mut()).await;
+        let other = reader.clone();
+        let closing = ringpark::spawn(async move { other.close().await });
+        assert_closed(promptly("the read", read).await.0);
+        closing.await.expect("no panic").expect("the first close");
+        assert_kind(writer.write("x").await.0, ErrorKind::BrokenPipe);
+    });
+}
+
+/// R4: BrokenPipe, for a write that waits too.
+fn writing_to_a_pipe_that_nobody_reads_is_an_error(variant: &Variant) {
+    variant.run(async {
+        let (reader, writer) = pipe().expect("a pipe");
+        let mut write = pin!(writer.write_all(vec![7; 1 << 20]));
+        start(write.as_mut()).await;
+        drop(reader);
+        assert_kind(promptly("the write", write).await.0, ErrorKind::BrokenPipe);
+    });
+}
+
+/// Puts another descriptor in the place of a standard one, until it is dropped.
+struct InPlace {
+    number: i32,
+    before: OwnedFd,
+}
+
+impl InPlace {
+    fn of(number: i32, other: &OwnedFd) -> InPlace {
+        // SAFETY: the number is open in every trial.
+        let shared = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+        let before = shared.try_clone_to_owned().expect("room for a descriptor");
+        // SAFETY: dup2 takes no pointer; both numbers are open.
+        assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), number) }, number);
+        InPlace { number, before }
+    }
+}
+
+impl Drop for InPlace {
+    fn drop(&mut self) {
+        // SAFETY: as before.
+        assert_eq!(unsafe { libc::dup2(self.before.as_raw_fd(), self.number) }, self.number);
+    }
+}
+
+fn is_nonblocking(fd: &impl AsRawFd) -> bool {
+    // SAFETY: F_GETFL takes no pointer.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) & libc::O_NONBLOCK != 0 }
+}
+
+/// R5: whoever shares the standard input with us finds it as it was, also while we wait.
+fn standard_streams_leave_the_shared_mode_alone(variant: &Variant) {
+    variant.run(async {
+        let (shared, feed) = std::io::pipe().expect("a pipe");
+        let shared = OwnedFd::from(shared);
+        let mut feed = std::fs::File::from(OwnedFd::from(feed));
+        let place = InPlace::of(0, &shared);
+        let stdin = ringpark::io::stdin().expect("there is one");
+        {
+            let mut read = pin!(stdin.read(Vec::with_capacity(8)));
+            start(read.as_mut()).await;
+            ringpark::time::sleep(ms(3)).await;
+            start(read.as_mut()).await;
+            assert!(!is_nonblocking(&shared));
+            feed.write_all(b"typed").expect("there is room");
+            let (result, bytes) = promptly("the read", read).await;
+            assert!(result.expect("bytes") > 0 && b"typed".starts_with(&bytes));
+        }
+        stdin.close().await.expect("the first close");
+        assert!(!is_nonblocking(&shared));
+        drop(place);
+
+        let (mut out, sink) = std::io::pipe().expect("a pipe");
+        let sink = OwnedFd::from(sink);
+        let place = InPlace::of(2, &sink);
+        let stderr = ringpark::io::stderr().expect("there is one");
+        stderr.write_all("complaint").await.0.expect("it is read");
+        assert!(!is_nonblocking(&sink));
+        drop((stderr, place, sink));
+        variant::drained().await;
+        let mut all = String::new();
+        out.read_to_string(&mut all).expect("a clean end");
+        assert_eq!(all, "complaint");
+        ringpark::io::stdout().expect("there is one").write_all("\n").await.0.expect("read");
+    });
+}
+
+fn shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(script).stdin(Stdio::null());
+    command
+}
+
+/// Exit codes, and signals; as often as one asks.
+fn a_child_says_how_it_ended(variant: &Variant) {
+    variant.run(async {
+        for code in [0, 3, 255] {
+            let status = promptly("a child", shell(&format!("exit {code}")).status()).await;
+            assert_eq!(status.expect("it runs").code(), Some(code));
+        }
+        let mut child = shell("kill -TERM $$").spawn().await.expect("it runs");
+        assert!(child.id() > 1);
+        for _ in 0..3 {
+            let status = promptly("a child", child.wait()).await.expect("it ends");
+            assert_eq!((status.signal(), status.code()), (Some(libc::SIGTERM), None));
+            assert_eq!(child.try_wait().expect("it has ended"), Some(status));
+        }
+        let mut child = shell("sleep 0.05; exit 4").spawn().await.expect("it runs");
+        assert_eq!(child.try_wait().expect("it runs"), None);
+        let status = promptly("a child", child.wait()).await.expect("it ends");
+        assert_eq!(status.code(), Some(4));
+    });
+}
+
+/// More both ways than the pipes hold, at the same time.
+fn a_child_speaks_through_pipes(variant: &Variant) {
+    let size = variant.scale(4 << 20).max(200_000) as usize;
+    variant.run(async {
+        let mut command = Command::new("cat");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().await.expect("it runs");
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let (stdin, stdout) = (stdin.expect("a pipe"), stdout.expect("a pipe"));
+        let bytes = Pattern::small(4).bytes(0, size);
+        let expected = bytes.clone();
+        let writing = ringpark::spawn(async move { stdin.write_all(bytes).await.0 });
+        let (result, all) = promptly("the echo", stdout.read_to_end(Vec::new())).await;
+        result.expect("a clean end");
+        assert!(all == expected);
+        promptly("the writer", writing).await.expect("no panic").expect("it was read");
+        assert!(promptly("the child", child.wait()).await.expect("it ends").success());
+
+        let output = promptly("output", shell("echo out; echo err >&2; exit 1").output()).await;
+        let output = output.expect("it runs");
+        assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
+        assert_eq!(output.status.code(), Some(1));
+
+        // One that waits for the end of its input ends when one waits for it.
+        let mut command = Command::new("cat");
+        let mut child = command.stdin(Stdio::piped()).spawn().await.expect("it runs");
+        assert!(promptly("the child", child.wait()).await.expect("it ends").success());
+    });
+}
+
+/// No such program: NotFound, and the command can be changed and tried again.
+fn a_program_that_is_not_there_is_not_found(variant: &Variant) {
+    variant.run(async {
+        let mut command = Command::new("/nowhere/ringpark-has-no-such-program");
+        assert_kind(command.spawn().await, ErrorKind::NotFound);
+        assert_kind(command.output().await, ErrorKind::NotFound);
+    });
+}
+
+/// X1 for children: waits that are dropped at random moments around the end.
+fn a_dropped_wait_loses_no_status(variant: &Variant) {
+    let rounds = variant.scale(100).max(10);
+    variant.run(async {
+        let mut rng = variant.rng();
+        for round in 0..rounds {
+            let code = round as i32 % 200;
+            let mut child = shell(&format!("exit {code}")).spawn().await.expect("it runs");
+            for _ in 0..rng.u32(0..4) {
+                let at_most = Duration::from_micros(rng.u64(0..1500));
+                // Given up, or answered: both are good.
+                drop(timeout(at_most, child.wait()).await);
+            }
+            let status = promptly("a child", child.wait()).await.expect("it ends");
+            assert_eq!(status.code(), Some(code));
+        }
+    });
+}
+
+/// Kill, of one that runs and one that has ended; and on drop.
+fn a_child_can_be_killed(variant: &Variant) {
+    variant.run(async {
+        let mut child = shell("exec sleep 1000").spawn().await.expect("it runs");
+        promptly("kill", child.kill()).await.expect("it runs");
+        let status = child.wait().await.expect("it has ended");
+        assert_eq!(status.signal(), Some(libc::SIGKILL));
+        child.start_kill().expect("that is no error");
+
+        let mut command = shell("exec sleep 1000");
+        let child = command.kill_on_drop(true).stdout(Stdio::piped()).spawn().await;
+        let mut child = child.expect("it runs");
+        let out: PipeReader = child.stdout.take().expect("a pipe");
+        drop(child);
+        let (result, _) = promptly("its output", out.read_to_end(Vec::new())).await;
+        assert_eq!(result.expect("it is dead"), 0);
+    });
+}
+
+/// A child that was dropped leaves no zombie.
+fn a_dropped_child_is_waited_for(variant: &Variant) {
+    variant.run(async {
+        let child = shell("sleep 0.02").spawn().await.expect("it runs");
+        let pid = child.id() as libc::pid_t;
+        drop(child);
+        // SAFETY: signal 0 only asks whether the process is there; a zombie is.
+        until("it is gone", || unsafe { libc::kill(pid, 0) } == -1).await;
+    });
+}
+
+/// Many at a time, each with its own status.
+fn many_children_at_once(variant: &Variant) {
+    let count = variant.scale(60).max(12) as i32;
+    variant.run(async {
+        let children: Vec<_> = (0..count)
+            .map(|code| {
+                ringpark::spawn(async move {
+                    let status = shell(&format!("exit {code}")).status().await;
+                    assert_eq!(status.expect("it runs").code(), Some(code));
+                })
+            })
+            .collect();
+        for child in children {
+            promptly("a child", child).await.expect("its own status");
+        }
+    });
+}
+
+/// Arguments, environment, folder, and what std alone can set.
+fn a_child_gets_what_the_command_says(variant: &Variant) {
+    variant.run(async {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "echo $0 $1 $RINGPARK_A ${RINGPARK_B-none} $PWD", "zero", "one"])
+            .env("RINGPARK_A", "a")
+            .env("RINGPARK_B", "b")
+            .env_remove("RINGPARK_B")
+            .current_dir("/");
+        let output = promptly("a child", command.output()).await.expect("it runs");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "zero one a none /\n");
+        let mut command = Command::new("/bin/sh");
+        command.env_clear().args(["-c", "set | grep -c HOME"]);
+        let output = promptly("a child", command.output()).await.expect("it runs");
+        assert_eq!(output.stdout, b"0\n");
+        std::os::unix::process::CommandExt::arg0(shell("").as_std_mut(), "name");
+    });
+}

@@ -1,8 +1,9 @@
 //! The small plot: one line for each workload, every contestant's cost as a ratio to tokio's.
 //!
 //! ```text
-//!   echo, 64 bytes, 64 connections   ·  ◆  ●   │ ○     ○          0.87
-//!                                   0.5       1 = tokio   2   ringpark on io_uring
+//!                          ringpark-uring
+//!   echo-64   ·  ◆  ●   │ ○     ○    0.87
+//!            1/2      tokio     2
 //! ```
 //! The scale is logarithmic, so that half and double are equally far from one. Ratios are medians
 //! over rounds, taken within a round. Workloads in which tokio was not measured are left out.
@@ -12,6 +13,7 @@ use std::fmt::Write as _;
 use super::plot::{text, FAINT, INK, MARGIN, WIDTH};
 use super::{Report, Section};
 use crate::contestants::REFERENCES;
+use crate::workload::Workload;
 
 /// Whose cost is 1: the column of that title.
 const ONE: &str = "/tokio";
@@ -19,7 +21,7 @@ const FLOOR: &str = "/floor";
 /// Whose ratio is written out at the end of the line.
 const HERO: &str = "ringpark-uring";
 /// Where the scale begins and ends; the workloads' names stand to its left, figures to its right.
-const SCALE_X: (f64, f64) = (360.0, 780.0);
+const SCALE_X: (f64, f64) = (160.0, 760.0);
 const ROW_HEIGHT: usize = 24;
 /// Ratios beyond these are drawn at the edge.
 const RATIO_MIN: f64 = 1.0 / 16.0;
@@ -45,6 +47,7 @@ pub fn svg(report: &Report) -> String {
     y += 20;
     text(&mut body, MARGIN, y, "start", FAINT, 11, &report.machine.to_string());
     y += 20;
+    text(&mut body, WIDTH - MARGIN, y - 4, "end", FAINT, 11, HERO);
     let top = y;
     for line in &lines {
         line.draw(&mut body, y);
@@ -62,19 +65,19 @@ pub fn svg(report: &Report) -> String {
 }
 
 /// One workload.
-struct Line<'a> {
-    about: &'a str,
+struct Line {
+    workload: &'static Workload,
     /// Every contestant but tokio itself and the hand-written loops, with its ratio.
     ratios: Vec<(&'static str, f64)>,
     floor: Option<f64>,
 }
 
-impl<'a> Line<'a> {
-    fn of(section: &'a Section) -> Option<Self> {
+impl Line {
+    fn of(section: &Section) -> Option<Self> {
         let column = |title| REFERENCES.iter().position(|reference| reference.title == title);
         let (one, floor) = (column(ONE)?, column(FLOOR)?);
         let cheapest = section.references().nth(floor)?.map(|entry| entry.contestant);
-        let mut line = Self { about: section.workload.about, ratios: vec![], floor: None };
+        let mut line = Self { workload: section.workload, ratios: vec![], floor: None };
         for figures in section.figures() {
             let Some(ratio) = figures.ratios[one] else { continue };
             match figures.contestant {
@@ -89,7 +92,10 @@ impl<'a> Line<'a> {
 
     fn draw(&self, body: &mut String, y: usize) {
         let middle = y + ROW_HEIGHT / 2;
-        text(body, SCALE_X.0 as usize - 14, middle + 4, "end", INK, 12, self.about);
+        let Workload { name, about, .. } = self.workload;
+        writeln!(body, "<g><title>{about}</title>").expect("a string takes all");
+        text(body, SCALE_X.0 as usize - 14, middle + 4, "end", INK, 12, name);
+        body.push_str("</g>\n");
         if let Some(floor) = self.floor {
             let x = x_of(floor);
             let (left, right, above, below) = (x - 5.0, x + 5.0, middle - 6, middle + 6);

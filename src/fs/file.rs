@@ -49,6 +49,10 @@ pub struct File {
 struct Open {
     core: Rc<Core>,
     fd: Option<OwnedFd>,
+    /// It is closed at once, and not with the next turn: whoever reads one small file after the other
+    /// never waits, and would run out of descriptors before there is a turn. Nothing has to be
+    /// written when a file is closed that was only read.
+    only_read: bool,
 }
 
 impl Open {
@@ -59,8 +63,10 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let Some(fd) = self.fd.take() {
-            self.core.driver.borrow_mut().close_detached(fd);
+        match self.fd.take() {
+            Some(fd) if self.only_read => drop(fd),
+            Some(fd) => self.core.driver.borrow_mut().close_detached(fd),
+            None => {}
         }
     }
 }
@@ -96,11 +102,11 @@ impl File {
     /// # Panics
     /// Outside a runtime.
     pub fn from_std(file: std::fs::File) -> File {
-        File::of(file.into(), false)
+        File::of(file.into(), false, false)
     }
 
-    pub(super) fn of(fd: OwnedFd, direct: bool) -> File {
-        File { open: Rc::new(Open { core: Core::current(), fd: Some(fd) }), direct }
+    pub(super) fn of(fd: OwnedFd, only_read: bool, direct: bool) -> File {
+        File { open: Rc::new(Open { core: Core::current(), fd: Some(fd), only_read }), direct }
     }
 
     fn keep(&self) -> Keep {

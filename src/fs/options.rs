@@ -114,16 +114,16 @@ impl OpenOptions {
         let path = CString::new(path.as_ref().as_os_str().as_bytes()).map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidInput, "the path has a zero in it")
         })?;
-        #[cfg(target_os = "linux")]
-        if !self.write && !self.append && !self.create && !self.create_new {
+        let only_read = !self.write && !self.append;
+        if only_read {
             match sys::open_if_cached(&path, flags) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                opened => return Ok(File::of(opened?, self.direct)),
+                opened => return Ok(File::of(opened?, only_read, self.direct)),
             }
         }
         let mode = self.mode;
         let fd = elsewhere(move || sys::open(&path, flags, mode)).await?;
-        Ok(File::of(fd, self.direct))
+        Ok(File::of(fd, only_read, self.direct))
     }
 
     fn flags(&self) -> io::Result<i32> {

@@ -50,9 +50,12 @@ impl Ancillary {
                         let number = RawFd::from_ne_bytes(number.try_into().expect("of that size"));
                         // SAFETY: the kernel has put it into our table for this message, and the
                         // caller vouches that nobody has taken it over.
-                        self.fds.push(unsafe { sys::own(number) });
+                        let fd = unsafe { sys::own(number) };
+                        sys::close_on_exec(&fd);
+                        self.fds.push(fd);
                     }
                 }
+                #[cfg(target_os = "linux")]
                 (libc::IPPROTO_IP, libc::IP_PKTINFO, data) => {
                     // The interface, the address that is ours, and the one in the datagram.
                     if let (Some(interface), Some(address)) =
@@ -119,13 +122,13 @@ pub(super) struct Incoming {
 impl<S, B: IoBufMut> RecvMsg<S, B> {
     /// Receives of a stream, `limit` bytes at most.
     pub(crate) fn of_stream(socket: S, buffer: B, limit: usize) -> RecvMsg<S, B> {
-        RecvMsg::new(socket, buffer, limit, libc::MSG_CMSG_CLOEXEC)
+        RecvMsg::new(socket, buffer, limit, sys::MSG_CMSG_CLOEXEC)
     }
 
     /// Receives a datagram; what has no room in the buffer is cut off.
     pub(crate) fn datagram(socket: S, buffer: B) -> RecvMsg<S, B> {
         // With MSG_TRUNC the result is the length that it had.
-        RecvMsg::new(socket, buffer, usize::MAX, libc::MSG_CMSG_CLOEXEC | libc::MSG_TRUNC)
+        RecvMsg::new(socket, buffer, usize::MAX, sys::MSG_CMSG_CLOEXEC | libc::MSG_TRUNC)
     }
 
     fn new(socket: S, buffer: B, limit: usize, flags: i32) -> RecvMsg<S, B> {

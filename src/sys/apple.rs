@@ -59,3 +59,12 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     }
     Ok(pair)
 }
+
+/// There is no such flag: see `close_on_exec`.
+pub(crate) const MSG_CMSG_CLOEXEC: libc::c_int = 0;
+
+/// Makes a received descriptor close-on-exec.
+pub(crate) fn close_on_exec(fd: &OwnedFd) {
+    // SAFETY: F_SETFD takes an integer. It cannot fail for an open descriptor.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+}

@@ -61,6 +61,23 @@ impl Transfer {
     }
 }
 
+#[cfg(not(target_os = "linux"))]
+impl Transfer {
+    /// No other system can say.
+    ///
+    /// # Safety
+    /// None is needed: nothing is done.
+    pub(crate) unsafe fn run_if_cached(self) -> io::Result<u32> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+/// No other system can say.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn open_if_cached(_path: &CStr, _flags: libc::c_int) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
 /// An error that says that the call cannot be made without waiting becomes `WouldBlock`.
 #[cfg(target_os = "linux")]
 fn or_would_block(error: io::Error) -> io::Error {

@@ -6,7 +6,9 @@ use std::os::fd::RawFd;
 
 use socket2::SockAddr;
 
-use super::{cvt, cvt_size};
+#[cfg(target_os = "linux")]
+use super::cvt;
+use super::cvt_size;
 
 /// Room for control messages, aligned as the kernel wants it.
 #[derive(Default, Debug)]
@@ -97,6 +99,33 @@ pub(crate) unsafe fn sendmsg(fd: RawFd, header: &libc::msghdr) -> io::Result<u32
 }
 
 /// Sends several datagrams, in order: how many went out. An error is that of the first.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sendmmsg<'a>(
+    fd: RawFd,
+    datagrams: impl Iterator<Item = (&'a [u8], &'a SockAddr)>,
+) -> io::Result<u32> {
+    let mut sent = 0;
+    for (bytes, to) in datagrams {
+        let mut vector =
+            libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        // SAFETY: all zeros is a header that names nothing.
+        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        header.msg_name = to.as_ptr().cast_mut().cast();
+        header.msg_namelen = to.len();
+        header.msg_iov = &raw mut vector;
+        header.msg_iovlen = 1;
+        // SAFETY: the header describes the caller's slice and address.
+        match unsafe { sendmsg(fd, &header) } {
+            Ok(_) => sent += 1,
+            Err(_) if sent > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sent)
+}
+
+/// Sends several datagrams, in order: how many went out. An error is that of the first.
+#[cfg(target_os = "linux")]
 pub(crate) fn sendmmsg<'a>(
     fd: RawFd,
     datagrams: impl Iterator<Item = (&'a [u8], &'a SockAddr)>,

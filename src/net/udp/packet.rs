@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 
 use super::{Ancillary, Envelope, Lease};
+#[cfg(target_os = "linux")]
 use crate::sys::Control;
 
 /// Explicit congestion notification: two bits of each packet (RFC 3168).
@@ -135,8 +136,10 @@ impl Deref for Datagram {
 #[derive(Clone, Debug, Default)]
 pub struct Transmit {
     to: Option<SocketAddr>,
+    #[cfg(target_os = "linux")]
     from: Option<IpAddr>,
     ecn: Option<Ecn>,
+    #[cfg(target_os = "linux")]
     segment: Option<u16>,
 }
 
@@ -153,6 +156,7 @@ impl Transmit {
 
     /// From this address of the machine, where it has several: to answer from the address that was
     /// asked, say ([`Received::to`]). It must be of the same family as the destination.
+    #[cfg(target_os = "linux")]
     pub fn from(mut self, address: IpAddr) -> Transmit {
         self.from = Some(address);
         self
@@ -166,6 +170,7 @@ impl Transmit {
 
     /// As a series of datagrams of this length, the last of which may be shorter (`UDP_SEGMENT`,
     /// Linux 4.18): one pass through the kernel for all.
+    #[cfg(target_os = "linux")]
     pub fn segment(mut self, bytes: u16) -> Transmit {
         self.segment = Some(bytes);
         self
@@ -185,6 +190,13 @@ impl Transmit {
                 false => control.push(libc::IPPROTO_IP, libc::IP_TOS, &class),
             }
         }
+        #[cfg(target_os = "linux")]
+        self.push_series_and_source(control, socket_is_v6);
+        envelope
+    }
+
+    #[cfg(target_os = "linux")]
+    fn push_series_and_source(&self, control: &mut Control, socket_is_v6: bool) {
         match self.from.map(|from| from.to_canonical()) {
             Some(IpAddr::V6(from)) => push_from_v6(control, from.octets()),
             Some(IpAddr::V4(from)) if socket_is_v6 => {
@@ -198,14 +210,13 @@ impl Transmit {
             }
             None => {}
         }
-        #[cfg(target_os = "linux")]
         if let Some(segment) = self.segment {
             control.push(libc::SOL_UDP, libc::UDP_SEGMENT, &segment.to_ne_bytes());
         }
-        envelope
     }
 }
 
+#[cfg(target_os = "linux")]
 fn push_from_v6(control: &mut Control, from: [u8; 16]) {
     // The address, and no interface.
     let mut info = [0; 20];

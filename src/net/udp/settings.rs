@@ -7,6 +7,7 @@ use socket2::{InterfaceIndexOrAddress, SockRef};
 
 use super::UdpSocket;
 use crate::net::options;
+#[cfg(target_os = "linux")]
 use crate::sys;
 
 impl UdpSocket {
@@ -20,6 +21,7 @@ impl UdpSocket {
     ///
     /// # Errors
     /// Those of setsockopt(2): ENOPROTOOPT where the kernel does not know it.
+    #[cfg(target_os = "linux")]
     pub fn set_gro(&self, on: bool) -> io::Result<()> {
         self.with(|socket| sys::set_udp_gro(&socket, on))
     }
@@ -40,6 +42,7 @@ impl UdpSocket {
 
     /// Lets each datagram tell which address it was sent to, and which interface it came in by
     /// (`IP_PKTINFO`, `IPV6_RECVPKTINFO`).
+    #[cfg(target_os = "linux")]
     pub fn set_recv_destination(&self, on: bool) -> io::Result<()> {
         self.with(|socket| sys::set_recv_pktinfo(&socket, self.v6, on))
     }

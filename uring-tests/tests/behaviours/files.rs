@@ -19,6 +19,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "" => many_reads_of_one_file_are_under_way_at_once,
     Every: "X1" => dropped_file_operations_leave_nothing_behind,
     Every: "" => whole_files_are_read_and_written,
+    Every: "" => reading_many_files_in_a_row_keeps_few_descriptors,
     Every: "" => files_without_a_length_are_read_to_their_end,
     Every: "" => options_decide_how_a_file_is_opened,
     Every: "" => files_past_the_page_cache,
@@ -174,6 +175,32 @@ fn whole_files_are_read_and_written(variant: &Variant) {
         assert_kind(fs::read(place.path("nothing")).await, ErrorKind::NotFound);
         assert_kind(fs::read(&place.0).await, ErrorKind::IsADirectory);
         assert_kind(fs::read("with\0zero").await, ErrorKind::InvalidInput);
+    });
+}
+
+/// Tasks that never have to wait, since all is in memory, do not pile up descriptors to be closed.
+fn reading_many_files_in_a_row_keeps_few_descriptors(variant: &Variant) {
+    let place = Place::new();
+    variant.run(async {
+        std::fs::write(place.path("file"), "x").expect("there is room");
+        let path = Rc::new(place.path("file"));
+        let readers: Vec<_> = (0..64)
+            .map(|_| {
+                let path = path.clone();
+                ringpark::spawn(async move {
+                    let mut most = 0;
+                    for _ in 0..30 {
+                        assert_eq!(fs::read(&*path).await.expect("it is there"), b"x");
+                        most = most.max(sys::descriptors().len());
+                    }
+                    most
+                })
+            })
+            .collect();
+        for reader in readers {
+            let most = promptly("a reader", reader).await.expect("it is there");
+            assert!(most < 150, "{most} descriptors are open");
+        }
     });
 }
 

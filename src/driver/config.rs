@@ -197,8 +197,8 @@ pub(crate) struct Config {
     pub(crate) completion_entries: u32,
     /// Buffers, unless the backend's default is good.
     pub(crate) pool: Option<PoolConfig>,
-    /// How long to look for completions before sleeping.
-    pub(crate) spin: Duration,
+    /// How long to look for completions before sleeping, at most.
+    pub(crate) spin: Option<Duration>,
     /// Seed of the fault decorator.
     pub(crate) faults: Option<u64>,
 }
@@ -212,7 +212,7 @@ impl Default for Config {
             submission_entries: 256,
             completion_entries: 4096,
             pool: None,
-            spin: Duration::ZERO,
+            spin: None,
             faults: None,
         }
     }

@@ -373,14 +373,6 @@ impl Driver {
         Ok(())
     }
 
-    /// Hands queued work to the kernel, and nothing else.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        match &mut self.engine {
-            Engine::Uring(uring) => uring.flush(&mut self.slots),
-            _ => Ok(()),
-        }
-    }
-
     /// Whether `turn` would find something without a system call: for a core that spins.
     pub(crate) fn peek(&mut self) -> bool {
         match &mut self.engine {

@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::io;
+use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
 use super::core;
 use super::launch::{self, Accept, Membership, Plan};
+use super::spin;
 use crate::buf::PoolConfig;
 use crate::driver::{Backend, Config, Feature};
 use crate::op::Code;
@@ -114,11 +116,15 @@ impl Builder {
         self
     }
 
-    /// How long a core looks for work before it sleeps. To sleep and be woken takes tens of
+    /// How long a core looks for work before it sleeps, at most. To sleep and be woken takes tens of
     /// microseconds in a virtual machine, much more than the work itself often does; to look
-    /// for work takes processor time. Zero, the default, does not look.
+    /// for work takes processor time. So a core looks only while its work has lately come within
+    /// this time; one that is idle, or has work seldom, sleeps at once.
+    ///
+    /// The default is 50 µs where the process may use more processors than the runtime has cores, so
+    /// that looking keeps nobody else from working. Elsewhere it is zero, which is never to look.
     pub fn spin(mut self, time: Duration) -> Builder {
-        self.config.spin = time;
+        self.config.spin = Some(time);
         self
     }
 
@@ -183,7 +189,7 @@ impl Builder {
     /// Inside a runtime; if the future panics; if nothing can ever wake the future (a deadlock).
     pub fn block_on<F: Future>(self, future: F) -> io::Result<F::Output> {
         self.prepare();
-        core::block_on(&self.config, Membership::alone(), future)
+        core::block_on(&self.config_for(1), Membership::alone(), future)
     }
 
     /// Runs the same main once on every core, each on a thread of its own, until all are done.
@@ -203,7 +209,8 @@ impl Builder {
     {
         super::context::assert_outside();
         self.prepare();
-        launch::run(&self.plan()?, &self.config, main)
+        let plan = self.plan()?;
+        launch::run(&plan, &self.config_for(plan.cores), main)
     }
 
     /// What concerns the whole process.
@@ -211,6 +218,13 @@ impl Builder {
         if let Some(count) = self.blocking_threads {
             super::blocking::set_threads_max(count);
         }
+    }
+
+    /// The configuration, with the default for whatever depends on the number of cores.
+    fn config_for(&self, cores: usize) -> Config {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let spin = if processors > cores { spin::MAX } else { Duration::ZERO };
+        Config { spin: Some(self.config.spin.unwrap_or(spin)), ..self.config.clone() }
     }
 
     fn plan(&self) -> io::Result<Plan> {

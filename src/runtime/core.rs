@@ -25,13 +25,14 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
 use super::context::{self, Entered};
 use super::metrics::{Metrics, Relayed};
 use super::shared::Shared;
+use super::spin::Spin;
 use super::task::{Header, JoinError, JoinHandle, TaskRef};
 #[cfg(target_os = "linux")]
 use crate::buf::Pipes;
@@ -67,7 +68,7 @@ pub(crate) struct Core {
     /// Tasks that are ready to run, in order.
     ready: RefCell<VecDeque<*mut Header>>,
     tasks: RefCell<Slab<TaskRef>>,
-    spin: Duration,
+    spin: Spin,
     /// How many cores run the same main, and the ports that they share.
     pub(crate) group: Rc<super::launch::Membership>,
     turns: Cell<u64>,
@@ -123,7 +124,7 @@ impl Core {
             datagrams: OnceCell::new(),
             ready: RefCell::new(VecDeque::new()),
             tasks: RefCell::new(Slab::new()),
-            spin: config.spin,
+            spin: Spin::new(config.spin.unwrap_or(Duration::ZERO)),
             group: Rc::new(group),
             turns: Cell::new(0),
             polls: Cell::new(0),
@@ -257,12 +258,13 @@ impl Core {
         self.timers.borrow().next().map(|next| next.saturating_duration_since(now))
     }
 
-    /// Asks the driver; sleeps in there if it may.
+    /// Asks the driver; sleeps in there if it may, and if it is no use to look for work before.
     ///
     /// # Panics
     /// If the backend has died: no task could ever go on.
     fn turn(&self, wait: Wait, batch: &mut Vec<Completion>) {
-        let wait = if wait == Wait::No || self.spin_for_work(wait) { Wait::No } else { wait };
+        let look_until = if wait == Wait::No { None } else { self.spin.until(clock::now) };
+        let wait = if look_until.is_some() { Wait::No } else { wait };
         let parked = wait != Wait::No && self.shared.park();
         let wait =
             if parked && !self.pools().any(|pool| pool.has_news()) { wait } else { Wait::No };
@@ -273,30 +275,28 @@ impl Core {
         if let Err(error) = turned {
             panic!("the backend has failed, and with it its core: {error}");
         }
+        if !batch.is_empty() || self.shared.has_mail() {
+            self.spin.found(clock::now);
+        } else if let Some(until) = look_until {
+            // What was queued has gone out: there is something to look for.
+            self.look_for_work(until);
+        }
     }
 
-    /// Looks for work for a while without sleeping. True if there is some.
-    fn spin_for_work(&self, wait: Wait) -> bool {
-        if self.spin.is_zero() {
-            return false;
-        }
-        let limit = match wait {
-            Wait::For(time) => time.min(self.spin),
-            _ => self.spin,
-        };
-        let start = clock::now();
+    /// Looks for work without sleeping; the next turn takes it, or sleeps.
+    fn look_for_work(&self, until: Instant) {
+        let due = self.timers.borrow().next();
         let mut driver = self.driver.borrow_mut();
-        // What is queued goes out first, or there would be nothing to wait for.
-        if driver.flush().is_err() {
-            // The turn will find the same error, and tell it.
-            return true;
-        }
         loop {
             if driver.peek() || self.shared.has_mail() {
-                return true;
+                return;
             }
-            if start.elapsed() >= limit {
-                return false;
+            let now = clock::now();
+            if now >= until {
+                return self.spin.give_up();
+            }
+            if due.is_some_and(|due| now >= due) {
+                return;
             }
             std::hint::spin_loop();
         }

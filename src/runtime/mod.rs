@@ -18,6 +18,7 @@ mod metrics;
 mod placement;
 mod remote;
 mod shared;
+mod spin;
 mod task;
 
 pub(crate) use self::core::Core;

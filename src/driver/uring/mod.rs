@@ -412,16 +412,6 @@ impl Uring {
         }
     }
 
-    /// Submits what is queued.
-    pub(super) fn flush(&mut self, slots: &mut Slots) -> io::Result<()> {
-        self.refill(slots);
-        let pending = self.ring.submission().len() as u32;
-        match pending {
-            0 => Ok(()),
-            _ => self.enter(pending, Wait::No),
-        }
-    }
-
     /// Ends the read of the notifier, into memory that goes with the ring: closing the ring alone
     /// does not stop the kernel at once.
     pub(super) fn end(&mut self, slots: &mut Slots) {

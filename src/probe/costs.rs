@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::checks::pair;
 use super::Cost;
 use crate::driver::uring::trial::Trial;
+use crate::driver::{select, Config};
 use crate::probe::Patience;
 use crate::sys::scratch;
 
@@ -19,7 +20,7 @@ const ROUNDS: u32 = 25;
 
 /// All that can be set up here.
 pub(super) fn all() -> Vec<Cost> {
-    let lists = [system_call(), epoll(), ring(), loopback(), wake_up()];
+    let lists = [system_call(), epoll(), ring(), loopback(), wake_up(), start()];
     lists.into_iter().flat_map(io::Result::unwrap_or_default).collect()
 }
 
@@ -96,6 +97,26 @@ fn loopback() -> io::Result<Vec<Cost>> {
         samples: sends.len() as u64,
     };
     Ok(vec![pairs, send])
+}
+
+/// What a core's start takes before its first task: few of them, since each ring is charged.
+fn start() -> io::Result<Vec<Cost>> {
+    const SAMPLES: usize = 11;
+    let config = Config::default();
+    let mut times = Vec::new();
+    for _ in 0..SAMPLES {
+        let began = Instant::now();
+        let (mut opened, _) = select(&config)?;
+        times.push(began.elapsed().as_nanos() as u64);
+        opened.driver.end();
+    }
+    times.sort_unstable();
+    Ok(vec![Cost {
+        name: "the choice of a backend, with its ring".into(),
+        median_ns: times[SAMPLES / 2],
+        least_ns: times[0],
+        samples: SAMPLES as u64,
+    }])
 }
 
 /// Two threads that wake each other in turn: half of a round is one way.

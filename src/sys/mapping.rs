@@ -25,9 +25,8 @@ impl Mapping {
     fn map(length: usize, flags: i32, fd: i32, offset: i64) -> io::Result<Mapping> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping harms nobody.
-        let memory = unsafe {
-            libc::mmap(ptr::null_mut(), length, protection, flags, fd, offset as libc::off_t)
-        };
+        let memory =
+            unsafe { libc::mmap64(ptr::null_mut(), length, protection, flags, fd, offset) };
         if memory == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }

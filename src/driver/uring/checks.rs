@@ -2,12 +2,11 @@
 //! what it builds on (some microseconds each), [`probe`](crate::probe) asks all of it.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
-use io_uring::register::Probe;
+use io_uring::register::{Probe, Restriction};
 use io_uring::{opcode, squeue, types, IoUring};
 
-use super::setup;
 use crate::op::{self, Code};
 use crate::probe::Outcome;
 use crate::sys::uring::{enter, ENTER_GETEVENTS};
@@ -53,13 +52,16 @@ pub(super) fn known_operations(ring: &IoUring) -> Codes {
 }
 
 /// Asks for an operation on no descriptor: what is there complains of the descriptor (EBADF), what
-/// is forbidden answers EACCES, and a multishot form that is unknown EINVAL.
+/// is forbidden answers EACCES. The multishot forms are asked for on the ring itself, which is no
+/// socket (ENOTSOCK): kernels before 6.0 look for the descriptor before they look at the form, and
+/// only then say that they do not know it (EINVAL).
 pub(crate) fn operation(ring: &mut IoUring, code: Code) -> io::Result<Outcome> {
     // What entries may point to that are read before the descriptor is looked at.
     let address = [0u64; 16];
     // SAFETY: all zeros is a header that names nothing.
     let header: libc::msghdr = unsafe { std::mem::zeroed() };
-    let Some(entry) = trial(code, &address, &header) else { return Ok(Outcome::Works) };
+    let no_socket = ring.as_raw_fd();
+    let Some(entry) = trial(code, no_socket, &address, &header) else { return Ok(Outcome::Works) };
     Ok(match ask(ring, entry)? {
         libc::EINVAL | libc::EOPNOTSUPP => Outcome::Absent,
         libc::EACCES => Outcome::refused(libc::EACCES, "restrictions of the ring or the task"),
@@ -70,21 +72,23 @@ pub(crate) fn operation(ring: &mut IoUring, code: Code) -> io::Result<Outcome> {
 /// The most that a multishot receive takes at a time, where the kernel knows such a cap (6.17);
 /// else 0.
 pub(crate) fn recv_cap(ring: &mut IoUring) -> io::Result<u32> {
-    let answer = ask(ring, op::recv_multi_sqe(-1, 0, RECV_CAP))?;
-    Ok(if answer == libc::EBADF { RECV_CAP } else { 0 })
+    let no_socket = ring.as_raw_fd();
+    let answer = ask(ring, op::recv_multi_sqe(no_socket, 0, RECV_CAP))?;
+    Ok(if answer == libc::ENOTSOCK { RECV_CAP } else { 0 })
 }
 
-/// Asks a ring that forbids an operation for it.
+/// Asks a ring that forbids all but no-ops for this operation.
 pub(crate) fn forbidden(code: Code) -> io::Result<Outcome> {
     let mut ring = IoUring::builder().setup_r_disabled().build(8)?;
-    setup::restrict(&ring, &[code])?;
+    ring.submitter().register_restrictions(&mut [Restriction::sqe_op(opcode::Nop::CODE)])?;
+    ring.submitter().register_enable_rings()?;
     operation(&mut ring, code)
 }
 
-/// The errno that the kernel answers to an entry that names no descriptor. What the entry points to
+/// The errno that the kernel answers to an entry that names no descriptor of its kind. What the entry points to
 /// must be valid until this returns.
 fn ask(ring: &mut IoUring, entry: squeue::Entry) -> io::Result<i32> {
-    // SAFETY: with no descriptor nothing is done, and the caller keeps what is read before that.
+    // SAFETY: without a descriptor that fits nothing is done, and the caller keeps what is read before that.
     unsafe { ring.submission().push(&entry.user_data(1)) }
         .map_err(|_| io::Error::other("the submission queue is full of nothing"))?;
     while ring.completion().is_empty() {
@@ -97,14 +101,19 @@ fn ask(ring: &mut IoUring, entry: squeue::Entry) -> io::Result<i32> {
     Ok(ring.completion().next().map_or(0, |answer| -answer.result()))
 }
 
-/// An entry for `code` that fails for want of a descriptor.
-fn trial(code: Code, address: &[u64; 16], header: &libc::msghdr) -> Option<squeue::Entry> {
+/// An entry for `code` that fails for want of a descriptor that fits.
+fn trial(
+    code: Code,
+    no_socket: RawFd,
+    address: &[u64; 16],
+    header: &libc::msghdr,
+) -> Option<squeue::Entry> {
     let (no_fd, null) = (types::Fd(-1), std::ptr::null_mut::<u8>());
     Some(match code {
         Code::Accept => {
             opcode::Accept::new(no_fd, std::ptr::null_mut(), std::ptr::null_mut()).build()
         }
-        Code::AcceptMulti => op::accept_multi_sqe(-1),
+        Code::AcceptMulti => op::accept_multi_sqe(no_socket),
         // It needs no descriptor: there is just nothing to cancel.
         Code::Cancel => opcode::AsyncCancel::new(0).build(),
         Code::Close => op::close_sqe(-1),
@@ -113,8 +122,8 @@ fn trial(code: Code, address: &[u64; 16], header: &libc::msghdr) -> Option<squeu
         Code::ReadVectored => opcode::Readv::new(no_fd, std::ptr::null(), 0).build(),
         Code::WriteVectored => opcode::Writev::new(no_fd, std::ptr::null(), 0).build(),
         Code::Recv => opcode::Recv::new(no_fd, null, 0).build(),
-        Code::RecvMulti => op::recv_multi_sqe(-1, 0, 0),
-        Code::RecvMsgMulti => op::recvmsg_multi_sqe(-1, 0),
+        Code::RecvMulti => op::recv_multi_sqe(no_socket, 0, 0),
+        Code::RecvMsgMulti => op::recvmsg_multi_sqe(no_socket, 0),
         Code::Send => opcode::Send::new(no_fd, null, 0).build(),
         // No process has this number: ECHILD.
         Code::WaitId => {

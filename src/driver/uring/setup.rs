@@ -194,7 +194,7 @@ pub(super) fn climb<R>(
 }
 
 /// Lets the ring refuse `forbidden`, as an operator's policy may.
-pub(super) fn restrict(ring: &IoUring, forbidden: &[Code]) -> io::Result<()> {
+fn restrict(ring: &IoUring, forbidden: &[Code]) -> io::Result<()> {
     let mut opcodes: Vec<u8> = TABLE.iter().map(|row| row.opcode).collect();
     opcodes.sort_unstable();
     opcodes.dedup();

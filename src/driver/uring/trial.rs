@@ -72,6 +72,7 @@ pub(crate) struct Trial {
     features: Features,
     arena: Option<Mapping>,
     groups: Vec<(u16, KernelRing)>,
+    last_group: u16,
     /// The numbers of what was asked and is not answered for good.
     open: Vec<u64>,
     answers: Vec<(u64, Answer)>,
@@ -92,6 +93,7 @@ impl Trial {
             features,
             arena,
             groups: Vec::new(),
+            last_group: 0,
             open: Vec::new(),
             answers: Vec::new(),
             descriptors: Vec::new(),
@@ -155,11 +157,13 @@ impl Trial {
         self.put(at + 8, &u64::from(time.subsec_nanos()).to_ne_bytes());
     }
 
-    /// Registers a ring of buffers.
-    pub(crate) fn add_group(&mut self, group: u16, count: u16, kind: Kind) -> io::Result<()> {
-        let ring = KernelRing::register(&self.ring, group, count, kind)?;
-        self.groups.push((group, ring));
-        Ok(())
+    /// Registers a ring of buffers: its number, which is never used again, since 6.1 goes on in a new
+    /// ring of an old number where it stopped in the old one.
+    pub(crate) fn add_group(&mut self, count: u16, kind: Kind) -> io::Result<u16> {
+        self.last_group += 1;
+        let ring = KernelRing::register(&self.ring, self.last_group, count, kind)?;
+        self.groups.push((self.last_group, ring));
+        Ok(self.last_group)
     }
 
     /// Gives a group a range of the arena to fill.

@@ -22,15 +22,16 @@ pub(super) const LIST: &[Function] = &[
     Function { name: "send-bundle", since: "6.10", run: send_bundle },
 ];
 
-const GROUP: u16 = 1;
+/// The number of a group that has nothing in it.
+const REST: u16 = 1000;
 
 /// One receive into a ring of this kind.
 fn one(ring: &mut Trial, kind: Kind) -> Tried {
     let (mut ours, theirs) = pair()?;
-    ring.add_group(GROUP, 2, kind)?;
-    ring.supply(GROUP, 1, 128, 64);
+    let group = ring.add_group(2, kind)?;
+    ring.supply(group, 1, 128, 64);
     ours.write_all(b"bytes")?;
-    let answer = ring.ask(Ask::recv_pooled(theirs.as_raw_fd(), GROUP, 0, 0))?;
+    let answer = ring.ask(Ask::recv_pooled(theirs.as_raw_fd(), group, 0, 0))?;
     let len = answer.ok()? as usize;
     expect(answer.buffer() == Some(1), || "it named another buffer".into())?;
     expect(ring.bytes(128, len) == b"bytes", || "other bytes than were sent".into())?;
@@ -47,11 +48,11 @@ fn mapped(ring: &mut Trial) -> Tried {
 
 fn incremental(ring: &mut Trial) -> Tried {
     let (mut ours, theirs) = pair()?;
-    ring.add_group(GROUP, 1, Kind::Incremental)?;
-    ring.supply(GROUP, 0, 0, 64);
+    let group = ring.add_group(1, Kind::Incremental)?;
+    ring.supply(group, 0, 0, 64);
     for word in [b"one", b"two"] {
         ours.write_all(word)?;
-        let answer = ring.ask(Ask::recv_pooled(theirs.as_raw_fd(), GROUP, 0, 0))?;
+        let answer = ring.ask(Ask::recv_pooled(theirs.as_raw_fd(), group, 0, 0))?;
         answer.ok()?;
         expect(answer.buffer() == Some(0), || "it named another buffer".into())?;
         expect(answer.buffer_more(), || "it gave the buffer up after a receive".into())?;
@@ -61,7 +62,7 @@ fn incremental(ring: &mut Trial) -> Tried {
 }
 
 fn rest(ring: &mut Trial) -> Tried {
-    ring.buffers_with_rest(GROUP, 16)?;
+    ring.buffers_with_rest(REST, 16)?;
     Ok(Some("a buffer is given up when little is left of it".into()))
 }
 
@@ -122,13 +123,13 @@ impl Supplied {
 
 fn in_order(ring: &mut Trial, kind: Kind, how: u16) -> Tried {
     let (mut ours, theirs) = pair()?;
-    ring.add_group(GROUP, COUNT, kind)?;
+    let group = ring.add_group(COUNT, kind)?;
     let mut supplied = Supplied { kind, line: VecDeque::new() };
     for id in 0..COUNT {
-        ring.supply(GROUP, id, usize::from(id) * LENGTH, LENGTH);
+        ring.supply(group, id, usize::from(id) * LENGTH, LENGTH);
         supplied.line.push_back((id, 0));
     }
-    let recv = Ask::recv_pooled(theirs.as_raw_fd(), GROUP, how, 0);
+    let recv = Ask::recv_pooled(theirs.as_raw_fd(), group, how, 0);
     let (mut sent, mut received) = (0usize, 0usize);
     let pattern = |at: usize| (at % 251) as u8;
     let mut number = ring.start(recv)?;
@@ -150,7 +151,7 @@ fn in_order(ring: &mut Trial, kind: Kind, how: u16) -> Tried {
                 received += len;
             }
             for id in done {
-                ring.supply(GROUP, id, usize::from(id) * LENGTH, LENGTH);
+                ring.supply(group, id, usize::from(id) * LENGTH, LENGTH);
                 supplied.line.push_back((id, 0));
             }
             if !answer.more() {
@@ -163,12 +164,12 @@ fn in_order(ring: &mut Trial, kind: Kind, how: u16) -> Tried {
 
 fn send_bundle(ring: &mut Trial) -> Tried {
     let (ours, mut theirs) = pair()?;
-    ring.add_group(GROUP, 4, Kind::Whole)?;
+    let group = ring.add_group(4, Kind::Whole)?;
     ring.put(0, b"one two three");
-    ring.supply(GROUP, 0, 0, 4);
-    ring.supply(GROUP, 1, 4, 4);
-    ring.supply(GROUP, 2, 8, 5);
-    let sent = ring.ask(Ask::send_bundle(ours.as_raw_fd(), GROUP))?.ok()? as usize;
+    ring.supply(group, 0, 0, 4);
+    ring.supply(group, 1, 4, 4);
+    ring.supply(group, 2, 8, 5);
+    let sent = ring.ask(Ask::send_bundle(ours.as_raw_fd(), group))?.ok()? as usize;
     expect(sent == 13, || format!("it sent {sent} bytes of 13"))?;
     let mut got = [0; 13];
     theirs.read_exact(&mut got)?;

@@ -47,11 +47,11 @@ fn multishot_accept(ring: &mut Trial) -> Tried {
 
 fn multishot_recv(ring: &mut Trial) -> Tried {
     let (mut ours, theirs) = pair()?;
-    ring.add_group(1, 4, Kind::Whole)?;
+    let group = ring.add_group(4, Kind::Whole)?;
     for id in 0..4 {
-        ring.supply(1, id, usize::from(id) * 64, 64);
+        ring.supply(group, id, usize::from(id) * 64, 64);
     }
-    let number = ring.start(Ask::recv_pooled(theirs.as_raw_fd(), 1, MULTISHOT, 0))?;
+    let number = ring.start(Ask::recv_pooled(theirs.as_raw_fd(), group, MULTISHOT, 0))?;
     for word in [b"first", b"again"] {
         ours.write_all(word)?;
         let answer = ring.answer(number)?;
@@ -87,9 +87,9 @@ fn multishot_poll(ring: &mut Trial) -> Tried {
 
 fn poll_first(ring: &mut Trial) -> Tried {
     let (mut ours, theirs) = pair()?;
-    ring.add_group(1, 1, Kind::Whole)?;
-    ring.supply(1, 0, 0, 64);
-    let number = ring.start(Ask::recv_pooled(theirs.as_raw_fd(), 1, POLL_FIRST, 0))?;
+    let group = ring.add_group(1, Kind::Whole)?;
+    ring.supply(group, 0, 0, 64);
+    let number = ring.start(Ask::recv_pooled(theirs.as_raw_fd(), group, POLL_FIRST, 0))?;
     ours.write_all(b"x")?;
     let got = ring.answer(number)?.ok()?;
     expect(got == 1, || format!("{got} bytes of 1"))?;

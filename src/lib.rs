@@ -74,6 +74,9 @@ pub mod probe;
 #[cfg(target_os = "linux")]
 pub mod process;
 mod runtime;
+pub mod service;
+mod shutdown;
+pub mod signal;
 mod sys;
 pub mod time;
 
@@ -84,4 +87,5 @@ pub use runtime::{
     yield_now, Accept, Builder, CoreHandle, CoreId, JoinError, JoinHandle, Load, Metrics,
     RemoteHandle, YieldNow,
 };
+pub use shutdown::{Guard, Report, Shutdown, Stage};
 pub use time::Elapsed;

@@ -152,6 +152,8 @@ pub(crate) struct Driver {
     splices: bool,
     /// The counts as they were when the backend ended.
     last: Counts,
+    /// This process is a fork of the one that the backend belongs to.
+    forked: bool,
 }
 
 /// The error of everything that is asked of a runtime that has ended.
@@ -163,7 +165,15 @@ impl Driver {
     fn new(engine: Engine, backend: Backend, config: &Config) -> Driver {
         let faults = config.faults.map(|seed| Box::new(Faults::new(seed)));
         let splices = config.features.has(Feature::Splice);
-        Driver { engine, slots: Slots::new(), faults, backend, splices, last: Counts::default() }
+        Driver {
+            engine,
+            slots: Slots::new(),
+            faults,
+            backend,
+            splices,
+            last: Counts::default(),
+            forked: false,
+        }
     }
 
     /// Whether relays may splice.
@@ -256,7 +266,7 @@ impl Driver {
         match &mut self.engine {
             Engine::Uring(uring) => uring.start(&mut self.slots, op),
             Engine::Ready(ready) => ready.start(&mut self.slots, op),
-            Engine::Ended => Started::Done(Err(ended())),
+            Engine::Ended => Started::Done(Err(self.ended())),
         }
     }
 
@@ -265,7 +275,7 @@ impl Driver {
         match &mut self.engine {
             Engine::Uring(uring) => uring.park(&mut self.slots, code, fd, interest),
             Engine::Ready(ready) => ready.park(&mut self.slots, code, fd, interest),
-            Engine::Ended => Started::Done(Err(ended())),
+            Engine::Ended => Started::Done(Err(self.ended())),
         }
     }
 
@@ -365,6 +375,7 @@ impl Driver {
         match &mut self.engine {
             Engine::Uring(uring) => uring.turn(&mut self.slots, wait, batch)?,
             Engine::Ready(ready) => ready.turn(&mut self.slots, wait, batch)?,
+            Engine::Ended if self.forked => return Err(self.ended()),
             Engine::Ended => {}
         }
         if let Some(faults) = &mut self.faults {
@@ -398,6 +409,25 @@ impl Driver {
     /// Whether a receive is to find no buffer, under faults.
     pub(crate) fn pretends_no_buffer(&mut self) -> bool {
         self.faults.as_mut().is_some_and(|faults| faults.no_buffer())
+    }
+
+    /// This process is a fork: the ring or the selector is its parent's, and is only let go of.
+    /// Called between fork(2) and its return, so there is nothing but memory to free and descriptors
+    /// to close. (The rings themselves are not mapped here: `dontfork`.)
+    pub(crate) fn end_in_fork(&mut self) {
+        self.last = self.counts();
+        self.forked = true;
+        self.faults = None;
+        self.engine = Engine::Ended;
+    }
+
+    fn ended(&self) -> io::Error {
+        match self.forked {
+            true => io::Error::other(
+                "this process is a fork of the one that the runtime belongs to, and cannot use it",
+            ),
+            false => ended(),
+        }
     }
 
     /// The backend goes: closes the ring or the selector.

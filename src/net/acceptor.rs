@@ -32,8 +32,6 @@ pub(super) struct Acceptor {
     /// It has been said that descriptors have run out, and they still have.
     complained: Cell<bool>,
     stopped: Cell<Stopped>,
-    /// Nobody else accepts from the same socket.
-    own: bool,
     /// Where its connections come from, if one acceptor serves all cores.
     seat: Option<Seat>,
 }
@@ -84,7 +82,6 @@ impl Acceptor {
             handle: Handle::new(core, fd, nonblocking),
             complained: Cell::new(false),
             stopped: Cell::new(Stopped::No),
-            own: true,
             seat: None,
         }
     }
@@ -97,17 +94,9 @@ impl Acceptor {
         Ok(acceptor)
     }
 
-    /// The same; somebody else may accept from the same socket.
-    pub(super) fn shared(mut self) -> Acceptor {
-        self.own = false;
-        self
-    }
-
     /// Another one on the same socket, which is given as a descriptor of its own.
     pub(super) fn twin(&self, core: Rc<Core>, fd: OwnedFd) -> Acceptor {
-        let mut twin = Acceptor::new(core, fd, self.is_nonblocking());
-        twin.own = self.own;
-        twin
+        Acceptor::new(core, fd, self.is_nonblocking())
     }
 
     pub(super) fn is_nonblocking(&self) -> bool {
@@ -258,13 +247,15 @@ impl Acceptor {
             seat.leave(Some(self)).await?;
         }
         end_reading(&self.handle).await;
-        if self.own && self.seat.is_none() {
+        if self.seat.is_none() {
             self.empty_queue();
         }
         Ok(())
     }
 
-    /// Takes what waits in the kernel's queue, as far as it is long.
+    /// Takes what waits in the kernel's queue, as far as it is long. Also from a socket that others
+    /// accept from: the kernel wakes one acceptor for each connection, and if it was this one, just
+    /// before it was stopped, nobody else would come for it until the next connection.
     fn empty_queue(&self) {
         let (fd, nonblocking) = (self.handle.fd(), self.is_nonblocking());
         for _ in 0..BACKLOG {

@@ -47,6 +47,8 @@ pub(crate) struct Dispatcher {
 struct Table {
     seats: Vec<Place>,
     last: u64,
+    /// What was accepted when nobody had a seat any more: for the listener that stops last.
+    left: Vec<Accepted>,
     /// Whose core runs the acceptor.
     acceptor: Option<u64>,
 }
@@ -93,6 +95,16 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Keeps it for the listener that stops last, if nobody has a seat any more; else gives it back.
+    fn leave_over(&self, accepted: Accepted) -> Result<(), Accepted> {
+        let mut table = lock(&self.table);
+        if !table.seats.is_empty() {
+            return Err(accepted);
+        }
+        table.left.push(accepted);
+        Ok(())
+    }
+
     /// The acceptor's life. It ends when its listener has been stopped and has no more to give.
     async fn accept(self: Arc<Self>, listener: Rc<Acceptor>) {
         loop {
@@ -102,9 +114,9 @@ impl Dispatcher {
             };
             while let Err(back) = self.place(accepted, QUEUE_MAX) {
                 accepted = back;
-                if lock(&self.table).seats.is_empty() {
-                    // Nobody is left: it is reset, like all that nobody has accepted.
-                    break;
+                match self.leave_over(accepted) {
+                    Ok(()) => break,
+                    Err(back) => accepted = back,
                 }
                 sleep(PAUSE).await;
             }
@@ -164,7 +176,7 @@ impl Seat {
     /// Stands up: from now on nothing is put here. What was goes to the
     /// listener that is to `keep` it, if there is one, else to the others.
     pub(super) async fn leave(&self, keep: Option<&Acceptor>) -> io::Result<()> {
-        let left = self.stand_up();
+        let mut left = self.stand_up();
         let acceptor = self.acceptor.take();
         if let Some((listener, task)) = acceptor {
             // What the kernel has given the acceptor already goes to the others.
@@ -173,6 +185,7 @@ impl Seat {
             let ended = task.await;
             Box::pin(listener.close()).await?;
             ended?;
+            left.extend(std::mem::take(&mut lock(&self.dispatcher.table).left));
         }
         self.give_up(left, keep);
         Ok(())

@@ -107,7 +107,7 @@ impl TcpListener {
             }
             false => Acceptor::take_over(listener.into())?,
         };
-        Ok(TcpListener { acceptor: acceptor.shared() })
+        Ok(TcpListener { acceptor })
     }
 
     /// A socket that listens already, in the mode that the backend wants.
@@ -153,11 +153,9 @@ impl TcpListener {
     }
 
     /// Takes no more connections from the kernel. [`accept`](TcpListener::accept) goes on with those
-    /// that had been taken already, or that the kernel had ready for this listener alone, and then
-    /// fails with [`Closed`](crate::Closed): so a server that stops serves everybody whom it had let
-    /// in. The address stays taken until the listener is closed. A socket that was
-    /// [handed in](TcpListener::from_std) may be another process's too: what waits in its queue is
-    /// left there.
+    /// that had been taken already, or that the kernel had ready, and then fails with
+    /// [`Closed`](crate::Closed): so a server that stops serves everybody whom it had let in. The
+    /// address stays taken until the listener is closed.
     ///
     /// Dropping the future leaves a listener that has stopped.
     ///

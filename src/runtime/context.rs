@@ -1,12 +1,14 @@
 //! Which core this thread runs, if any.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::core::Core;
 use super::shared::Shared;
+use crate::sys;
 
 thread_local! {
     static CORE: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
@@ -25,6 +27,29 @@ pub(super) fn enter(core: Rc<Core>) -> Entered {
     SHARED.set(Arc::as_ptr(&core.shared));
     CORE.set(Some(core));
     Entered
+}
+
+/// Lets go of this thread's core in a forked child: see `Driver::end_in_fork`.
+extern "C" fn in_forked_child() {
+    // Both fail only in the middle of a call into here or the driver, from where nobody forks.
+    let _ = CORE.try_with(|core| {
+        if let Ok(Some(core)) = core.try_borrow().as_deref() {
+            if let Ok(mut driver) = core.driver.try_borrow_mut() {
+                driver.end_in_fork();
+            }
+        }
+    });
+}
+
+/// From now on children that are forked do not touch the ring of their parent.
+pub(super) fn watch_forks() -> io::Result<()> {
+    static WATCHED: Mutex<bool> = Mutex::new(false);
+    let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*watched {
+        sys::at_fork_in_child(in_forked_child)?;
+        *watched = true;
+    }
+    Ok(())
 }
 
 /// Whether the thread runs no core.

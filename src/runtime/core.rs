@@ -86,6 +86,7 @@ pub(super) fn block_on<F: Future>(
     future: F,
 ) -> io::Result<F::Output> {
     context::assert_outside();
+    context::watch_forks()?;
     let core = Core::open(config, group)?;
     let running = Running { core: core.clone(), entered: Some(context::enter(core)) };
     running.core.group.join(&running.core.shared);

@@ -29,6 +29,7 @@ mod mapping;
 mod message;
 #[cfg(target_os = "linux")]
 pub(crate) mod scratch;
+pub(crate) mod signals;
 #[cfg(target_os = "linux")]
 pub(crate) mod splice;
 mod thread;
@@ -42,7 +43,7 @@ pub(crate) use file::*;
 pub(crate) use mapping::Mapping;
 pub(crate) use message::{recvmsg, sendmmsg, sendmsg, Control, ControlMessages};
 pub(crate) use system::*;
-pub(crate) use thread::ThreadClock;
+pub(crate) use thread::{at_fork_in_child, ThreadClock};
 
 /// What makes a core that sleeps in its kernel look round.
 pub(crate) trait Notify: std::fmt::Debug + Send + Sync {
@@ -233,6 +234,15 @@ impl Drop for SharedFd {
 pub(crate) unsafe fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
     // SAFETY: the caller vouches for it.
     unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// Takes over a descriptor that the process was started with, and that is closed on exec from now
+/// on. Nobody else in the process may use it.
+pub(crate) fn inherit(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_SETFD takes an integer; a number that is not open is answered with EBADF.
+    cvt(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and the one who started this process has given it to the caller.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Takes over a descriptor that the kernel handed out in a completion.

@@ -3,6 +3,21 @@
 use std::io;
 use std::time::Duration;
 
+/// Lets `call` be called in every child process that a thread of this one forks, in that thread,
+/// before fork(2) returns there.
+pub(crate) fn at_fork_in_child(call: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: the function is one for ever; what it does is the caller's affair.
+    match unsafe { libc::pthread_atfork(None, None, Some(call_c(call))) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// The same function as the C library's type has it.
+fn call_c(call: extern "C" fn()) -> unsafe extern "C" fn() {
+    call
+}
+
 /// The clock of a thread's processor time, which any thread may read.
 pub(crate) struct ThreadClock(libc::clockid_t);
 

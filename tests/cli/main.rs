@@ -6,4 +6,5 @@ mod endings;
 mod forwarding;
 mod probe;
 mod proxy;
+mod restart;
 mod usage;

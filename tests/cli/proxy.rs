@@ -14,6 +14,9 @@ use rustix::process::{kill_process, Pid, Signal};
 /// failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Stands among the options of a proxy whose listener the command hands in.
+pub const HANDED_IN: &str = "(handed in)";
+
 /// The program, built with the feature `cli`.
 pub fn ringpark() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpark"));
@@ -40,14 +43,22 @@ impl Proxy {
 
     /// The same with a command of the caller's, such as a shell that lowers a limit first.
     pub fn start_as(mut command: Command, upstreams: &[SocketAddr], options: &[&str]) -> Proxy {
-        command.args(["proxy", "--listen", "127.0.0.1:0"]);
+        command.args(["proxy"]);
+        let handed_in = options.contains(&HANDED_IN);
+        if !handed_in {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        let options: Vec<&str> = options.iter().copied().filter(|&it| it != HANDED_IN).collect();
         if !options.contains(&"--threads") {
             command.args(["--threads", "1"]);
         }
         for upstream in upstreams {
             command.args(["--to", &upstream.to_string()]);
         }
-        command.args(options).stdin(Stdio::null()).stderr(Stdio::piped());
+        if !handed_in {
+            command.stdin(Stdio::null());
+        }
+        command.args(options).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let stderr = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
         let (sender, lines) = channel();

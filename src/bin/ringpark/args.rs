@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ringpark::Backend;
+use ringpark::{Accept, Backend};
 
 /// `HOST:PORT`: an IP address, or a name that is looked up when it is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +94,22 @@ impl FromStr for BackendChoice {
     }
 }
 
+/// `shared-port` or `by-load`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptChoice(pub Accept);
+
+impl FromStr for AcceptChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<AcceptChoice, String> {
+        match text {
+            "shared-port" => Ok(AcceptChoice(Accept::SharedPort)),
+            "by-load" => Ok(AcceptChoice(Accept::ByLoad)),
+            _ => Err("write shared-port or by-load".into()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +164,6 @@ mod tests {
     fn backends_go_by_their_names() {
         assert_eq!("auto".parse(), Ok(BackendChoice(None)));
         assert_eq!("epoll".parse(), Ok(BackendChoice(Some(Backend::Epoll))));
-        assert!("kqueue".parse::<BackendChoice>().unwrap_err().contains("auto"));
+        assert!("iocp".parse::<BackendChoice>().unwrap_err().contains("auto"));
     }
 }

@@ -7,11 +7,11 @@
 mod args;
 mod failure;
 mod limits;
+mod listen;
 mod open;
 mod probe;
 mod proxy;
 mod repeat;
-mod shutdown;
 mod signals;
 mod totals;
 mod upstreams;

@@ -24,11 +24,6 @@ impl Open {
         self.count.get()
     }
 
-    /// Resolves when none is open.
-    pub fn none_left(&self) -> impl Future<Output = ()> + '_ {
-        self.fewer_than(1)
-    }
-
     /// Resolves when fewer than `limit` are open. One task at a time may wait.
     pub fn fewer_than(&self, limit: usize) -> impl Future<Output = ()> + '_ {
         poll_fn(move |cx| {
@@ -65,7 +60,7 @@ mod tests {
         let open = Rc::new(Open::default());
         let (first, second) = (open.enter(), open.enter());
         let mut cx = Context::from_waker(Waker::noop());
-        let mut none_left = pin!(open.none_left());
+        let mut none_left = pin!(open.fewer_than(1));
         assert!(none_left.as_mut().poll(&mut cx).is_pending());
         assert!(open.waiter.borrow().is_some());
         drop(first);

@@ -6,41 +6,39 @@
 
 use std::future::IntoFuture;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use ringpark::net::{TcpListener, TcpStream};
 use ringpark::time::{sleep, timeout};
-use ringpark::{Builder, Feature};
-use socket2::{Domain, Protocol, Socket, Type};
+use ringpark::{Builder, Feature, Shutdown, Stage};
 use tracing::{debug, error, info, warn};
 
-use crate::args::{Address, BackendChoice, Limit};
-use crate::failure::{cannot_listen, forwards_to_itself, Failure};
+use crate::args::{AcceptChoice, Address, BackendChoice, Limit};
+use crate::failure::{forwards_to_itself, Failure};
 use crate::limits::{self, count_of_threads, Room};
+use crate::listen::{Addresses, Listen};
 use crate::open::Open;
 use crate::repeat::{kept_back, Repeat};
-use crate::shutdown::{Shutdown, Stage};
-use crate::signals::Watch;
+use crate::signals::{tell, Watch};
 use crate::totals::{Ending, Totals};
 use crate::upstreams::Upstreams;
 
 /// After a failed accept: long enough not to spin, short enough not to be noticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long connections that are cut may take to notice it.
-const CUT_BOUND: Duration = Duration::from_secs(5);
 
 /// Relay TCP connections to one or more upstreams.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Accept connections on this address; with port 0 the system chooses one
+    /// Accept connections on this address; with port 0 the system chooses one. Not needed, and not
+    /// used, where a service manager hands in sockets (LISTEN_FDS)
     #[arg(long, value_name = "ADDR")]
-    listen: Address,
+    listen: Option<Address>,
 
     /// Relay them to this address; given several times, the upstreams take turns
     #[arg(long, value_name = "ADDR", required = true)]
@@ -49,6 +47,11 @@ pub struct Args {
     /// Threads, each with a core of its own [default: as many as the machine has processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+
+    /// Who decides which thread serves a connection: shared-port (the kernel) or by-load (one thread
+    /// accepts for all, and gives each connection to the one with the least to do)
+    #[arg(long, value_name = "HOW", default_value = "shared-port")]
+    accept: AcceptChoice,
 
     /// auto, uring, epoll or poll; the environment's RINGPARK_BACKEND comes before it
     #[arg(long, value_name = "NAME", default_value = "auto")]
@@ -74,27 +77,27 @@ pub fn run(args: Args) -> Result<(), Failure> {
         None => available_parallelism()?.get(),
     };
     let room = limits::raise(cores)?;
-    let reservation = reserve(&args.listen)?;
-    let listen = address_of(&reservation)?;
-    if args.to.contains(&Address::Fixed(listen)) {
-        return Err(forwards_to_itself(listen));
+    let listen = Listen::open(args.listen.as_ref())?;
+    let addresses = Addresses(listen.addresses()?);
+    for addr in &addresses.0 {
+        if args.to.contains(&Address::Fixed(*addr)) {
+            return Err(forwards_to_itself(*addr));
+        }
     }
-    let mut builder = Builder::new().cores(cores);
+    let mut builder = Builder::new().cores(cores).accept(args.accept.0);
     if let BackendChoice(Some(backend)) = args.backend {
         builder = builder.backend(backend);
     }
     if !room.accept_ahead {
         builder = builder.without(Feature::MultishotAccept);
     }
-    let proxy = Arc::new(Proxy::new(args, cores, listen, room));
-    let signals = Watch::start(proxy.shutdown.clone())?;
+    let watch = Watch::start()?;
+    let proxy = Arc::new(Proxy::new(args, cores, listen, addresses, room, watch));
     let on_each_core = {
         let proxy = proxy.clone();
         move || core(proxy.clone())
     };
     let result = builder.run(on_each_core);
-    signals.stop();
-    drop(reservation);
     if proxy.has_listened() {
         info!("stopped; {}", proxy.totals);
     }
@@ -103,11 +106,14 @@ pub fn run(args: Args) -> Result<(), Failure> {
 
 /// What all cores share.
 struct Proxy {
-    listen: SocketAddr,
+    listen: Listen,
+    addresses: Addresses,
     upstreams: Upstreams,
     idle_timeout: Option<Duration>,
     grace: Option<Duration>,
-    shutdown: Arc<Shutdown>,
+    shutdown: Shutdown,
+    /// Taken by the core that comes first.
+    watch: Mutex<Option<Watch>>,
     totals: Totals,
     cores: usize,
     connections_per_core_max: usize,
@@ -119,13 +125,22 @@ struct Proxy {
 }
 
 impl Proxy {
-    fn new(args: Args, cores: usize, listen: SocketAddr, room: Room) -> Proxy {
+    fn new(
+        args: Args,
+        cores: usize,
+        listen: Listen,
+        addresses: Addresses,
+        room: Room,
+        watch: Watch,
+    ) -> Proxy {
         Proxy {
             listen,
+            addresses,
             upstreams: Upstreams::new(args.to, args.connect_timeout.0),
             idle_timeout: args.idle_timeout.0,
             grace: args.grace.0,
-            shutdown: Arc::default(),
+            shutdown: Shutdown::new(),
+            watch: Mutex::new(Some(watch)),
             totals: Totals::default(),
             cores,
             connections_per_core_max: room.per_core,
@@ -141,7 +156,8 @@ impl Proxy {
     fn core_listens(&self) {
         if self.cores_listening.fetch_add(1, Ordering::AcqRel) + 1 == self.cores {
             let threads = count_of_threads(self.cores);
-            info!("listening on {} with {threads}", self.listen);
+            info!("listening on {} with {threads}", self.addresses);
+            tell("READY=1");
         }
     }
 
@@ -149,7 +165,7 @@ impl Proxy {
     /// refuses.
     fn core_listens_no_more(&self) {
         if self.cores_done_listening.fetch_add(1, Ordering::AcqRel) + 1 == self.cores {
-            info!("no longer listening on {}", self.listen);
+            info!("no longer listening on {}", self.addresses);
         }
     }
 
@@ -158,43 +174,34 @@ impl Proxy {
     }
 }
 
-/// Takes the port before the cores start: without SO_REUSEPORT, so that a port somebody else
-/// listens on is an error although the cores will share theirs; then with it, so that they can.
-/// This socket never listens. It keeps the port, and with port 0 it has chosen one for all cores.
-fn reserve(address: &Address) -> Result<Socket, Failure> {
-    let addr = match address {
-        Address::Fixed(addr) => *addr,
-        Address::Named(name) => name
-            .to_socket_addrs()
-            .map_err(|err| cannot_listen(name, &err))?
-            .next()
-            .ok_or_else(|| cannot_listen(name, &io::ErrorKind::AddrNotAvailable.into()))?,
-    };
-    let bind = || {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&addr.into())?;
-        socket.set_reuse_port(true)?;
-        Ok(socket)
-    };
-    bind().map_err(|err| cannot_listen(addr, &err).into())
-}
-
-fn address_of(socket: &Socket) -> io::Result<SocketAddr> {
-    let addr = socket.local_addr()?;
-    addr.as_socket().ok_or_else(|| io::Error::other("the listening socket has no IP address"))
-}
-
 /// One core's life: listen, serve, and at the end see its connections out.
 async fn core(proxy: Arc<Proxy>) -> io::Result<()> {
-    let listener =
-        TcpListener::bind(proxy.listen).await.map_err(|err| cannot_listen(proxy.listen, &err))?;
+    let watch = proxy.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(watch) = watch {
+        ringpark::spawn(watch.obey(proxy.shutdown.clone()));
+    }
+    let listeners = proxy.listen.listeners().await?;
+    // Until all that was let in is served, so that no core ends before another has gone so far.
+    let letting_in = proxy.shutdown.guard();
     proxy.core_listens();
     let open = Rc::new(Open::default());
-    accept_until_stopped(&proxy, &listener, &open).await;
-    listener.close().await?;
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| {
+            let (proxy, open) = (proxy.clone(), open.clone());
+            ringpark::spawn(async move {
+                accept_until_stopped(&proxy, &listener, &open).await;
+                let_in(&proxy, &listener, &open).await;
+                listener.close().await
+            })
+        })
+        .collect();
+    for accepting in accepting {
+        accepting.await??;
+    }
     proxy.core_listens_no_more();
-    see_out(&proxy, &open).await;
+    drop(letting_in);
+    see_out(&proxy).await;
     Ok(())
 }
 
@@ -215,13 +222,7 @@ async fn accept_until_stopped(proxy: &Arc<Proxy>, listener: &TcpListener, open: 
         }
         match proxy.shutdown.unless(Stage::Stopping, listener.accept()).await {
             None => break,
-            Some(Ok((client, peer))) => {
-                let (proxy, guard) = (proxy.clone(), open.enter());
-                drop(ringpark::spawn(async move {
-                    serve(&proxy, client, peer).await;
-                    drop(guard);
-                }));
-            }
+            Some(Ok((client, peer))) => start(proxy, open, client, peer),
             Some(Err(err)) => {
                 if let Some(count) = proxy.accept_trouble.due(Instant::now()) {
                     warn!("cannot accept a connection: {err}{}", kept_back(count));
@@ -232,23 +233,41 @@ async fn accept_until_stopped(proxy: &Arc<Proxy>, listener: &TcpListener, open: 
     }
 }
 
+/// Serves those whom the kernel had let in when accepting stopped: to them the connection is open.
+async fn let_in(proxy: &Arc<Proxy>, listener: &TcpListener, open: &Rc<Open>) {
+    if let Err(err) = listener.stop().await {
+        warn!("cannot stop listening in order: {err}");
+        return;
+    }
+    while let Ok((client, peer)) = listener.accept().await {
+        start(proxy, open, client, peer);
+    }
+}
+
+/// Serves a connection in a task of its own.
+fn start(proxy: &Arc<Proxy>, open: &Rc<Open>, client: TcpStream, peer: SocketAddr) {
+    let (proxy, guards) = (proxy.clone(), (open.enter(), proxy.shutdown.guard()));
+    drop(ringpark::spawn(async move {
+        serve(&proxy, client, peer).await;
+        drop(guards);
+    }));
+}
+
 /// Lets the connections finish within the grace period, then cuts those that have not.
-async fn see_out(proxy: &Proxy, open: &Open) {
-    let finished = proxy.shutdown.unless(Stage::Cut, open.none_left());
-    match proxy.grace {
-        None => drop(finished.await),
-        Some(grace) => {
-            if timeout(grace, finished).await.is_err() {
-                info!("the grace period is over with {} connections open", open.count());
+async fn see_out(proxy: &Proxy) {
+    let shutdown = &proxy.shutdown;
+    if let Some(grace) = proxy.grace {
+        let finished = shutdown.unless(Stage::Cut, shutdown.idle());
+        if timeout(grace, finished).await.is_err() {
+            let open = shutdown.open();
+            if shutdown.cut() {
+                info!("the grace period is over with {open} connections open");
             }
         }
     }
-    if open.count() == 0 {
-        return;
-    }
-    proxy.shutdown.advance(Stage::Cut);
-    if timeout(CUT_BOUND, open.none_left()).await.is_err() {
-        error!("{} connections did not end when they were cut", open.count());
+    let report = shutdown.finish(None).await;
+    if report.left > 0 {
+        error!("{} connections did not end when they were cut", report.left);
     }
 }
 
@@ -303,35 +322,6 @@ async fn relay(
         Err(err) => {
             debug!("{peer}: {err}");
             (Ending::Broken, err.transferred)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_that_somebody_listens_on_cannot_be_reserved() {
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = taken.local_addr().unwrap();
-        let said = reserve(&Address::Fixed(addr)).unwrap_err().to_string();
-        assert!(
-            said.starts_with(&format!("cannot listen on {addr}: address already in")),
-            "{said}"
-        );
-    }
-
-    #[test]
-    fn a_reserved_port_can_be_listened_on_by_sockets_that_share_it() {
-        let reservation = reserve(&Address::Fixed(([127, 0, 0, 1], 0).into())).unwrap();
-        let addr = address_of(&reservation).unwrap();
-        for shared in [true, false] {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            socket.set_reuse_address(true).unwrap();
-            socket.set_reuse_port(shared).unwrap();
-            socket.bind(&addr.into()).unwrap();
-            socket.listen(16).unwrap();
         }
     }
 }

@@ -1,73 +1,73 @@
 //! SIGINT and SIGTERM: the first asks for a graceful stop, the second cuts what is still open.
-//!
-//! Signals are received on a thread of their own, which moves the [`Shutdown`] on; that wakes the
-//! cores, so none of them has to look.
 
+use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::task::{Context, Poll};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::{Handle, Signals};
-use tracing::{error, info};
+use ringpark::signal::{signal, Signal, SignalKind};
+use ringpark::{service, Shutdown};
+use tracing::{info, warn};
 
-use crate::shutdown::{Shutdown, Stage};
-
-/// The thread that waits for signals.
+/// The two signals, caught.
 #[derive(Debug)]
 pub struct Watch {
-    handle: Handle,
-    thread: JoinHandle<()>,
+    interrupt: Signal,
+    terminate: Signal,
 }
 
 impl Watch {
     /// Takes the two signals over from here on.
-    pub fn start(shutdown: Arc<Shutdown>) -> io::Result<Watch> {
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
-        let handle = signals.handle();
-        let thread = thread::Builder::new().name("signals".into()).spawn(move || {
-            for signal in signals.forever() {
-                obey(signal, &shutdown);
-            }
-        })?;
-        Ok(Watch { handle, thread })
+    pub fn start() -> io::Result<Watch> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Watch { interrupt, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Ends the thread.
-    pub fn stop(self) {
-        self.handle.close();
-        if self.thread.join().is_err() {
-            error!("the thread that waits for signals had panicked");
+    /// Obeys them for as long as this is awaited.
+    pub async fn obey(mut self, shutdown: Shutdown) {
+        loop {
+            let name = poll_fn(|cx| self.poll_next(cx)).await;
+            obey(name, &shutdown);
         }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
+        if self.interrupt.poll_recv(cx).is_ready() {
+            return Poll::Ready("SIGINT");
+        }
+        self.terminate.poll_recv(cx).map(|()| "SIGTERM")
     }
 }
 
-fn obey(signal: i32, shutdown: &Shutdown) {
-    let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-    match shutdown.stage() {
-        Stage::Running => {
-            info!("{name}: no new connections; a second signal cuts those that are open");
-            shutdown.advance(Stage::Stopping);
-        }
-        Stage::Stopping | Stage::Cut => {
-            info!("{name} again: cutting the connections that are open");
-            shutdown.advance(Stage::Cut);
-        }
+fn obey(name: &str, shutdown: &Shutdown) {
+    if shutdown.stop() {
+        info!("{name}: no new connections; a second signal cuts those that are open");
+        tell("STOPPING=1");
+    } else {
+        info!("{name} again: cutting the connections that are open");
+        shutdown.cut();
+    }
+}
+
+/// Tells the service manager, if there is one that wants to know.
+pub fn tell(state: &str) {
+    if let Err(err) = service::notify(state) {
+        warn!("cannot tell the service manager {state}: {err}");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringpark::Stage;
 
     #[test]
     fn the_first_signal_stops_and_the_second_cuts() {
-        let shutdown = Shutdown::default();
-        obey(SIGTERM, &shutdown);
+        let shutdown = Shutdown::new();
+        obey("SIGTERM", &shutdown);
         assert_eq!(shutdown.stage(), Stage::Stopping);
-        obey(SIGINT, &shutdown);
+        obey("SIGINT", &shutdown);
         assert_eq!(shutdown.stage(), Stage::Cut);
-        obey(SIGINT, &shutdown);
+        obey("SIGINT", &shutdown);
         assert_eq!(shutdown.stage(), Stage::Cut);
     }
 }

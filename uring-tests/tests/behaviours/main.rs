@@ -23,6 +23,7 @@ mod close;
 mod connect;
 mod cores;
 mod deadlines;
+mod ending;
 mod files;
 mod handoff;
 mod machine;
@@ -64,6 +65,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     cores::LIST,
     placement::LIST,
     handoff::LIST,
+    ending::LIST,
     tasks::LIST,
     time::LIST,
     processes::LIST,

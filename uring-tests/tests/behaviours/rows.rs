@@ -21,7 +21,7 @@ const ROWS: &[&str] = &[
     "S1", "S2", "S3", "S4", "S5", "S6", "S7", //
     "M1", "P1", "P2", "P3", "P4", "P5", //
     "X1", "X2", "X3", "X4", "X5", "X6", "X7", //
-    "Y1", "Y2", "Y3", "Y4", "Y5", "Z1", "Z2", "Z3", "Z4", "Z5", "Z6",
+    "Y1", "Y2", "Y3", "Y4", "Y5", "Y6", "Z1", "Z2", "Z3", "Z4", "Z5", "Z6",
 ];
 
 /// For each operation a behaviour that cannot hold without it.

@@ -47,6 +47,72 @@ pub fn thread_cpu_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// Forks; the child runs `child`, with which it ends. Gives the status with which it ended: see
+/// waitpid(2).
+pub fn fork_and_wait(child: impl FnOnce() -> bool) -> libc::c_int {
+    // SAFETY: the child goes on on this thread's copy, and ends without returning from here.
+    match unsafe { libc::fork() } {
+        -1 => panic!("{}", std::io::Error::last_os_error()),
+        0 => {
+            let is_good = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
+            // SAFETY: the call ends the process at once.
+            unsafe { libc::_exit(i32::from(!is_good.unwrap_or(false))) }
+        }
+        pid => {
+            let mut status = 0;
+            // SAFETY: the pointer is to a local.
+            let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
+            assert_eq!(waited, pid, "{}", std::io::Error::last_os_error());
+            status
+        }
+    }
+}
+
+/// Sends a signal to this process.
+pub fn raise(signal: libc::c_int) {
+    // SAFETY: the call takes numbers.
+    let sent = unsafe { libc::kill(libc::getpid(), signal) };
+    assert_eq!(sent, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Sets a handler for a signal.
+pub fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
+    // SAFETY: the handlers of the tests do only what a handler may.
+    let before = unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    assert_ne!(before, libc::SIG_ERR, "{}", std::io::Error::last_os_error());
+}
+
+/// Keeps a copy of a descriptor, and puts it back in its place when that is dropped.
+pub fn keep_away(number: RawFd) -> KeptAway {
+    // SAFETY: the number is open.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 100) };
+    assert!(copy >= 100, "{}", std::io::Error::last_os_error());
+    KeptAway { number, copy }
+}
+
+/// See [`keep_away`].
+pub struct KeptAway {
+    number: RawFd,
+    copy: RawFd,
+}
+
+impl Drop for KeptAway {
+    fn drop(&mut self) {
+        // SAFETY: the copy is this value's, and the number was the original's.
+        unsafe {
+            libc::dup2(self.copy, self.number);
+            libc::close(self.copy);
+        }
+    }
+}
+
+/// Makes `fd` the descriptor of this number.
+pub fn place_at(fd: &impl AsRawFd, number: RawFd) {
+    // SAFETY: the number is nobody's, which the caller knows.
+    let placed = unsafe { libc::dup2(fd.as_raw_fd(), number) };
+    assert_eq!(placed, number, "{}", std::io::Error::last_os_error());
+}
+
 /// The soft limit of descriptors.
 pub fn descriptor_limit() -> libc::rlim_t {
     limit(libc::RLIMIT_NOFILE).rlim_cur

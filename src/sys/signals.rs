@@ -1,0 +1,115 @@
+//! What may be done in a signal handler, and nothing else: it notes which signal came, and writes a
+//! byte to whoever waits for that.
+//!
+//! # Who may close the descriptor
+//! A handler may run on any thread at any moment. It raises `HANDLERS`, reads `WRITER`, writes, and
+//! lowers `HANDLERS`. Whoever wants to close the descriptor takes it out of `WRITER` first and then
+//! waits until no handler runs. All four are sequentially consistent, so a handler either is waited
+//! for, or finds nothing in `WRITER`.
+
+use std::cell::UnsafeCell;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering::SeqCst};
+
+#[cfg(any(target_os = "netbsd", target_os = "openbsd", target_os = "android"))]
+use libc::__errno as errno_location;
+#[cfg(any(target_os = "linux", target_os = "dragonfly"))]
+use libc::__errno_location as errno_location;
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+use libc::__error as errno_location;
+
+/// One more than the greatest signal of any system.
+pub(crate) const SIGNALS: usize = 128;
+
+static PENDING: [AtomicBool; SIGNALS] = [const { AtomicBool::new(false) }; SIGNALS];
+static HANDLERS: AtomicU32 = AtomicU32::new(0);
+static WRITER: AtomicI32 = AtomicI32::new(-1);
+/// The handlers that were there before, which are called too.
+static FORMER: [AtomicUsize; SIGNALS] = [const { AtomicUsize::new(0) }; SIGNALS];
+static FORMER_TAKES_INFO: [AtomicBool; SIGNALS] = [const { AtomicBool::new(false) }; SIGNALS];
+
+/// What was to be done with a signal before it was caught.
+pub(crate) struct Former(UnsafeCell<libc::sigaction>);
+
+// SAFETY: plain numbers, only read after they have been written.
+unsafe impl Send for Former {}
+
+extern "C" fn note(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    HANDLERS.fetch_add(1, SeqCst);
+    // The code that was interrupted may be about to look at its errno.
+    // SAFETY: the address is this thread's errno.
+    let errno = unsafe { *errno_location() };
+    let index = signal as usize;
+    PENDING[index].store(true, SeqCst);
+    let writer = WRITER.load(SeqCst);
+    if writer >= 0 {
+        // A pipe that is full has woken its reader already.
+        let _ = super::write(writer, &[1]);
+    }
+    let former = FORMER[index].load(SeqCst);
+    if former != libc::SIG_DFL && former != libc::SIG_IGN {
+        // SAFETY: the kernel gave this address out as a handler of the kind that its flags told,
+        // and passes these arguments to one.
+        unsafe {
+            if FORMER_TAKES_INFO[index].load(SeqCst) {
+                let call: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                    std::mem::transmute(former);
+                call(signal, info, context);
+            } else {
+                let call: extern "C" fn(libc::c_int) = std::mem::transmute(former);
+                call(signal);
+            }
+        }
+    }
+    // SAFETY: as above.
+    unsafe { *errno_location() = errno };
+    HANDLERS.fetch_sub(1, SeqCst);
+}
+
+/// From now on the signal is noted, and what it did before is kept: see [`release`].
+pub(crate) fn catch(signal: libc::c_int) -> io::Result<Former> {
+    let mut former = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null pointer asks only what is there, and the other is to a local.
+    super::cvt(unsafe { libc::sigaction(signal, std::ptr::null(), former.as_mut_ptr()) })?;
+    // SAFETY: zeroed is a valid value, and the kernel has filled it.
+    let former = unsafe { former.assume_init() };
+    let takes_info = former.sa_flags & libc::SA_SIGINFO != 0;
+    FORMER_TAKES_INFO[signal as usize].store(takes_info, SeqCst);
+    FORMER[signal as usize].store(former.sa_sigaction, SeqCst);
+    // SAFETY: zeroed is a valid value: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = note;
+    action.sa_sigaction = handler as usize;
+    // Calls of others are not to fail because of it.
+    action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO;
+    // SAFETY: the handler does only what a handler may: atomics and a write.
+    super::cvt(unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) })?;
+    Ok(Former(UnsafeCell::new(former)))
+}
+
+/// The signal does again what it did before it was caught.
+pub(crate) fn release(signal: libc::c_int, former: Former) -> io::Result<()> {
+    let former = former.0.into_inner();
+    // SAFETY: the action is one that the kernel has given out.
+    super::cvt(unsafe { libc::sigaction(signal, &former, std::ptr::null_mut()) }).map(drop)
+}
+
+/// Whether the signal has come since this was asked last.
+pub(crate) fn take_pending(signal: usize) -> bool {
+    PENDING[signal].swap(false, SeqCst)
+}
+
+/// Handlers write a byte to this descriptor, which must stay open until `disconnect`.
+pub(crate) fn connect(writer: RawFd) {
+    WRITER.store(writer, SeqCst);
+}
+
+/// When this returns, no handler uses the descriptor any more.
+pub(crate) fn disconnect() {
+    WRITER.store(-1, SeqCst);
+    while HANDLERS.load(SeqCst) > 0 {
+        std::thread::yield_now();
+    }
+}

@@ -5,7 +5,7 @@
 # Usage: ci/kernels.sh [--update] [KERNEL ...]. KERNEL is 5.10, 6.1, 6.12 or newest; all, if none is
 # named. --update writes what the probe says to docs/kernels/, and the table to docs/kernels.md.
 # Needs leave to install packages, or qemu-system-x86_64, cpio, busybox, apt and python3. The kernels
-# are those of Debian; one that cannot be downloaded is skipped, loudly.
+# are those of Debian; one that cannot be downloaded is skipped, loudly, and the exit code is 77.
 source "$(dirname "$0")/lib.sh"
 
 update=
@@ -29,7 +29,7 @@ if ((${#missing[@]} > 0)); then
     "${as_root[@]}" apt-get update -q &&
         "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
             apt-get install -q -y --no-install-recommends "${missing[@]}" ||
-        { echo "SKIPPED: every kernel, because ${missing[*]} cannot be installed" >&2; exit 0; }
+        { echo "SKIPPED: every kernel, because ${missing[*]} cannot be installed" >&2; exit 77; }
 fi
 ok 'it is there'
 
@@ -146,16 +146,17 @@ boot() {
 }
 
 say 'the kernels'
-there=()
+there=() absent=()
 for kernel in "${kernels[@]}"; do
     if download "$kernel" 2>"$work/download.log"; then
         there+=("$kernel")
     else
+        absent+=("$kernel")
         cat "$work/download.log" >&2
         echo "SKIPPED: Linux $kernel, because it cannot be downloaded" >&2
     fi
 done
-((${#there[@]} > 0)) || exit 0
+((${#there[@]} > 0)) || exit 77
 
 say "${there[*]}: booting"
 # Two at a time, as each takes one processor.
@@ -179,4 +180,5 @@ else
     diff docs/kernels.md <(python3 ci/kernels.py table) ||
         fail 'docs/kernels.md is not what the files in docs/kernels/ say'
 fi
-say "booted: ${there[*]}"
+say "booted: ${there[*]}${absent[*]:+; SKIPPED: ${absent[*]}}"
+((${#absent[@]} == 0)) || exit 77

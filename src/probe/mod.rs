@@ -2,8 +2,9 @@
 //!
 //! [`report`] tries each thing in a throw-away ring and says what came of it: it works, it is absent,
 //! it is refused (by whom, and what to change), it is broken. No version is compared where something
-//! can be tried. A core's start asks the same questions, as many as it needs; the verdict is what it
-//! would come to.
+//! can be tried. A core's start asks the same questions, as many as it needs (some 100 µs, ring
+//! and buffers included, on a 2-core virtual machine with Linux 6.18; [`costs`] measures it); the
+//! verdict is what it would come to.
 //!
 //! ```
 //! let report = ringpark::probe::report();

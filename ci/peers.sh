@@ -31,7 +31,7 @@ load() {
     say "iperf3 -u through the forwarder on $1"
     local port server forward addr
     port=$(free_port)
-    start iperf iperf3 -s -1 -B 127.0.0.1 -p "$port"
+    start iperf iperf3 --forceflush -s -1 -B 127.0.0.1 -p "$port"
     server=$started
     wait_for iperf 'Server listening'
     start forward env RINGPARK_BACKEND="$1" "$target/release/examples/forward" 127.0.0.1:0 "127.0.0.1:$port"

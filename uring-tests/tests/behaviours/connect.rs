@@ -25,6 +25,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "D11" => a_connect_timeout_is_shared_out_over_the_addresses,
     Every: "" => a_connect_that_waits_for_the_listener_succeeds_late,
     Every: "" => connect_goes_on_to_the_next_address,
+    Every: "" => a_silent_address_has_the_next_one_tried_beside_it,
     Every: "" => names_are_resolved_without_blocking_the_core,
     Every: "" => a_bad_address_is_an_error_and_no_panic,
     Every: "" => options_of_a_stream_can_be_set_and_read,
@@ -236,6 +237,27 @@ fn connect_goes_on_to_the_next_address(variant: &Variant) {
         let result = TcpStream::connect(&[closed, closed][..]).await;
         assert_kind(result.map(drop), ErrorKind::ConnectionRefused);
         assert!(TcpStream::connect(&[][..] as &[SocketAddr]).await.is_err());
+    });
+}
+
+/// RFC 8305: an address that does not answer keeps nobody waiting, and answers late if it is all there is.
+fn a_silent_address_has_the_next_one_tried_beside_it(variant: &Variant) {
+    variant.run(async {
+        let mut stuck = StuckListener::new();
+        let (_listener, open) = listener().await;
+        let start = Instant::now();
+        let both = [stuck.address, open];
+        let connect = TcpStream::connect(&both[..]);
+        let stream = promptly("the second", connect).await.expect("it listens");
+        assert_eq!(stream.peer_addr().expect("it is connected"), open);
+        assert!(start.elapsed() >= ms(250), "the first has its time");
+        // The attempt that was beaten has ended: nothing of it comes in when there is room.
+        let silent = [stuck.address];
+        let mut late = pin!(TcpStream::connect(&silent[..]));
+        crate::harness::start(late.as_mut()).await;
+        stuck.unstick();
+        let stream = promptly("the late one", late).await.expect("it listens");
+        assert_eq!(stream.peer_addr().expect("it is connected"), stuck.address);
     });
 }
 

@@ -3,7 +3,7 @@
 //! # A turn
 //!
 //! ```text
-//!   ┌─▶ take in what other threads have woken
+//!   ┌─▶ take in what other threads have woken (and again before each task)
 //!   │   run tasks that are ready, at most a budget of them
 //!   │   fire timers that are due
 //!   │   driver: submit, wait if nothing is ready, collect completions ── the only system call
@@ -156,6 +156,13 @@ impl Core {
         self.shared.load.set_tasks(tasks.len() as u64 - 1);
     }
 
+    /// Takes in what other threads have put into the inbox.
+    fn take_mail(&self) {
+        for task in self.shared.receive() {
+            self.take_in(task);
+        }
+    }
+
     /// Takes in what another thread has put into the inbox: a woken task, or a new one.
     fn take_in(&self, task: TaskRef) {
         if task.is_newborn() {
@@ -189,9 +196,7 @@ impl Core {
         let mut fired = Vec::new();
         loop {
             self.turns.set(self.turns.get() + 1);
-            for task in self.shared.receive() {
-                self.take_in(task);
-            }
+            self.take_mail();
             if woken.replace(false) {
                 self.operations.set(OPERATIONS);
                 if let Poll::Ready(output) = main(&mut context) {
@@ -221,6 +226,10 @@ impl Core {
     /// Runs what is ready now, and what gets ready meanwhile, within the budget.
     fn run_tasks(&self) {
         for _ in 0..BUDGET {
+            // Whom another thread has woken does not wait for the budget of a busy core.
+            if self.shared.has_mail() {
+                self.take_mail();
+            }
             let Some(task) = self.ready.borrow_mut().pop_front() else {
                 return;
             };

@@ -4,7 +4,8 @@
 //!
 //! Each core has its own executor and its own io_uring: reads, writes and accepts are submitted to
 //! the ring, and the completion entry resumes the parked task. Where io_uring is missing or
-//! forbidden the same binary runs on epoll, and on poll(2) as the last resort.
+//! forbidden the same binary runs on epoll, and on poll(2) as the last resort; on the BSDs and macOS
+//! on kqueue.
 //!
 //! ```text
 //!    your async fn
@@ -15,7 +16,7 @@
 //!         │
 //!    driver               operations in flight, cancellation, the choice of backend
 //!      ├─ uring           ring, set-up ladder, buffer ring
-//!      └─ ready           one readiness engine over epoll or poll
+//!      └─ ready           one readiness engine over epoll, kqueue, poll or select
 //!    runtime              tasks, the turn loop, cores, wakes from other threads
 //! ```
 //!
@@ -54,9 +55,11 @@
 //! | --- | --- | --- |
 //! | Linux 6.1 and newer | io_uring | permission: many containers forbid it |
 //! | Linux 5.11 to 6.0 | epoll; io_uring if forced | |
-//! | any Linux | epoll, poll | nothing |
+//! | any Linux | epoll | nothing |
+//! | FreeBSD, macOS, OpenBSD, NetBSD | kqueue | checked from Linux only: see the README |
+//! | all of these | poll, select | nothing; only when they are forced, or nothing better works |
 //!
-//! `RINGPARK_BACKEND=uring|epoll|poll` forces a backend, and a line logged through [`tracing`] says
+//! `RINGPARK_BACKEND=uring|epoll|kqueue|poll|select` forces a backend, and a line logged through [`tracing`] says
 //! which one a core runs on and why.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -44,7 +44,7 @@ impl Inherited {
         };
         let (is_listener, is_inet) = {
             let socket = SockRef::from(&self.fd);
-            let is_listener = socket.is_listener().map_err(|_| invalid("is no socket"))?;
+            let is_listener = sys::is_listener(&self.fd).map_err(|_| invalid("is no socket"))?;
             (is_listener, socket.local_addr()?.as_socket().is_some())
         };
         match is_listener && is_inet {

@@ -26,11 +26,16 @@ pub enum Backend {
 
 impl Backend {
     /// Those of this system, the best first.
-    #[cfg(target_os = "linux")]
-    pub const HERE: &'static [Backend] = &[Backend::Uring, Backend::Epoll, Backend::Poll];
-    /// Those of this system, the best first.
-    #[cfg(not(target_os = "linux"))]
-    pub const HERE: &'static [Backend] = &[Backend::Poll];
+    pub const HERE: &'static [Backend] = &[
+        #[cfg(target_os = "linux")]
+        Backend::Uring,
+        #[cfg(target_os = "linux")]
+        Backend::Epoll,
+        #[cfg(any(not(target_os = "linux"), ringpark_kqueue))]
+        Backend::Kqueue,
+        Backend::Poll,
+        Backend::Select,
+    ];
 
     pub(crate) const ALL: [Backend; 5] =
         [Backend::Uring, Backend::Epoll, Backend::Kqueue, Backend::Poll, Backend::Select];
@@ -227,8 +232,12 @@ mod tests {
         for feature in Feature::ALL {
             assert_eq!(feature.name().parse(), Ok(*feature));
         }
-        assert_eq!("epoll".parse(), Ok(Backend::Epoll));
+        for backend in Backend::ALL {
+            assert_eq!(backend.name().parse(), Ok(backend));
+        }
+        assert!(Backend::HERE.iter().all(|backend| Backend::ALL.contains(backend)));
         let error = "io_uring".parse::<Backend>().unwrap_err().to_string();
-        assert_eq!(error, "`io_uring` is not a backend: it must be one of uring, epoll, poll");
+        assert!(error.starts_with("`io_uring` is not a backend: it must be one of "), "{error}");
+        assert!(error.ends_with("poll, select"), "{error}");
     }
 }

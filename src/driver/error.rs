@@ -94,7 +94,6 @@ impl fmt::Display for NotPollable {
 impl std::error::Error for NotPollable {}
 
 /// The error of a selector that refuses a descriptor.
-pub(super) fn not_pollable(refused: io::Error) -> io::Error {
-    debug_assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
+pub(super) fn not_pollable() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, NotPollable)
 }

@@ -176,6 +176,9 @@ impl Incoming {
         // SAFETY: the kernel has written an address of this length.
         let from = (length > 0).then(|| unsafe { SockAddr::new(name, length) });
         let incomplete = header.msg_flags & libc::MSG_CTRUNC != 0;
+        // Linux tells the full length of a datagram that was cut, other systems that it was cut.
+        let cut = header.msg_flags & libc::MSG_TRUNC != 0;
+        let full_len = if cut { full_len.max(vector.iov_len + 1) } else { full_len };
         let mut ancillary = Ancillary { full_len, from, incomplete, ..Ancillary::default() };
         #[allow(clippy::unnecessary_cast)] // it is not of the same type everywhere
         let filled = (header.msg_controllen as usize).min(size_of_val(control));

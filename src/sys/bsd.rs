@@ -1,6 +1,7 @@
 //! What the BSDs and Apple's systems have other calls for than Linux: the list of `linux.rs`.
 
 use std::io::{self, Read, Write};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 
@@ -8,6 +9,35 @@ use super::Notify;
 
 /// poll(2) has no word of its own here for the end of the peer's writing side: it says readable.
 pub(crate) const POLLRDHUP: libc::c_short = 0;
+
+/// Congestion notifications are not told (ENOPROTOOPT).
+pub(crate) fn set_recv_ecn(_socket: &socket2::Socket, _v6: bool, _on: bool) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(libc::ENOPROTOOPT))
+}
+
+/// Joins a group, by the interface that the kernel chooses: none can be named by its number.
+pub(crate) fn join_multicast_v4(
+    socket: &socket2::Socket,
+    group: &Ipv4Addr,
+    interface: u32,
+) -> io::Result<()> {
+    match interface {
+        0 => socket.join_multicast_v4(group, &Ipv4Addr::UNSPECIFIED),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// The end of `join_multicast_v4`.
+pub(crate) fn leave_multicast_v4(
+    socket: &socket2::Socket,
+    group: &Ipv4Addr,
+    interface: u32,
+) -> io::Result<()> {
+    match interface {
+        0 => socket.leave_multicast_v4(group, &Ipv4Addr::UNSPECIFIED),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
 
 /// Whether a listener can be opened to others that share its port after it was bound without them:
 /// FreeBSD puts it among them when it is bound.

@@ -2,12 +2,45 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use socket2::InterfaceIndexOrAddress;
 
 use super::{cvt, read, write, Notify};
 
 /// What poll(2) says when the peer has closed its writing side.
 pub(crate) const POLLRDHUP: libc::c_short = libc::POLLRDHUP;
+
+/// Lets each datagram tell its congestion notification (`IP_RECVTOS`, `IPV6_RECVTCLASS`).
+pub(crate) fn set_recv_ecn(socket: &socket2::Socket, v6: bool, on: bool) -> io::Result<()> {
+    if v6 {
+        socket.set_recv_tclass_v6(on)?;
+    }
+    // On a socket of IPv6 this is for those datagrams of IPv4 that it takes too, if it does.
+    match socket.set_recv_tos_v4(on) {
+        Err(_) if v6 => Ok(()),
+        other => other,
+    }
+}
+
+/// Joins a group, by the interface with this number; 0 lets the kernel choose.
+pub(crate) fn join_multicast_v4(
+    socket: &socket2::Socket,
+    group: &Ipv4Addr,
+    interface: u32,
+) -> io::Result<()> {
+    socket.join_multicast_v4_n(group, &InterfaceIndexOrAddress::Index(interface))
+}
+
+/// The end of `join_multicast_v4`.
+pub(crate) fn leave_multicast_v4(
+    socket: &socket2::Socket,
+    group: &Ipv4Addr,
+    interface: u32,
+) -> io::Result<()> {
+    socket.leave_multicast_v4_n(group, &InterfaceIndexOrAddress::Index(interface))
+}
 
 /// Whether a listener can be opened to others that share its port after it was bound without them.
 pub(crate) const SHARES_PORT_LATER: bool = true;

@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 // Each of these pairs is one list of names, made in two ways.
@@ -25,6 +25,10 @@ mod calls;
 #[cfg(target_os = "linux")]
 mod child;
 mod file;
+#[cfg(any(not(target_os = "linux"), ringpark_kqueue))]
+#[cfg_attr(ringpark_kqueue, path = "libkqueue.rs")]
+pub(crate) mod kqueue;
+#[cfg(target_os = "linux")]
 mod mapping;
 mod message;
 #[cfg(target_os = "linux")]
@@ -40,6 +44,7 @@ pub(crate) use calls::*;
 #[cfg(target_os = "linux")]
 pub(crate) use child::{no_signal, pidfd_kill, pidfd_open, wait_child};
 pub(crate) use file::*;
+#[cfg(target_os = "linux")]
 pub(crate) use mapping::Mapping;
 pub(crate) use message::{recvmsg, sendmmsg, sendmsg, Control, ControlMessages};
 pub(crate) use system::*;
@@ -97,6 +102,22 @@ pub(crate) fn set_nonblocking(fd: RawFd, on: bool) -> io::Result<bool> {
         set_mode(fd, wanted)?;
     }
     Ok(wanted != mode)
+}
+
+/// Whether a socket listens (`SO_ACCEPTCONN`).
+pub(crate) fn is_listener(socket: &OwnedFd) -> io::Result<bool> {
+    let mut listens: libc::c_int = 0;
+    let mut len = size_of_val(&listens) as libc::socklen_t;
+    let (fd, level, name) = (socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ACCEPTCONN);
+    // SAFETY: the pointers are to locals, and the length is that of the first.
+    cvt(unsafe { libc::getsockopt(fd, level, name, (&raw mut listens).cast(), &raw mut len) })?;
+    Ok(listens != 0)
+}
+
+/// Whether a number is an open descriptor.
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD takes no pointer.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
 }
 
 fn get_mode(fd: RawFd) -> io::Result<libc::c_int> {

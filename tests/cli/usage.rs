@@ -32,7 +32,10 @@ fn mistakes_on_the_command_line_exit_with_2() {
         (&["--listen", "nowhere", TO[0], TO[1]], "there is no port in it"),
         (&["--listen", "127.0.0.1:99999", TO[0], TO[1]], "0 to 65535"),
         (&[LISTEN[0], LISTEN[1], "--to", "127.0.0.256:80"], "HOST:PORT"),
-        (&[LISTEN[0], LISTEN[1], TO[0], TO[1], "--backend", "iocp"], "auto, uring, epoll or poll"),
+        (
+            &[LISTEN[0], LISTEN[1], TO[0], TO[1], "--backend", "devpoll"],
+            "auto, or one of uring, epoll",
+        ),
         (&[LISTEN[0], LISTEN[1], TO[0], TO[1], "--threads", "0"], "1..=1024"),
         (&[LISTEN[0], LISTEN[1], TO[0], TO[1], "--idle-timeout", "5"], "500ms, 60s or 5m"),
         (&[LISTEN[0], LISTEN[1], TO[0], TO[1], "--frobnicate"], "'--frobnicate'"),

@@ -89,7 +89,10 @@ impl FromStr for BackendChoice {
             return Ok(BackendChoice(None));
         }
         let backend = text.parse().ok().filter(|backend| Backend::HERE.contains(backend));
-        let backend = backend.ok_or("write auto, uring, epoll or poll")?;
+        let backend = backend.ok_or_else(|| {
+            let names: Vec<_> = Backend::HERE.iter().map(|backend| backend.name()).collect();
+            format!("write auto, or one of {}", names.join(", "))
+        })?;
         Ok(BackendChoice(Some(backend)))
     }
 }

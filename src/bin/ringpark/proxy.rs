@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(long, value_name = "HOW", default_value = "shared-port")]
     accept: AcceptChoice,
 
-    /// auto, uring, epoll or poll; the environment's RINGPARK_BACKEND comes before it
+    /// auto, uring, epoll, kqueue, poll or select; the environment's RINGPARK_BACKEND comes before it
     #[arg(long, value_name = "NAME", default_value = "auto")]
     backend: BackendChoice,
 

@@ -62,7 +62,7 @@ impl Selector for Epoll {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
                 self.control(libc::EPOLL_CTL_MOD, fd, events, data)
             }
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(not_pollable(error)),
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(not_pollable()),
             other => other,
         }
     }

@@ -23,12 +23,18 @@ use crate::sys::Notify;
 
 #[cfg(target_os = "linux")]
 mod epoll;
+#[cfg(any(not(target_os = "linux"), ringpark_kqueue))]
+mod kqueue;
 mod poll;
+mod select;
 mod table;
 
 #[cfg(target_os = "linux")]
 use epoll::Epoll;
+#[cfg(any(not(target_os = "linux"), ringpark_kqueue))]
+use kqueue::Kqueue;
 use poll::Poll;
+use select::Select;
 use table::Table;
 
 /// The buffers of a core that fills them itself.
@@ -98,7 +104,10 @@ impl Ready {
         let opened = match backend {
             #[cfg(target_os = "linux")]
             Backend::Epoll => Epoll::open().map(boxed),
+            #[cfg(any(not(target_os = "linux"), ringpark_kqueue))]
+            Backend::Kqueue => Kqueue::open().map(boxed),
             Backend::Poll => Poll::open().map(boxed),
+            Backend::Select => Select::open().map(boxed),
             _ => return Err(SetupError::not_here(backend)),
         };
         let selector = opened.map_err(|source| {

@@ -3,11 +3,10 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-use socket2::{InterfaceIndexOrAddress, SockRef};
+use socket2::SockRef;
 
 use super::UdpSocket;
 use crate::net::options;
-#[cfg(target_os = "linux")]
 use crate::sys;
 
 impl UdpSocket {
@@ -28,16 +27,7 @@ impl UdpSocket {
 
     /// Lets each datagram tell its congestion notification (`IP_RECVTOS`, `IPV6_RECVTCLASS`).
     pub fn set_recv_ecn(&self, on: bool) -> io::Result<()> {
-        self.with(|socket| {
-            if self.v6 {
-                socket.set_recv_tclass_v6(on)?;
-            }
-            // On a socket of IPv6 this is for those datagrams of IPv4 that it takes too, if it does.
-            match socket.set_recv_tos_v4(on) {
-                Err(_) if self.v6 => Ok(()),
-                other => other,
-            }
-        })
+        self.with(|socket| sys::set_recv_ecn(&socket, self.v6, on))
     }
 
     /// Lets each datagram tell which address it was sent to, and which interface it came in by
@@ -78,7 +68,7 @@ impl UdpSocket {
     /// Those of setsockopt(2): EINVAL for an address that is no multicast group.
     pub fn join_multicast(&self, group: IpAddr, interface: u32) -> io::Result<()> {
         self.with(|socket| match group {
-            IpAddr::V4(group) => socket.join_multicast_v4_n(&group, &by_number(interface)),
+            IpAddr::V4(group) => sys::join_multicast_v4(&socket, &group, interface),
             IpAddr::V6(group) => socket.join_multicast_v6(&group, interface),
         })
     }
@@ -86,7 +76,7 @@ impl UdpSocket {
     /// The end of [`join_multicast`](UdpSocket::join_multicast).
     pub fn leave_multicast(&self, group: IpAddr, interface: u32) -> io::Result<()> {
         self.with(|socket| match group {
-            IpAddr::V4(group) => socket.leave_multicast_v4_n(&group, &by_number(interface)),
+            IpAddr::V4(group) => sys::leave_multicast_v4(&socket, &group, interface),
             IpAddr::V6(group) => socket.leave_multicast_v6(&group, interface),
         })
     }
@@ -121,8 +111,4 @@ impl UdpSocket {
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.with(|socket| socket.take_error())
     }
-}
-
-fn by_number(interface: u32) -> InterfaceIndexOrAddress {
-    InterfaceIndexOrAddress::Index(interface)
 }

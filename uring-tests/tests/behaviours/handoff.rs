@@ -215,6 +215,8 @@ fn one_acceptor_spreads_connections_by_load(variant: &Variant) {
     let next = AtomicUsize::new(0);
     let listening = Arc::new(AtomicUsize::new(0));
     let counted = listening.clone();
+    let unserved = Arc::new(());
+    let held = unserved.clone();
     let clients = std::thread::spawn(move || {
         while counted.load(Ordering::Acquire) < 2 {
             std::thread::yield_now();
@@ -224,8 +226,9 @@ fn one_acceptor_spreads_connections_by_load(variant: &Variant) {
         for stream in &mut streams {
             stream.read_exact(&mut [0]).expect("it is served");
         }
+        drop(held);
     });
-    let (counts, next) = (&counts, &next);
+    let (counts, next, unserved) = (&counts, &next, &unserved);
     variant
         .builder()
         .cores(2)
@@ -252,7 +255,9 @@ fn one_acceptor_spreads_connections_by_load(variant: &Variant) {
                         Err(error) => assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}"),
                     }
                 }
-                sleep(ms(5)).await;
+                while Arc::strong_count(unserved) > 1 {
+                    sleep(ms(1)).await;
+                }
                 Ok(())
             }
         })

@@ -241,7 +241,7 @@ fn the_environment_forces_a_backend(variant: &Variant) {
 /// Y5: it wins over the builder.
 fn the_environment_wins_over_the_builder(variant: &Variant) {
     std::env::set_var("RINGPARK_BACKEND", variant.backend().to_string());
-    for other in [Backend::Epoll, Backend::Poll] {
+    for &other in Backend::HERE {
         let ended = Builder::new().backend(other).block_on(async { ringpark::metrics().backend });
         assert_eq!(ended.expect("it works here"), variant.backend());
     }
@@ -273,7 +273,7 @@ fn the_environment_switches_features_off(variant: &Variant) {
 
 /// Names are shown and read back.
 fn names_of_backends_and_features_are_read_back(_: &Variant) {
-    for backend in [Backend::Uring, Backend::Epoll, Backend::Poll] {
+    for &backend in Backend::HERE {
         assert_eq!(backend.to_string().parse::<Backend>().ok(), Some(backend));
     }
     assert!(!Feature::ALL.is_empty());

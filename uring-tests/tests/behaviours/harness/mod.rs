@@ -74,9 +74,13 @@ pub fn main(behaviours: &[&'static Behaviour]) -> ExitCode {
         for variant in Variant::all(behaviour.on) {
             let name = format!("{variant}::{}", behaviour.name);
             let skip = skip_uring.clone().filter(|_| variant.needs_uring());
+            let impossible = variant.impossible(behaviour.name);
             trials.push(Trial::ignorable_test(name.clone(), move || match skip {
                 Some(reason) if required => Err(Failed::from(format!("io_uring: {reason}"))),
                 Some(reason) => Ok(Completion::ignored_with(reason)),
+                None if impossible.is_some() => {
+                    Ok(Completion::ignored_with(impossible.unwrap_or_default()))
+                }
                 None => {
                     trial::run_in_child(&name, seed).map_err(Failed::from)?;
                     Ok(Completion::Completed)

@@ -19,7 +19,7 @@ pub enum On {
     Every,
     /// All but those with injected faults.
     Faultless,
-    /// The three backends as they come.
+    /// The backends of this system as they come.
     Plain,
     /// io_uring as it comes and without each feature.
     Uring,
@@ -41,14 +41,27 @@ enum Kind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Variant(Kind);
 
-const BACKENDS: [Backend; 3] = [Backend::Uring, Backend::Epoll, Backend::Poll];
+/// What cannot be on a backend, and why. The README's table of platforms says so too.
+const IMPOSSIBLE: &[(Backend, &str, &str)] = &[(
+    Backend::Kqueue,
+    "an_eventfd_can_be_read_and_written",
+    "libkqueue cannot wait for an eventfd, which is Linux's own",
+)];
 
 impl Variant {
+    /// Why a behaviour cannot be put to the test here, if it cannot.
+    pub fn impossible(&self, behaviour: &str) -> Option<&'static str> {
+        let here = |name: &str, backend| {
+            name == behaviour && self.0 != Kind::Once && self.backend() == backend
+        };
+        IMPOSSIBLE.iter().find(|(backend, name, _)| here(name, *backend)).map(|row| row.2)
+    }
+
     /// The variants that a behaviour is run on.
     pub fn all(on: On) -> Vec<Variant> {
-        let plain = BACKENDS.into_iter().map(Kind::Plain);
+        let plain = Backend::HERE.iter().copied().map(Kind::Plain);
         let without = Feature::ALL.iter().copied().map(Kind::Without);
-        let faults = BACKENDS.into_iter().map(Kind::Faults);
+        let faults = Backend::HERE.iter().copied().map(Kind::Faults);
         let kinds: Vec<Kind> = match on {
             On::Every => plain.chain(without).chain(faults).collect(),
             On::Faultless => plain.chain(without).collect(),
@@ -88,6 +101,8 @@ impl Variant {
     /// still with faults, which make everything take long.
     pub fn scale(&self, full: u64) -> u64 {
         let divisor = match self.0 {
+            // It has room for few descriptors.
+            Kind::Plain(Backend::Select) => 10,
             Kind::Plain(_) | Kind::Once => 1,
             Kind::Without(_) => 10,
             Kind::Faults(_) => 20,

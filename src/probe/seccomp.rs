@@ -130,6 +130,9 @@ const CALLS: &[&str] = &[
     "umask",
 ];
 
+/// The error that says that a call is unknown, as Linux numbers it.
+const ENOSYS: i32 = 38;
+
 /// The profile as JSON, for `docker run --security-opt seccomp=FILE` and for a `Localhost` profile of
 /// Kubernetes.
 ///
@@ -144,7 +147,7 @@ pub fn seccomp_profile() -> String {
         "{{\n  \"defaultAction\": \"SCMP_ACT_ERRNO\",\n  \"defaultErrnoRet\": {},\n  \
          \"syscalls\": [\n    {{\n      \"action\": \"SCMP_ACT_ALLOW\",\n      \"names\": [\n{}\n      \
          ]\n    }}\n  ]\n}}\n",
-        libc::ENOSYS,
+        ENOSYS,
         names.join(",\n")
     )
 }

@@ -86,9 +86,9 @@ pub mod time;
 pub use driver::{Backend, Feature, NotPollable, SetupError, UnknownName};
 pub use io::Closed;
 pub use runtime::{
-    block_on, cores, least_loaded, metrics, spawn, spawn_anywhere, spawn_blocking, spawn_on,
-    yield_now, Accept, Builder, CoreHandle, CoreId, JoinError, JoinHandle, Load, Metrics,
-    RemoteHandle, YieldNow,
+    block_on, cores, dump, least_loaded, metrics, spawn, spawn_anywhere, spawn_blocking, spawn_on,
+    yield_now, Accept, Builder, CoreHandle, CoreId, Counter, JoinError, JoinHandle, Load, Metrics,
+    Priority, RemoteHandle, TaskBuilder, TaskInfo, WaitsFor, YieldNow,
 };
 pub use shutdown::{Guard, Report, Shutdown, Stage};
 pub use time::Elapsed;

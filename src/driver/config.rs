@@ -204,6 +204,8 @@ pub(crate) struct Config {
     pub(crate) pool: Option<PoolConfig>,
     /// How long to look for completions before sleeping, at most.
     pub(crate) spin: Option<Duration>,
+    /// How long a task may hold its core unnoticed.
+    pub(crate) stall_limit: Option<Duration>,
     /// Seed of the fault decorator.
     pub(crate) faults: Option<u64>,
 }
@@ -218,6 +220,7 @@ impl Default for Config {
             completion_entries: 4096,
             pool: None,
             spin: None,
+            stall_limit: None,
             faults: None,
         }
     }

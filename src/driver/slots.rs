@@ -41,6 +41,9 @@ pub(crate) trait Orphan {
 
 /// Takes the items of a multishot operation.
 pub(crate) trait Sink {
+    /// Whom the next item will wake: the data of the waker.
+    fn waiter(&self) -> Option<*const ()>;
+
     /// Takes one answer; `last` says that no other follows. Returns whom to wake.
     fn item(&self, completion: Completion, last: bool) -> Option<Waker>;
 }
@@ -311,6 +314,18 @@ impl Slots {
             State::Detached => Delivery::Detached(slot.code),
             State::Waiting(_) | State::Done(_) => unreachable!("handled above"),
         }
+    }
+
+    /// Who waits for what: the data of the waker, the operation, and its descriptor.
+    pub(crate) fn waiters(&self) -> impl Iterator<Item = (*const (), Code, RawFd)> + '_ {
+        self.slab.iter().filter_map(|(_, slot)| {
+            let waker = match &slot.state {
+                State::Waiting(waker) => waker.as_ref().map(Waker::data),
+                State::Stream(sink) => sink.waiter(),
+                _ => None,
+            };
+            waker.map(|waker| (waker, slot.code, slot.fd))
+        })
     }
 
     /// Everything that is still in flight, as `(operation, descriptor, cancel)`.

@@ -18,6 +18,10 @@ const AHEAD_MAX: usize = 128;
 struct Inbox(Rc<Bytes>);
 
 impl Sink for Inbox {
+    fn waiter(&self) -> Option<*const ()> {
+        self.0.feed.waiter()
+    }
+
     fn item(&self, completion: Completion, last: bool) -> Option<Waker> {
         let Inbox(handle) = self;
         let feed = &handle.feed;

@@ -128,6 +128,14 @@ impl<T> Feed<T> {
         self.waker.take()
     }
 
+    /// The data of that waker.
+    pub(crate) fn waiter(&self) -> Option<*const ()> {
+        let waker = self.waker.take();
+        let data = waker.as_ref().map(Waker::data);
+        self.waker.set(waker);
+        data
+    }
+
     /// Ready when no multishot operation is under way.
     pub(crate) fn poll_disarmed(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.armed.get().is_none() {

@@ -62,6 +62,10 @@ pub(crate) type Bytes = Handle<Chunk>;
 const AHEAD_MAX: usize = 4;
 
 impl Sink for Bytes {
+    fn waiter(&self) -> Option<*const ()> {
+        self.feed.waiter()
+    }
+
     fn item(&self, completion: Completion, last: bool) -> Option<Waker> {
         if last {
             self.feed.set_disarmed();

@@ -49,6 +49,10 @@ enum Stopped {
 pub(super) type Listening = Handle<OwnedFd>;
 
 impl Sink for Listening {
+    fn waiter(&self) -> Option<*const ()> {
+        self.feed.waiter()
+    }
+
     fn item(&self, completion: Completion, last: bool) -> Option<Waker> {
         let feed = &self.feed;
         if last {

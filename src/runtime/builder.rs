@@ -135,6 +135,22 @@ impl Builder {
         self
     }
 
+    /// Lets a task that holds its core for longer than this be noticed: a line is logged, at most one a
+    /// second for each core, with the task's name, where it was spawned, and, with the feature
+    /// `backtrace`, the functions that it is in. It is noticed after one to one and a quarter times
+    /// the limit, by a thread for each core that looks four times within it.
+    ///
+    /// SIGURG is used to look into the core's thread, unless the program has a handler for it: then
+    /// the line says only that a task holds the core.
+    ///
+    /// # Panics
+    /// If the limit is zero.
+    pub fn stall_limit(mut self, limit: Duration) -> Builder {
+        assert!(!limit.is_zero(), "every task holds its core for some time");
+        self.config.stall_limit = Some(limit);
+        self
+    }
+
     /// How many helper threads there may be for [`spawn_blocking`](crate::spawn_blocking), name
     /// look-ups, and whatever else would block a core: 64 if not set. They serve the whole process,
     /// so the last runtime that is started decides.

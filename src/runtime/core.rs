@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Fairness: a task that wakes itself goes to the end of the queue, behind all that are ready, and
-//! after at most `BUDGET` task runs the driver is asked and timers fire. So no task, and no pair of
+//! after at most `BUDGET` task runs, or
+//! fewer if they take `LONG`, the driver is asked and timers fire. So no task, and no pair of
 //! tasks that wake each other, keeps the others or the network out. Nor does a task whose descriptors
 //! are always ready, so that it would never have to wait: after `OPERATIONS` in one run it goes to
 //! the end of the queue too.
@@ -31,17 +32,32 @@ use slab::Slab;
 
 use super::context::{self, Entered};
 use super::metrics::{Metrics, Relayed};
-use super::shared::Shared;
+use super::origin::Origin;
+use super::shared::{Shared, RELAXED};
 use super::spin::Spin;
+use super::stall::Detector;
 use super::task::{Header, JoinError, JoinHandle, TaskRef};
 #[cfg(target_os = "linux")]
 use crate::buf::Pipes;
 use crate::buf::Pool;
 use crate::driver::{choose, Completion, Config, Delivery, Driver, Wait};
+use crate::sys;
 use crate::time::{clock, Wheel};
 
 /// Task runs between two looks at the driver, at most.
 const BUDGET: usize = 128;
+
+/// Of so many task runs one is in the background, if both kinds are ready.
+const BACKGROUND_SHARE: usize = 8;
+
+/// After so many task runs it is looked whether they have taken long.
+const LOOK: usize = 32;
+
+/// How long tasks may run between two looks at the driver, if they are many.
+const LONG: Duration = Duration::from_millis(1);
+
+/// One turn in so many is measured.
+const MEASURED: u64 = 32;
 
 /// Operations that a task may start in one run, at most.
 const OPERATIONS: u32 = 32;
@@ -67,12 +83,20 @@ pub(crate) struct Core {
     datagrams: OnceCell<Rc<Pool>>,
     /// Tasks that are ready to run, in order.
     ready: RefCell<VecDeque<*mut Header>>,
-    tasks: RefCell<Slab<TaskRef>>,
+    /// Those of them that can wait.
+    background: RefCell<VecDeque<*mut Header>>,
+    pub(super) tasks: RefCell<Slab<TaskRef>>,
     spin: Spin,
     /// How many cores run the same main, and the ports that they share.
     pub(crate) group: Rc<super::launch::Membership>,
     turns: Cell<u64>,
     polls: Cell<u64>,
+    wakes: Cell<u64>,
+    remote_wakes: Cell<u64>,
+    /// Time spent in tasks, as far as it was measured.
+    in_tasks: Cell<Duration>,
+    /// The coarse clock, as of this turn.
+    now: Cell<Duration>,
     /// Operations that the task which runs may still start.
     operations: Cell<u32>,
     /// The count of polls when a deadlock was last suspected.
@@ -89,6 +113,10 @@ pub(super) fn block_on<F: Future>(
     context::watch_forks()?;
     let core = Core::open(config, group)?;
     let running = Running { core: core.clone(), entered: Some(context::enter(core)) };
+    let _detector = match config.stall_limit {
+        Some(limit) => Some(Detector::start(running.core.shared.clone(), limit)?),
+        None => None,
+    };
     running.core.group.join(&running.core.shared);
     let mut future = pin!(future);
     let output = running.core.run(|cx| future.as_mut().poll(cx));
@@ -124,6 +152,11 @@ impl Core {
             relayed: Relayed::default(),
             datagrams: OnceCell::new(),
             ready: RefCell::new(VecDeque::new()),
+            background: RefCell::new(VecDeque::new()),
+            wakes: Cell::new(0),
+            remote_wakes: Cell::new(0),
+            in_tasks: Cell::new(Duration::ZERO),
+            now: Cell::new(sys::coarse_now()),
             tasks: RefCell::new(Slab::new()),
             spin: Spin::new(config.spin.unwrap_or(Duration::ZERO)),
             group: Rc::new(group),
@@ -140,7 +173,16 @@ impl Core {
         future: F,
         location: &'static Location<'static>,
     ) -> JoinHandle<F::Output> {
-        let task = TaskRef::new(future, self.shared.clone(), location);
+        self.spawn_as(future, Origin::at(location))
+    }
+
+    /// The same for a task with a name, or that can wait.
+    pub(crate) fn spawn_as<F: Future + 'static>(
+        &self,
+        future: F,
+        origin: Origin,
+    ) -> JoinHandle<F::Output> {
+        let task = TaskRef::new(future, self.shared.clone(), origin);
         let handle = JoinHandle::new::<F>(&task);
         self.keep(task);
         handle
@@ -151,6 +193,7 @@ impl Core {
         let key = self.tasks.borrow_mut().insert(task);
         let tasks = self.tasks.borrow();
         tasks[key].set_key(key);
+        tasks[key].set_last_run(self.now.get());
         tasks[key].schedule(self);
         // At once, so that a burst of placed tasks spreads. The first is the main's stand-in.
         self.shared.load.set_tasks(tasks.len() as u64 - 1);
@@ -165,6 +208,7 @@ impl Core {
 
     /// Takes in what another thread has put into the inbox: a woken task, or a new one.
     fn take_in(&self, task: TaskRef) {
+        self.remote_wakes.set(self.remote_wakes.get() + 1);
         if task.is_newborn() {
             self.shared.taken_in();
             self.keep(task);
@@ -174,8 +218,25 @@ impl Core {
     }
 
     /// Puts a task that has just been marked as scheduled into the queue.
-    pub(super) fn enqueue(&self, task: *mut Header) {
-        self.ready.borrow_mut().push_back(task);
+    pub(super) fn enqueue(&self, task: *mut Header, background: bool) {
+        self.wakes.set(self.wakes.get() + 1);
+        let queue = if background { &self.background } else { &self.ready };
+        queue.borrow_mut().push_back(task);
+    }
+
+    /// Whether tasks are ready to run.
+    fn has_ready(&self) -> bool {
+        !self.ready.borrow().is_empty() || !self.background.borrow().is_empty()
+    }
+
+    /// Takes the next task to run, the `run`th of this turn: see `Priority`.
+    fn next_ready(&self, run: usize) -> Option<*mut Header> {
+        if run % BACKGROUND_SHARE == BACKGROUND_SHARE - 1 {
+            let waiting = self.background.borrow_mut().pop_front();
+            return waiting.or_else(|| self.ready.borrow_mut().pop_front());
+        }
+        let urgent = self.ready.borrow_mut().pop_front();
+        urgent.or_else(|| self.background.borrow_mut().pop_front())
     }
 
     /// Turns until `main` is done.
@@ -189,7 +250,7 @@ impl Core {
             note.set(true);
             Poll::<()>::Pending
         });
-        drop(self.spawn(stand_in, Location::caller()));
+        drop(self.spawn_as(stand_in, Origin::main(Location::caller())));
         let waker = self.tasks.borrow()[0].waker();
         let mut context = Context::from_waker(&waker);
         let mut batch = Vec::new();
@@ -197,25 +258,35 @@ impl Core {
         loop {
             self.turns.set(self.turns.get() + 1);
             self.take_mail();
+            self.now.set(sys::coarse_now());
+            let measured = self.turns.get() % MEASURED == 0;
+            let start = measured.then(clock::now);
             if woken.replace(false) {
                 self.operations.set(OPERATIONS);
-                if let Poll::Ready(output) = main(&mut context) {
+                self.shared.running.store(u64::MAX - self.turns.get(), RELAXED);
+                let ended = TaskRef::as_running(waker.data(), || main(&mut context));
+                self.shared.running.store(0, RELAXED);
+                if let Poll::Ready(output) = ended {
                     return output;
                 }
             }
             self.run_tasks();
+            if let Some(start) = start {
+                self.in_tasks.set(self.in_tasks.get() + start.elapsed() * MEASURED as u32);
+            }
             let next = self.fire_timers(&mut fired);
             for pool in self.pools() {
                 pool.serve_waiting();
                 pool.collect();
             }
-            let wait = match (woken.get() || !self.ready.borrow().is_empty(), next) {
+            let wait = match (woken.get() || self.has_ready(), next) {
                 (true, _) => Wait::No,
                 (false, Some(time)) => Wait::For(time),
                 (false, None) => Wait::Forever,
             };
             let wait = self.suspect_deadlock(wait);
             self.shared.load.set_tasks(self.tasks.borrow().len() as u64 - 1);
+            self.shared.board.publish(&self.counts());
             self.turn(wait, &mut batch);
             for completion in batch.drain(..) {
                 self.deliver(completion);
@@ -225,18 +296,23 @@ impl Core {
 
     /// Runs what is ready now, and what gets ready meanwhile, within the budget.
     fn run_tasks(&self) {
-        for _ in 0..BUDGET {
+        let mut start = None;
+        for run in 0..BUDGET {
             // Whom another thread has woken does not wait for the budget of a busy core.
             if self.shared.has_mail() {
                 self.take_mail();
             }
-            let Some(task) = self.ready.borrow_mut().pop_front() else {
-                return;
-            };
+            let Some(task) = self.next_ready(run) else { break };
             self.polls.set(self.polls.get() + 1);
             self.operations.set(OPERATIONS);
-            TaskRef::run_queued(task, |done| self.tasks.borrow_mut().remove(done));
+            self.shared.running.store(self.polls.get(), RELAXED);
+            TaskRef::run_queued(task, self.now.get(), |done| self.tasks.borrow_mut().remove(done));
+            // The clock is read only where many tasks run.
+            if run % LOOK == LOOK - 1 && start.get_or_insert_with(clock::now).elapsed() > LONG {
+                break;
+            }
         }
+        self.shared.running.store(0, RELAXED);
     }
 
     /// The buffers for datagrams, which are made when they are first asked for.
@@ -427,9 +503,7 @@ impl Core {
     /// Drops the future of every task, and whatever their destructors spawn.
     fn drop_tasks(&self) {
         loop {
-            for task in self.ready.borrow_mut().drain(..) {
-                TaskRef::unschedule(task);
-            }
+            self.unschedule_all();
             let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
             if tasks.is_empty() {
                 return;
@@ -438,12 +512,17 @@ impl Core {
                 task.fail(JoinError::cancelled());
             }
             // What they woke in their end is queued and still allocated.
-            for task in self.ready.borrow_mut().drain(..) {
-                TaskRef::unschedule(task);
-            }
+            self.unschedule_all();
             for (_, task) in tasks {
                 task.release();
             }
+        }
+    }
+
+    /// Empties the queues.
+    fn unschedule_all(&self) {
+        for queue in [&self.ready, &self.background] {
+            queue.borrow_mut().drain(..).for_each(TaskRef::unschedule);
         }
     }
 
@@ -472,6 +551,13 @@ impl Core {
 
     /// What the core has done so far.
     pub(super) fn metrics(&self) -> Metrics {
+        let mut metrics = self.counts();
+        metrics.measure(&self.shared.load);
+        metrics
+    }
+
+    /// The same, but for what the kernel has to be asked.
+    fn counts(&self) -> Metrics {
         let driver = self.driver.borrow();
         let counts = driver.counts();
         Metrics {
@@ -493,7 +579,15 @@ impl Core {
             buffers: self.pools().map(|pool| pool.buffers() as u64).sum(),
             relayed_copied: self.relayed.copied.get(),
             relayed_spliced: self.relayed.spliced.get(),
-            notifies: self.shared.notifies.load(std::sync::atomic::Ordering::Relaxed),
+            notifies: self.shared.notifies.load(RELAXED),
+            wakes: self.wakes.get(),
+            remote_wakes: self.remote_wakes.get(),
+            ready: (self.ready.borrow().len() + self.background.borrow().len()) as u64,
+            refusals: self.shared.refusals.load(RELAXED),
+            stalls: self.shared.stalls.load(RELAXED),
+            in_tasks_ns: self.in_tasks.get().as_nanos() as u64,
+            on_processor_ns: 0,
+            uptime_ns: 0,
         }
     }
 }

@@ -16,11 +16,16 @@ pub(super) struct LoadMeter {
     tasks: AtomicU64,
     /// The clock of the core's thread, and what it said when; `None` once the thread may have gone.
     meter: Mutex<Option<Meter>>,
+    start: Instant,
+    /// What the clock and the wall said when the thread went.
+    last: Mutex<(Duration, Duration)>,
 }
 
 struct Meter {
     clock: ThreadClock,
     since: Instant,
+    /// What the clock said first: the thread may have had a life before.
+    first: Duration,
     used: Duration,
     busy: f64,
 }
@@ -30,11 +35,17 @@ impl LoadMeter {
     pub(super) fn of_this_thread() -> LoadMeter {
         let meter = ThreadClock::of_this_thread().ok().map(|clock| Meter {
             since: Instant::now(),
+            first: clock.now().unwrap_or_default(),
             used: clock.now().unwrap_or_default(),
             clock,
             busy: 0.0,
         });
-        LoadMeter { tasks: AtomicU64::new(0), meter: Mutex::new(meter) }
+        LoadMeter {
+            tasks: AtomicU64::new(0),
+            meter: Mutex::new(meter),
+            start: Instant::now(),
+            last: Mutex::default(),
+        }
     }
 
     /// The core's thread, once a turn.
@@ -60,8 +71,22 @@ impl LoadMeter {
         meter.busy
     }
 
+    /// The processor time that the thread has used since the core was opened, and the time since then.
+    pub(super) fn used(&self) -> (Duration, Duration) {
+        let meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*meter {
+            Some(meter) => {
+                let used = meter.clock.now().unwrap_or(meter.used);
+                (used.saturating_sub(meter.first), self.start.elapsed())
+            }
+            None => *self.last.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
     /// The thread goes: its clock must not be read any more.
     pub(super) fn end(&self) {
+        let last = self.used();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
         *self.meter.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

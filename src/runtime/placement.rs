@@ -6,6 +6,8 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
+use super::metrics::Metrics;
+use super::origin::Origin;
 use super::remote::{self, RemoteHandle};
 use super::shared::Shared;
 use super::Core;
@@ -61,6 +63,14 @@ impl CoreHandle {
     /// Its name.
     pub fn id(&self) -> CoreId {
         self.0.id
+    }
+
+    /// Its counters as of its last turn, from any thread; `None` before its first. A core that sleeps,
+    /// or runs one task for long, has made no turn since.
+    pub fn metrics(&self) -> Option<Metrics> {
+        let mut metrics = self.0.board.read()?;
+        metrics.measure(&self.0.load);
+        Some(metrics)
     }
 
     /// Whether it has ended.
@@ -189,7 +199,7 @@ where
     Fut: Future + 'static,
     Fut::Output: Send,
 {
-    remote::spawn(core, work, Location::caller())
+    remote::spawn(core, work, Origin::at(Location::caller()))
 }
 
 /// Starts a task on the core of this runtime that has the least to do, which may be this one. See
@@ -206,7 +216,7 @@ where
 {
     let cores = cores();
     let core = least_loaded(&cores).expect("this core has not ended");
-    remote::spawn(core, work, Location::caller())
+    remote::spawn(core, work, Origin::at(Location::caller()))
 }
 
 #[cfg(all(test, not(loom)))]

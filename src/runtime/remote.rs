@@ -16,7 +16,7 @@
 
 use std::fmt;
 use std::future::{poll_fn, Future};
-use std::panic::{catch_unwind, AssertUnwindSafe, Location};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::{pin, Pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -24,6 +24,7 @@ use std::thread::{self, Thread};
 
 use super::context;
 use super::handover::{handover, Giver, Taker};
+use super::origin::Origin;
 use super::placement::CoreHandle;
 use super::task::{JoinError, TaskRef};
 use super::Core;
@@ -108,11 +109,7 @@ impl<T> fmt::Debug for RemoteHandle<T> {
 }
 
 /// Starts a task on the given core, from any thread. See [`spawn_on`](super::spawn_on).
-pub(super) fn spawn<F, Fut>(
-    core: &CoreHandle,
-    work: F,
-    location: &'static Location<'static>,
-) -> RemoteHandle<Fut::Output>
+pub(super) fn spawn<F, Fut>(core: &CoreHandle, work: F, origin: Origin) -> RemoteHandle<Fut::Output>
 where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future + 'static,
@@ -122,14 +119,14 @@ where
     let shared = core.shared();
     if shared.is_current() {
         let core = Core::current();
-        let task = core.spawn(carry(work, giver), location);
+        let task = core.spawn_as(carry(work, giver), origin);
         return RemoteHandle::new(taker, Some(task.waker()));
     }
     if let Err(error) = shared.admit() {
         giver.give(Err(JoinError::refused(error)));
         return RemoteHandle::new(taker, None);
     }
-    let task = TaskRef::new(carry(work, giver), shared.clone(), location);
+    let task = TaskRef::new(carry(work, giver), shared.clone(), origin);
     let waker = task.waker();
     shared.deliver(task);
     RemoteHandle::new(taker, Some(waker))

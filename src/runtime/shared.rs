@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::Arc;
 
 use super::atomic::{AtomicBool, Ordering};
+use super::board::Board;
 use super::context;
 use super::load::LoadMeter;
 use super::placement::CoreId;
@@ -20,7 +21,7 @@ use super::task::{Inbox, TaskRef};
 use crate::sys::Notify;
 
 /// Counts order nothing.
-const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
+pub(super) const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
 
 /// Tasks from other threads that may wait to be taken in: more than any core starts in a second.
 const PENDING_MAX: usize = 65_536;
@@ -29,6 +30,11 @@ const PENDING_MAX: usize = 65_536;
 pub(crate) struct Shared {
     pub(super) id: CoreId,
     pub(super) load: LoadMeter,
+    pub(super) board: Board,
+    /// The number of the task run that is under way; 0 for none. For the stall detector.
+    pub(super) running: AtomicU64,
+    /// Tasks that have held the core for too long.
+    pub(super) stalls: AtomicU64,
     /// Tasks from other threads that the core has not taken in yet.
     pending: AtomicUsize,
     /// How often there were too many of them.
@@ -47,6 +53,9 @@ impl Shared {
         Shared {
             id: CoreId::next(),
             load: LoadMeter::of_this_thread(),
+            board: Board::new(),
+            running: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
             pending: AtomicUsize::new(0),
             refusals: AtomicU64::new(0),
             handles: AtomicUsize::new(0),

@@ -36,6 +36,7 @@ pub(crate) mod scratch;
 pub(crate) mod signals;
 #[cfg(target_os = "linux")]
 pub(crate) mod splice;
+pub(crate) mod stall;
 mod thread;
 #[cfg(target_os = "linux")]
 pub(crate) mod uring;
@@ -48,7 +49,7 @@ pub(crate) use file::*;
 pub(crate) use mapping::Mapping;
 pub(crate) use message::{recvmsg, sendmmsg, sendmsg, Control, ControlMessages};
 pub(crate) use system::*;
-pub(crate) use thread::{at_fork_in_child, ThreadClock};
+pub(crate) use thread::{at_fork_in_child, coarse_now, ThreadClock};
 
 /// What makes a core that sleeps in its kernel look round.
 pub(crate) trait Notify: std::fmt::Debug + Send + Sync {

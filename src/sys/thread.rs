@@ -18,6 +18,16 @@ fn call_c(call: extern "C" fn()) -> unsafe extern "C" fn() {
     call
 }
 
+/// The time since some moment, to some milliseconds, at the price of reading memory.
+pub(crate) fn coarse_now() -> Duration {
+    #[cfg(target_os = "linux")]
+    let clock = libc::CLOCK_MONOTONIC_COARSE;
+    #[cfg(not(target_os = "linux"))]
+    let clock = libc::CLOCK_MONOTONIC;
+    // A monotonic clock can always be read.
+    ThreadClock(clock).now().unwrap_or_default()
+}
+
 /// The clock of a thread's processor time, which any thread may read.
 pub(crate) struct ThreadClock(libc::clockid_t);
 

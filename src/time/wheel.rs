@@ -114,6 +114,11 @@ impl Wheel {
         }
     }
 
+    /// Whom the pending timers will wake: the data of the wakers.
+    pub(crate) fn waiters(&self) -> impl Iterator<Item = *const ()> + '_ {
+        self.entries.iter().filter_map(|entry| entry.waker.as_ref().map(Waker::data))
+    }
+
     /// The number of pending timers.
     pub(crate) fn len(&self) -> usize {
         self.len

@@ -8,6 +8,7 @@ mod args;
 mod failure;
 mod limits;
 mod listen;
+mod metrics;
 mod open;
 mod probe;
 mod proxy;

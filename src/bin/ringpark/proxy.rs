@@ -20,9 +20,10 @@ use ringpark::{Builder, Feature, Shutdown, Stage};
 use tracing::{debug, error, info, warn};
 
 use crate::args::{AcceptChoice, Address, BackendChoice, Limit};
-use crate::failure::{forwards_to_itself, Failure};
+use crate::failure::{cannot_listen, forwards_to_itself, Failure};
 use crate::limits::{self, count_of_threads, Room};
 use crate::listen::{Addresses, Listen};
+use crate::metrics;
 use crate::open::Open;
 use crate::repeat::{kept_back, Repeat};
 use crate::signals::{tell, Watch};
@@ -65,6 +66,14 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "60s")]
     idle_timeout: Limit,
 
+    /// Answer requests for /metrics (Prometheus) and /tasks (what every task waits for) here
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<Address>,
+
+    /// Log which task holds its thread for longer than this, and where; 0 for never
+    #[arg(long, value_name = "TIME", default_value = "0")]
+    stall_limit: Limit,
+
     /// After SIGINT or SIGTERM, let open connections go on for this long; 0 for no limit
     #[arg(long, value_name = "TIME", default_value = "10s")]
     grace: Limit,
@@ -91,6 +100,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if !room.accept_ahead {
         builder = builder.without(Feature::MultishotAccept);
     }
+    if let Some(limit) = args.stall_limit.0 {
+        builder = builder.stall_limit(limit);
+    }
     let watch = Watch::start()?;
     let proxy = Arc::new(Proxy::new(args, cores, listen, addresses, room, watch));
     let on_each_core = {
@@ -111,6 +123,7 @@ struct Proxy {
     upstreams: Upstreams,
     idle_timeout: Option<Duration>,
     grace: Option<Duration>,
+    metrics: Option<Address>,
     shutdown: Shutdown,
     /// Taken by the core that comes first.
     watch: Mutex<Option<Watch>>,
@@ -139,6 +152,7 @@ impl Proxy {
             upstreams: Upstreams::new(args.to, args.connect_timeout.0),
             idle_timeout: args.idle_timeout.0,
             grace: args.grace.0,
+            metrics: args.metrics,
             shutdown: Shutdown::new(),
             watch: Mutex::new(Some(watch)),
             totals: Totals::default(),
@@ -179,6 +193,13 @@ async fn core(proxy: Arc<Proxy>) -> io::Result<()> {
     let watch = proxy.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(watch) = watch {
         ringpark::spawn(watch.obey(proxy.shutdown.clone()));
+        if let Some(address) = &proxy.metrics {
+            let listener = TcpListener::bind(address.to_string()).await;
+            let listener = listener.map_err(|err| cannot_listen(address, &err))?;
+            info!("metrics on {}", listener.local_addr()?);
+            let proxy = proxy.clone();
+            ringpark::spawn(metrics::serve(listener, move || metrics::of(&proxy.totals)));
+        }
     }
     let listeners = proxy.listen.listeners().await?;
     // Until all that was let in is served, so that no core ends before another has gone so far.

@@ -57,17 +57,17 @@ fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
 }
 
+impl Totals {
+    /// Served, broken, refused, cut, bytes to upstreams, bytes to clients.
+    pub fn values(&self) -> [u64; 6] {
+        [&self.served, &self.broken, &self.refused, &self.cut, &self.to_upstreams, &self.to_clients]
+            .map(|counter| counter.load(Ordering::Relaxed))
+    }
+}
+
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [served, broken, refused, cut, to_upstreams, to_clients] = [
-            &self.served,
-            &self.broken,
-            &self.refused,
-            &self.cut,
-            &self.to_upstreams,
-            &self.to_clients,
-        ]
-        .map(|counter| counter.load(Ordering::Relaxed));
+        let [served, broken, refused, cut, to_upstreams, to_clients] = self.values();
         write!(
             f,
             "connections: {served} served ({broken} ended by an error or the idle timeout), \

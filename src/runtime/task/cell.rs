@@ -45,10 +45,12 @@ use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use std::time::Duration;
 
 use super::super::atomic::{AtomicBool, Ordering};
 use super::super::biased::Biased;
 use super::super::core::Core;
+use super::super::origin::Origin;
 use super::super::shared::Shared;
 use super::join::JoinError;
 
@@ -62,8 +64,10 @@ pub(crate) struct Header {
     next: UnsafeCell<*mut Header>,
     shared: Arc<Shared>,
     vtable: &'static Vtable,
-    /// Where the task was spawned.
-    pub(super) location: &'static Location<'static>,
+    /// Where it comes from, its name, how urgent it is.
+    origin: Origin,
+    /// When it ran last, by the coarse clock.
+    last_run: Cell<Duration>,
     /// The core's number for it.
     key: Cell<usize>,
     scheduled: Cell<bool>,
@@ -105,7 +109,7 @@ impl TaskRef {
     pub(crate) fn new<F: Future + 'static>(
         future: F,
         shared: Arc<Shared>,
-        location: &'static Location<'static>,
+        origin: Origin,
     ) -> TaskRef {
         let task = Box::new(Task {
             header: Header {
@@ -119,7 +123,8 @@ impl TaskRef {
                     drop_result: Task::<F>::drop_result,
                     free: Task::<F>::free,
                 },
-                location,
+                origin,
+                last_run: Cell::new(Duration::ZERO),
                 key: Cell::new(usize::MAX),
                 scheduled: Cell::new(false),
                 aborted: Cell::new(false),
@@ -163,7 +168,34 @@ impl TaskRef {
 
     /// Where it was spawned.
     pub(crate) fn location(&self) -> &'static Location<'static> {
-        self.header().location
+        self.header().origin.location
+    }
+
+    /// The name that it was given.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.header().origin.label.as_ref()?.name.as_deref()
+    }
+
+    /// Whether it waits in the queue to be run.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        self.header().scheduled.get()
+    }
+
+    /// When it ran last, or was spawned.
+    pub(crate) fn last_run(&self) -> Duration {
+        self.header().last_run.get()
+    }
+
+    /// Notes that it runs, or was spawned, at this time.
+    pub(crate) fn set_last_run(&self, at: Duration) {
+        self.header().last_run.set(at);
+    }
+
+    /// Calls `run` as if the task ran: the main future, for which a task stands in.
+    /// It is named by the data of its waker, which the caller holds.
+    pub(crate) fn as_running<R>(id: *const (), run: impl FnOnce() -> R) -> R {
+        let _mark = Mark::new(id.cast());
+        run()
     }
 
     /// Whether anybody may wake it: all references but those of the core, of the join handle, and
@@ -219,15 +251,20 @@ impl TaskRef {
         let header = self.header();
         if !header.scheduled.get() && !header.done.get() {
             header.scheduled.set(true);
-            core.enqueue(self.0.as_ptr());
+            core.enqueue(self.0.as_ptr(), header.origin.background);
         }
     }
 
     /// Runs a task that was taken from the core's queue. If it is done, `remove` takes it out of the
     /// core's keeping, by its number. The core's thread, not reentrant.
-    pub(crate) fn run_queued(queued: *mut Header, remove: impl FnOnce(usize) -> TaskRef) {
+    pub(crate) fn run_queued(
+        queued: *mut Header,
+        now: Duration,
+        remove: impl FnOnce(usize) -> TaskRef,
+    ) {
         // SAFETY: the core's own reference outlives the queue's: see `release`.
         let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(queued) });
+        task.set_last_run(now);
         task.run();
         // A task that has woken itself before it was done is still in the queue.
         if task.header().done.get() && !task.header().scheduled.get() {
@@ -248,6 +285,9 @@ impl TaskRef {
         // SAFETY: the waker takes no reference of its own, and goes before the task can.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(raw_waker(self.0.as_ptr())) });
         let mut context = Context::from_waker(&waker);
+        let _mark = Mark::new(header);
+        let span = header.origin.label.as_ref().and_then(|label| label.span.as_ref());
+        let _within = span.map(tracing::Span::enter);
         // SAFETY: the vtable is of this task; it is running here and nowhere else.
         if unsafe { (header.vtable.poll)(self.as_ptr(), &mut context) } {
             self.finish();
@@ -322,6 +362,38 @@ impl TaskRef {
     pub(crate) fn unschedule(queued: *mut Header) {
         // SAFETY: the core's own reference outlives the queue's: see `release`.
         unsafe { (*queued).scheduled.set(false) };
+    }
+}
+
+thread_local! {
+    /// The task that runs on this thread, for the stall detector's signal handler.
+    static RUNNING: Cell<*const Header> = const { Cell::new(ptr::null()) };
+}
+
+/// While it lives, its task is the one that runs on this thread.
+struct Mark;
+
+impl Mark {
+    fn new(header: *const Header) -> Mark {
+        RUNNING.set(header);
+        Mark
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        RUNNING.set(ptr::null());
+    }
+}
+
+/// Tells of the task that runs on this thread, if one does: for a signal handler, which may come
+/// between any two instructions, so this only reads.
+pub(crate) fn running(tell: &mut dyn FnMut(&'static Location<'static>, Option<&str>)) {
+    let header = RUNNING.get();
+    if !header.is_null() {
+        // SAFETY: the core keeps a task that runs; what is read here was written before it ran.
+        let origin = unsafe { &(*header).origin };
+        tell(origin.location, origin.label.as_ref().and_then(|label| label.name.as_deref()));
     }
 }
 

@@ -6,7 +6,7 @@ mod join;
 #[cfg(all(test, loom))]
 mod models;
 
-pub(crate) use cell::{Header, TaskRef};
+pub(crate) use cell::{running, Header, TaskRef};
 pub(crate) use inbox::Inbox;
 pub use join::{JoinError, JoinHandle};
 

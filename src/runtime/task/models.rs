@@ -11,6 +11,7 @@ use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread::{self, JoinHandle};
 
 use super::super::biased::Biased;
+use super::super::origin::Origin;
 use super::super::shared::Shared;
 use super::{JoinError, TaskRef};
 use crate::sys::WakeFd;
@@ -20,7 +21,8 @@ fn shared() -> Arc<Shared> {
 }
 
 fn task(shared: &Arc<Shared>) -> TaskRef {
-    let task = TaskRef::new(std::future::pending::<()>(), shared.clone(), Location::caller());
+    let origin = Origin::at(Location::caller());
+    let task = TaskRef::new(std::future::pending::<()>(), shared.clone(), origin);
     // The core has it.
     task.set_key(0);
     task
@@ -157,7 +159,7 @@ impl Drop for Noted {
 fn newborn_from_another_thread(shared: &Arc<Shared>, drops: &Arc<AtomicUsize>) -> JoinHandle<()> {
     let (shared, drops) = (shared.clone(), drops.clone());
     thread::spawn(move || {
-        let task = TaskRef::new(Noted(drops), shared.clone(), Location::caller());
+        let task = TaskRef::new(Noted(drops), shared.clone(), Origin::at(Location::caller()));
         let waker = task.waker();
         shared.deliver(task);
         waker.wake();

@@ -26,6 +26,7 @@ mod deadlines;
 mod ending;
 mod files;
 mod handoff;
+mod insight;
 mod machine;
 mod placement;
 mod probe;
@@ -65,6 +66,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     cores::LIST,
     placement::LIST,
     handoff::LIST,
+    insight::LIST,
     ending::LIST,
     tasks::LIST,
     time::LIST,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::thread;
@@ -134,10 +135,15 @@ impl Proxy {
         said
     }
 
-    /// How many descriptors it has open.
+    /// How many descriptors it has open, but for pipes: relays leave theirs to the next ones.
     pub fn descriptors(&self) -> usize {
         let path = format!("/proc/{}/fd", self.child.id());
-        fs::read_dir(path).expect("its descriptors can be listed").count()
+        let descriptors = fs::read_dir(path).expect("its descriptors can be listed");
+        let is_pipe = |target: PathBuf| target.to_string_lossy().starts_with("pipe:");
+        descriptors
+            .flatten()
+            .filter(|entry| !fs::read_link(entry.path()).is_ok_and(is_pipe))
+            .count()
     }
 
     /// Waits until no more than `count` descriptors are open. The kernel tells nobody when another

@@ -354,6 +354,7 @@ fn relay_is_not_idle_while_one_direction_is_busy(variant: &Variant) {
             sleep(ms(20)).await;
         }
         assert!(!relayed.is_finished(), "it was busy all the time");
+        until("all is through", || sys::readable_bytes(&client) as u64 == sent).await;
         drop(server);
         drop(client);
         let transferred = promptly("the relay", relayed).await.expect("no panic");

@@ -118,7 +118,7 @@ mod tests {
             ("", "no address"),
             ("localhost", "`localhost` is not an address"),
             ("127.0.0.1:7000 --backend", "needs a name"),
-            ("127.0.0.1:7000 --backend kqueue", "no backend `kqueue`"),
+            ("127.0.0.1:7000 --backend iocp", "no backend `iocp`"),
             ("127.0.0.1:7000 127.0.0.1:7001", "one argument too many"),
         ] {
             let said = of(line).unwrap_err();

@@ -24,11 +24,7 @@ command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86 seabios)
 command -v cpio >/dev/null || missing+=(cpio)
 [[ -x /bin/busybox ]] || missing+=(busybox-static)
 if ((${#missing[@]} > 0)); then
-    as_root=()
-    ((EUID == 0)) || as_root=(sudo)
-    "${as_root[@]}" apt-get update -q &&
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -q -y --no-install-recommends "${missing[@]}" ||
+    install_packages "${missing[@]}" ||
         { echo "SKIPPED: every kernel, because ${missing[*]} cannot be installed" >&2; exit 77; }
 fi
 ok 'it is there'

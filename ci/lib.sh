@@ -24,6 +24,15 @@ fail() {
     exit 1
 }
 
+# install_packages PACKAGE...: with the system's package manager, as root.
+install_packages() {
+    local as_root=()
+    ((EUID == 0)) || as_root=(sudo)
+    "${as_root[@]}" apt-get update -q &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -q -y --no-install-recommends "$@"
+}
+
 # end PID: ends one server that `start` has started, and waits for it.
 end() {
     kill "$1" 2>/dev/null || true

@@ -13,11 +13,7 @@ for module in jsonschema seccomp; do
     "$python" -c "import $module" 2>/dev/null || missing+=("python3-$module")
 done
 if ((${#missing[@]} > 0)); then
-    as_root=()
-    ((EUID == 0)) || as_root=(sudo)
-    "${as_root[@]}" apt-get update -q &&
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -q -y --no-install-recommends "${missing[@]}" ||
+    install_packages "${missing[@]}" ||
         fail "${missing[*]} cannot be installed"
 fi
 ok 'it is there'

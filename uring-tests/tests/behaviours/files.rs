@@ -32,35 +32,11 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "X5" => a_runtime_ends_with_file_operations_in_flight,
 ];
 
-/// A folder of its own, which goes with it.
-struct Place(PathBuf);
-
-impl Place {
-    fn new() -> Place {
-        // Not in memory, where direct I/O may be refused.
-        let base =
-            option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
-        let folder = base.join(format!("ringpark-tests-{}-files", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("the folder is new");
-        Place(folder)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).expect("the folder is ours");
-    }
-}
-
 /// Reads and writes anywhere, compared with a copy in memory.
 fn files_are_read_and_written_at_positions(variant: &Variant) {
     const SIZE: usize = 100_000;
     let rounds = variant.scale(1000).max(100);
-    let place = Place::new();
+    let place = Place::on_disk();
     variant.run(async {
         let mut copy = Pattern::small(1).bytes(0, SIZE);
         std::fs::write(place.path("file"), &copy).expect("there is room");
@@ -97,7 +73,7 @@ fn files_are_read_and_written_at_positions(variant: &Variant) {
 /// 32 at a time, each its own bytes.
 fn many_reads_of_one_file_are_under_way_at_once(variant: &Variant) {
     let rounds = variant.scale(2000).max(100);
-    let place = Place::new();
+    let place = Place::on_disk();
     variant.run(async {
         let bytes = Pattern::small(2).bytes(0, 1 << 20);
         std::fs::write(place.path("file"), &bytes).expect("there is room");
@@ -127,7 +103,7 @@ fn many_reads_of_one_file_are_under_way_at_once(variant: &Variant) {
 /// X1, X3 for files: whatever is dropped when, buffers and descriptors go at the right time.
 fn dropped_file_operations_leave_nothing_behind(variant: &Variant) {
     let rounds = variant.scale(1000).max(50);
-    let place = Place::new();
+    let place = Place::on_disk();
     variant.run(async {
         std::fs::write(place.path("file"), vec![7; 100_000]).expect("there is room");
         let mut rng = variant.rng();
@@ -161,7 +137,7 @@ fn dropped_file_operations_leave_nothing_behind(variant: &Variant) {
 
 /// The free functions, with files of many sizes.
 fn whole_files_are_read_and_written(variant: &Variant) {
-    let place = Place::new();
+    let place = Place::on_disk();
     variant.run(async {
         for size in [0, 1, 4095, 4096, 4097, 300_000] {
             let bytes = Pattern::small(size).bytes(0, size as usize);
@@ -173,14 +149,14 @@ fn whole_files_are_read_and_written(variant: &Variant) {
         fs::write(place.path("text"), vec![0xff]).await.expect("there is room");
         assert_kind(fs::read_to_string(place.path("text")).await, ErrorKind::InvalidData);
         assert_kind(fs::read(place.path("nothing")).await, ErrorKind::NotFound);
-        assert_kind(fs::read(&place.0).await, ErrorKind::IsADirectory);
+        assert_kind(fs::read(place.folder()).await, ErrorKind::IsADirectory);
         assert_kind(fs::read("with\0zero").await, ErrorKind::InvalidInput);
     });
 }
 
 /// Tasks that never have to wait, since all is in memory, do not pile up descriptors to be closed.
 fn reading_many_files_in_a_row_keeps_few_descriptors(variant: &Variant) {
-    let place = Place::new();
+    let place = Place::on_disk();
     variant.run(async {
         std::fs::write(place.path("file"), "x").expect("there is room");
         let path = Rc::new(place.path("file"));
@@ -215,7 +191,7 @@ fn files_without_a_length_are_read_to_their_end(variant: &Variant) {
 
 /// Options as those of std, and one clear error for nonsense.
 fn options_decide_how_a_file_is_opened(variant: &Variant) {
-    let place = Place::new();
+    let place = Place::on_disk();
     variant.run(async {
         let path = place.path("file");
         assert_kind(File::open(&path).await, ErrorKind::NotFound);
@@ -246,7 +222,7 @@ fn options_decide_how_a_file_is_opened(variant: &Variant) {
 
 /// O_DIRECT with aligned buffers; what is not aligned is an error and no crash.
 fn files_past_the_page_cache(variant: &Variant) {
-    let place = Place::new();
+    let place = Place::on_disk();
     variant.run(async {
         let bytes = Pattern::small(6).bytes(0, 64 << 10);
         let mut options = OpenOptions::new();
@@ -272,7 +248,7 @@ fn files_past_the_page_cache(variant: &Variant) {
 
 /// Vectored: over the bounds of buffers.
 fn vectors_of_a_file_are_one_operation(variant: &Variant) {
-    let place = Place::new();
+    let place = Place::on_disk();
     variant.run(async {
         let path = place.path("file");
         let file = OpenOptions::new().read(true).write(true).create(true).open(&path).await;
@@ -290,7 +266,7 @@ fn vectors_of_a_file_are_one_operation(variant: &Variant) {
 
 /// Length, room, permissions, and what is known.
 fn lengths_and_permissions_of_a_file(variant: &Variant) {
-    let place = Place::new();
+    let place = Place::on_disk();
     variant.run(async {
         let file = File::create(place.path("file")).await.expect("there is room");
         file.write_all_at("0123456789", 0).await.0.expect("there is room");
@@ -313,7 +289,7 @@ fn lengths_and_permissions_of_a_file(variant: &Variant) {
 
 /// Directories, links, renames, copies, and the ends of all of them.
 fn names_in_a_directory(variant: &Variant) {
-    let place = Place::new();
+    let place = Place::on_disk();
     variant.run(async {
         let path = |name: &str| place.path(name);
         fs::create_dir(path("one")).await.expect("it is new");
@@ -366,7 +342,7 @@ fn names_in_a_directory(variant: &Variant) {
 
 /// R5: a regular file as a descriptor, at its own position, and any other that cannot be polled.
 fn a_regular_file_can_be_any_descriptor(variant: &Variant) {
-    let place = Place::new();
+    let place = Place::on_disk();
     variant.run(async {
         let file = std::fs::File::create(place.path("file")).expect("there is room");
         let descriptor = Descriptor::new(file.into()).expect("any can join");
@@ -390,7 +366,7 @@ fn a_regular_file_can_be_any_descriptor(variant: &Variant) {
 /// S7: whole, in part, more than there is, and to one who reads slowly.
 fn a_file_goes_to_a_socket(variant: &Variant) {
     let size = variant.scale(8 << 20).max(700_000);
-    let place = Place::new();
+    let place = Place::on_disk();
     variant.run(async {
         let bytes = Pattern::small(8).bytes(0, size as usize);
         std::fs::write(place.path("file"), &bytes).expect("there is room");
@@ -412,7 +388,7 @@ fn a_file_goes_to_a_socket(variant: &Variant) {
 
 /// D12: nothing goes, and the error is TimedOut; one that expires on the way says how much went.
 fn sending_a_file_under_an_expired_deadline_sends_nothing(variant: &Variant) {
-    let place = Place::new();
+    let place = Place::on_disk();
     variant.run(async {
         std::fs::write(place.path("file"), vec![7; 32 << 20]).expect("there is room");
         let file = File::open(place.path("file")).await.expect("it is there");
@@ -432,7 +408,7 @@ fn sending_a_file_under_an_expired_deadline_sends_nothing(variant: &Variant) {
 
 /// X5 for files: the runtime is dropped with reads and writes under way.
 fn a_runtime_ends_with_file_operations_in_flight(variant: &Variant) {
-    let place = Place::new();
+    let place = Place::on_disk();
     std::fs::write(place.path("file"), vec![7; 1 << 20]).expect("there is room");
     let path = place.path("file");
     let ended = variant.builder().block_on(async move {

@@ -33,6 +33,7 @@ mod probe;
 mod processes;
 mod read_write;
 mod relay;
+mod relay_bounds;
 mod rows;
 mod running;
 mod shutdown;
@@ -41,6 +42,7 @@ mod tasks;
 mod time;
 mod udp;
 mod unix;
+mod unix_datagrams;
 
 use harness::Behaviour;
 
@@ -58,6 +60,8 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     streams::LIST,
     relay::LIST,
     relay::SPLICED,
+    relay_bounds::LIST,
+    relay_bounds::SPLICED,
     machine::LIST,
     cancellation::LIST,
     shutdown::LIST,
@@ -74,6 +78,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     files::LIST,
     udp::LIST,
     unix::LIST,
+    unix_datagrams::LIST,
     rows::LIST,
 ];
 

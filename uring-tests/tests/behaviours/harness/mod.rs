@@ -4,6 +4,7 @@ pub mod alloc;
 mod cores;
 pub mod log;
 pub mod pattern;
+mod place;
 pub mod support;
 pub mod sys;
 mod trial;
@@ -15,6 +16,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 pub use cores::{on_two_cores, on_two_cores_of};
 pub use pattern::{Checker, Pattern};
+pub use place::Place;
 pub use support::*;
 pub use variant::{On, Variant};
 

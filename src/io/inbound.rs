@@ -10,10 +10,12 @@ use std::rc::Rc;
 use std::task::{ready, Context, Poll, Waker};
 
 use super::handle::Handle;
+use super::source::{self, Source, Ticket};
 use super::turn::{perform, turn, Perform, Turn, WaitTurn};
-use crate::buf::{IoBufMut, Lease, Slice};
+use crate::buf::{IoBufMut, Lease, Pool, Slice};
 use crate::driver::{Completion, Sink};
 use crate::op::{Code, Interest, Leftovers, Mailbox, Message, Op, Recv, RecvPooled};
+use crate::runtime::Core;
 
 /// Bytes received and not read yet; none at all at the end of the stream.
 pub(crate) enum Chunk {
@@ -58,8 +60,34 @@ impl Chunk {
 /// A handle whose feed holds bytes.
 pub(crate) type Bytes = Handle<Chunk>;
 
-/// Chunks that a multishot may deliver ahead of the reader, before it is stopped.
-const AHEAD_MAX: usize = 4;
+/// The bytes of a stream.
+pub(super) struct Stream;
+
+impl Source for Stream {
+    const MULTISHOT: Code = Code::RecvMulti;
+    const AHEAD_MAX: usize = 4;
+
+    fn pool(core: &Core) -> &Rc<Pool> {
+        &core.pool
+    }
+
+    fn sink(handle: &Rc<Bytes>) -> Rc<dyn Sink> {
+        handle.clone()
+    }
+
+    fn filled(lease: Lease) -> Chunk {
+        Chunk::Lease(lease)
+    }
+
+    fn copied(bytes: Vec<u8>) -> Chunk {
+        Chunk::Copied(bytes)
+    }
+
+    /// The end of the stream.
+    fn nothing() -> Chunk {
+        Chunk::Copied(Vec::new())
+    }
+}
 
 impl Sink for Bytes {
     fn waiter(&self) -> Option<*const ()> {
@@ -67,32 +95,7 @@ impl Sink for Bytes {
     }
 
     fn item(&self, completion: Completion, last: bool) -> Option<Waker> {
-        if last {
-            self.feed.set_disarmed();
-        }
-        let pool = &self.core.pool;
-        let count = completion.result.max(0) as u32;
-        let lease = completion.buffer().map(|it| pool.filled_by_kernel(it.id, count, it.more));
-        let waker = self.feed.take_waker();
-        match (-completion.result, lease) {
-            // Nobody is there to take it, and buffers are scarce: it shall not keep one.
-            (..=0, Some(lease)) if waker.is_none() && pool.is_scarce() => {
-                self.feed.push(Ok(Chunk::Copied(lease.to_vec())));
-            }
-            (..=0, Some(lease)) => self.feed.push(Ok(Chunk::Lease(lease))),
-            (0, None) => self.feed.push(Ok(Chunk::Copied(Vec::new()))),
-            (..0, None) => unreachable!("bytes were received into no buffer"),
-            // The reader arms anew, or finds that it must wait for a buffer.
-            (libc::ENOBUFS, _) => {
-                pool.grow();
-            }
-            (errno, _) if says_nothing(errno) => {}
-            (errno, _) => self.feed.push(Err(io::Error::from_raw_os_error(errno))),
-        }
-        if self.feed.len() >= AHEAD_MAX {
-            self.cancel_feed();
-        }
-        waker
+        source::deliver::<Stream>(self, completion, last)
     }
 }
 
@@ -123,75 +126,6 @@ impl Mailbox for Turn<Chunk> {
     }
 }
 
-/// A place in the line for a buffer.
-struct Ticket<'a> {
-    handle: &'a Rc<Bytes>,
-    ticket: Option<u64>,
-}
-
-impl Ticket<'_> {
-    /// The next item of the feed. If nothing is there and nothing under way, `arm` says whether to
-    /// start a multishot receive; if not, the answer is `None`.
-    fn poll_chunk(&mut self, arm: bool, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
-        let handle = self.handle;
-        if let Some(error) = handle.refusal(Interest::Readable) {
-            return Poll::Ready(Err(error));
-        }
-        if let Some(item) = handle.feed.pop() {
-            return Poll::Ready(item.map(Some));
-        }
-        if handle.feed.armed().is_none() {
-            if !arm {
-                return Poll::Ready(Ok(None));
-            }
-            self.arm(cx);
-            if let Some(item) = handle.feed.pop() {
-                return Poll::Ready(item.map(Some));
-            }
-        }
-        handle.feed.set_waker(cx);
-        handle.arm_deadline(Interest::Readable, cx);
-        Poll::Pending
-    }
-
-    /// Starts the multishot receive if there may be a buffer for it; else waits for one.
-    fn arm(&mut self, cx: &mut Context<'_>) {
-        let handle = self.handle;
-        let pool = &handle.core.pool;
-        if !self.may_try(cx) {
-            return;
-        }
-        pool.leave(&mut self.ticket);
-        let mut driver = handle.core.driver.borrow_mut();
-        if driver.pretends_no_buffer() {
-            cx.waker().wake_by_ref();
-            return;
-        }
-        let sink: Rc<dyn Sink> = handle.clone();
-        match driver.start_stream(Code::RecvMulti, handle.fd(), sink) {
-            Some(token) => handle.feed.set_armed(token),
-            // The runtime has ended.
-            None => handle.feed.push(Err(super::error::Closed::error())),
-        }
-    }
-
-    /// Whether it may try for a buffer now; else the task is woken when it may.
-    fn may_try(&mut self, cx: &mut Context<'_>) -> bool {
-        let pool = &self.handle.core.pool;
-        if pool.has_room() && pool.admits(self.ticket) {
-            return true;
-        }
-        pool.wait(&mut self.ticket, cx.waker());
-        false
-    }
-}
-
-impl Drop for Ticket<'_> {
-    fn drop(&mut self) {
-        self.handle.core.pool.leave(&mut self.ticket);
-    }
-}
-
 /// The next bytes, in a lease; `None` at the end of the stream.
 pub(crate) fn recv(handle: &Rc<Bytes>) -> NextLease<'_> {
     NextLease { handle, stage: Receiving::Waiting(turn(handle, Interest::Readable)) }
@@ -208,9 +142,9 @@ enum Receiving<'a> {
     /// For the turn.
     Waiting(WaitTurn<'a, Chunk>),
     /// For the feed, or for the buffer that a multishot receive needs.
-    Fed { multishot: bool, ticket: Ticket<'a>, _turn: Turn<Chunk> },
+    Fed { multishot: bool, ticket: Ticket<'a, Stream>, _turn: Turn<Chunk> },
     /// For a buffer, where the kernel does not choose one itself.
-    Empty { ticket: Ticket<'a>, turn: Option<Turn<Chunk>> },
+    Empty { ticket: Ticket<'a, Stream>, turn: Option<Turn<Chunk>> },
     /// For bytes.
     Started(Perform<'a, Chunk, RecvPooled<Turn<Chunk>>>),
     /// For nothing any more: the turn is free.
@@ -220,7 +154,7 @@ enum Receiving<'a> {
 impl<'a> NextLease<'a> {
     /// What comes after the turn.
     fn with_turn(&self, turn: Turn<Chunk>) -> Receiving<'a> {
-        let ticket = Ticket { handle: self.handle, ticket: None };
+        let ticket = Ticket::new(self.handle);
         let multishot = self.handle.core.driver.borrow().has_multishot_recv();
         match multishot || !self.handle.feed.is_empty() {
             true => Receiving::Fed { multishot, ticket, _turn: turn },
@@ -246,13 +180,7 @@ impl<'a> NextLease<'a> {
                     return Poll::Ready(Ok((!lease.is_empty()).then_some(lease)));
                 }
                 Receiving::Empty { ticket, turn } => {
-                    if let Some(error) = self.handle.refusal(Interest::Readable) {
-                        return Poll::Ready(Err(error));
-                    }
-                    if !ticket.may_try(cx) {
-                        self.handle.arm_deadline(Interest::Readable, cx);
-                        return Poll::Pending;
-                    }
+                    ready!(ticket.poll_room(cx))?;
                     let turn = turn.take().expect("who waits for a buffer has the turn");
                     let op = RecvPooled::new(turn, pool.clone());
                     Receiving::Started(perform(self.handle, Interest::Readable, op))
@@ -262,7 +190,7 @@ impl<'a> NextLease<'a> {
                     if let Some(lease) = lease? {
                         return Poll::Ready(Ok((!lease.is_empty()).then_some(lease)));
                     }
-                    let ticket = Ticket { handle: self.handle, ticket: None };
+                    let ticket = Ticket::new(self.handle);
                     Receiving::Empty { ticket, turn: Some(turn) }
                 }
                 Receiving::Done => panic!("a receive was polled after it was done"),
@@ -287,7 +215,7 @@ impl Future for NextLease<'_> {
 
 /// The next item of the feed. If nothing is there and nothing under way, the answer is `None`.
 pub(super) async fn next_chunk(handle: &Rc<Bytes>) -> io::Result<Option<Chunk>> {
-    let mut ticket = Ticket { handle, ticket: None };
+    let mut ticket = Ticket::<Stream>::new(handle);
     poll_fn(|cx| ticket.poll_chunk(false, cx)).await
 }
 

@@ -13,6 +13,7 @@ mod pipe;
 mod pollable;
 pub(crate) mod ready;
 mod relay;
+mod source;
 mod stdio;
 mod submission;
 pub(crate) mod turn;

@@ -1,0 +1,166 @@
+//! What a handle receives through the core's buffers: the bytes of a stream, or datagrams.
+//!
+//! Both come the same way: a multishot receive, where the ring has it, delivers into the handle's
+//! feed, ahead of the reader up to a limit; it needs a buffer to be armed, and where there is none
+//! the reader stands in the pool's line. They differ in their pool, in the operation, and in what a
+//! filled buffer stands for.
+
+use std::io;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::error::Closed;
+use super::inbound::{says_nothing, Bytes, Chunk};
+use crate::buf::{Lease, Pool};
+use crate::driver::{Completion, Sink};
+use crate::op::{Code, Interest};
+use crate::runtime::Core;
+
+/// One kind of what is received.
+pub(super) trait Source {
+    /// The multishot receive.
+    const MULTISHOT: Code;
+
+    /// What it may deliver ahead of the reader, before it is stopped.
+    const AHEAD_MAX: usize;
+
+    /// Where the buffers come from.
+    fn pool(core: &Core) -> &Rc<Pool>;
+
+    /// What the multishot receive delivers to: see `deliver`.
+    fn sink(handle: &Rc<Bytes>) -> Rc<dyn Sink>;
+
+    /// What a filled buffer stands for.
+    fn filled(lease: Lease) -> Chunk;
+
+    /// The same, from a copy, so that the buffer is free.
+    fn copied(bytes: Vec<u8>) -> Chunk;
+
+    /// What an answer without a buffer stands for, which received nothing.
+    fn nothing() -> Chunk;
+}
+
+/// Takes one answer of the multishot receive into the feed; `last` says that no other follows.
+/// Returns whom to wake.
+pub(super) fn deliver<S: Source>(
+    handle: &Bytes,
+    completion: Completion,
+    last: bool,
+) -> Option<Waker> {
+    let feed = &handle.feed;
+    if last {
+        feed.set_disarmed();
+    }
+    let pool = S::pool(&handle.core);
+    let count = completion.result.max(0) as u32;
+    let lease = completion.buffer().map(|it| pool.filled_by_kernel(it.id, count, it.more));
+    let waker = feed.take_waker();
+    match (-completion.result, lease) {
+        // Nobody is there to take it, and buffers are scarce: it shall not keep one.
+        (..=0, Some(lease)) if waker.is_none() && pool.is_scarce() => {
+            feed.push(Ok(S::copied(lease.to_vec())));
+        }
+        (..=0, Some(lease)) => feed.push(Ok(S::filled(lease))),
+        (0, None) => feed.push(Ok(S::nothing())),
+        (..0, None) => unreachable!("bytes were received into no buffer"),
+        // The reader arms anew, or finds that it must wait for a buffer.
+        (libc::ENOBUFS, _) => {
+            pool.grow();
+        }
+        (errno, _) if says_nothing(errno) => {}
+        (errno, _) => feed.push(Err(io::Error::from_raw_os_error(errno))),
+    }
+    if feed.len() >= S::AHEAD_MAX {
+        handle.cancel_feed();
+    }
+    waker
+}
+
+/// A place in the line for a buffer.
+pub(super) struct Ticket<'a, S: Source> {
+    handle: &'a Rc<Bytes>,
+    ticket: Option<u64>,
+    source: PhantomData<S>,
+}
+
+impl<'a, S: Source> Ticket<'a, S> {
+    pub(super) fn new(handle: &'a Rc<Bytes>) -> Ticket<'a, S> {
+        Ticket { handle, ticket: None, source: PhantomData }
+    }
+
+    /// The next item of the feed. If nothing is there and nothing under way, `arm` says whether to
+    /// start a multishot receive; if not, the answer is `None`.
+    pub(super) fn poll_chunk(
+        &mut self,
+        arm: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Chunk>>> {
+        let handle = self.handle;
+        if let Some(error) = handle.refusal(Interest::Readable) {
+            return Poll::Ready(Err(error));
+        }
+        if let Some(item) = handle.feed.pop() {
+            return Poll::Ready(item.map(Some));
+        }
+        if handle.feed.armed().is_none() {
+            if !arm {
+                return Poll::Ready(Ok(None));
+            }
+            self.arm(cx);
+            if let Some(item) = handle.feed.pop() {
+                return Poll::Ready(item.map(Some));
+            }
+        }
+        handle.feed.set_waker(cx);
+        handle.arm_deadline(Interest::Readable, cx);
+        Poll::Pending
+    }
+
+    /// Ready when there may be a buffer, for a receive that chooses it itself.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.handle.refusal(Interest::Readable) {
+            return Poll::Ready(Err(error));
+        }
+        if self.may_try(cx) {
+            return Poll::Ready(Ok(()));
+        }
+        self.handle.arm_deadline(Interest::Readable, cx);
+        Poll::Pending
+    }
+
+    /// Starts the multishot receive if there may be a buffer for it; else waits for one.
+    fn arm(&mut self, cx: &mut Context<'_>) {
+        let handle = self.handle;
+        if !self.may_try(cx) {
+            return;
+        }
+        S::pool(&handle.core).leave(&mut self.ticket);
+        let mut driver = handle.core.driver.borrow_mut();
+        if driver.pretends_no_buffer() {
+            cx.waker().wake_by_ref();
+            return;
+        }
+        match driver.start_stream(S::MULTISHOT, handle.fd(), S::sink(handle)) {
+            Some(token) => handle.feed.set_armed(token),
+            // The runtime has ended.
+            None => handle.feed.push(Err(Closed::error())),
+        }
+    }
+
+    /// Whether it may try for a buffer now; else the task is woken when it may.
+    fn may_try(&mut self, cx: &mut Context<'_>) -> bool {
+        let pool = S::pool(&self.handle.core);
+        if pool.has_room() && pool.admits(self.ticket) {
+            return true;
+        }
+        pool.wait(&mut self.ticket, cx.waker());
+        false
+    }
+}
+
+impl<S: Source> Drop for Ticket<'_, S> {
+    fn drop(&mut self) {
+        S::pool(&self.handle.core).leave(&mut self.ticket);
+    }
+}

@@ -203,7 +203,7 @@ pub(crate) struct Config {
     /// Buffers, unless the backend's default is good.
     pub(crate) pool: Option<PoolConfig>,
     /// How long to look for completions before sleeping, at most.
-    pub(crate) spin: Option<Duration>,
+    pub(crate) spin: Duration,
     /// How long a task may hold its core unnoticed.
     pub(crate) stall_limit: Option<Duration>,
     /// Seed of the fault decorator.
@@ -219,7 +219,7 @@ impl Default for Config {
             submission_entries: 256,
             completion_entries: 4096,
             pool: None,
-            spin: None,
+            spin: Duration::ZERO,
             stall_limit: None,
             faults: None,
         }

@@ -82,10 +82,6 @@ impl Uring {
         match *self {}
     }
 
-    pub(super) fn flush(&mut self, _slots: &mut Slots) -> io::Result<()> {
-        match *self {}
-    }
-
     pub(super) fn end(&mut self, _slots: &mut Slots) {
         match *self {}
     }

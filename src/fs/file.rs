@@ -127,20 +127,9 @@ impl File {
     ///
     /// # Errors
     /// `UnexpectedEof` if the file ends before; those of [`read_at`](File::read_at).
-    pub async fn read_exact_at<B: IoBufMut>(&self, mut buffer: B, at: u64) -> (io::Result<()>, B) {
-        let total = buffer.bytes_total();
-        let mut filled = 0;
-        while filled < total {
-            let rest = buffer.slice(filled..total);
-            let (result, rest) = self.read_at(rest, at + filled as u64).await;
-            buffer = rest.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
-                Ok(count) => filled += count,
-                Err(error) => return (Err(error), buffer),
-            }
-        }
-        (Ok(()), buffer)
+    pub async fn read_exact_at<B: IoBufMut>(&self, buffer: B, at: u64) -> (io::Result<()>, B) {
+        let read = async |rest, filled| self.read_at(rest, at + filled as u64).await;
+        file_op::read_exact(buffer, read).await
     }
 
     /// All the bytes, from the beginning.

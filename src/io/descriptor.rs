@@ -103,26 +103,11 @@ impl Descriptor {
     pub async fn read_exact<B: IoBufMut>(&self, buffer: B) -> (io::Result<()>, B) {
         let handle = self.pollable.handle();
         if self.is_helped() {
-            return self.read_exact_helped(buffer).await;
+            return file_op::read_exact(buffer, async |rest, _| self.read(rest).await).await;
         }
         let nonblocking = handle.is_nonblocking();
         let direct = |turn, buffer, limit| Read::new(turn, buffer, limit, nonblocking);
         inbound::read_exact(handle, buffer, direct).await
-    }
-
-    async fn read_exact_helped<B: IoBufMut>(&self, mut buffer: B) -> (io::Result<()>, B) {
-        let total = buffer.bytes_total();
-        let mut filled = 0;
-        while filled < total {
-            let (result, rest) = self.read(buffer.slice(filled..total)).await;
-            buffer = rest.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
-                Ok(count) => filled += count,
-                Err(error) => return (Err(error), buffer),
-            }
-        }
-        (Ok(()), buffer)
     }
 
     async fn write_all_helped<B: IoBuf>(&self, mut buffer: B) -> (io::Result<()>, B) {

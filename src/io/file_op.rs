@@ -1,4 +1,5 @@
-//! Where an operation on a file runs: inline, on the ring, or on a helper thread.
+//! Where an operation on a file runs: inline, on the ring, or on a helper thread; and reading on until
+//! a buffer is full.
 
 use std::future::poll_fn;
 use std::io;
@@ -6,6 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::Submission;
+use crate::buf::{IoBufMut, Slice};
 use crate::op::{FileOp, Helped};
 use crate::runtime::Core;
 
@@ -31,4 +33,23 @@ pub(crate) async fn run<O: FileOp>(core: &Rc<Core>, mut op: O, inline: bool) -> 
         true => Submission::new(core.clone(), op).await,
         false => Helped::new(core.clone(), op).await,
     }
+}
+
+/// Fills the buffer's room with `read`, which is told how many bytes are there already.
+pub(crate) async fn read_exact<B: IoBufMut>(
+    mut buffer: B,
+    read: impl AsyncFn(Slice<B>, usize) -> (io::Result<usize>, Slice<B>),
+) -> (io::Result<()>, B) {
+    let total = buffer.bytes_total();
+    let mut filled = 0;
+    while filled < total {
+        let (result, rest) = read(buffer.slice(filled..total), filled).await;
+        buffer = rest.into_inner();
+        match result {
+            Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
+            Ok(count) => filled += count,
+            Err(error) => return (Err(error), buffer),
+        }
+    }
+    (Ok(()), buffer)
 }

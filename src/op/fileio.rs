@@ -15,9 +15,6 @@ use super::{Code, Interest, KeepsOpen, Op};
 use crate::buf::{IoBuf, IoBufMut};
 use crate::sys::{self, Transfer};
 
-/// The most vectors that one call takes (`IOV_MAX`).
-const VECTORS_MAX: usize = 1024;
-
 /// An operation on a file.
 ///
 /// # Safety
@@ -96,7 +93,7 @@ impl<K, B: IoBufMut> ReadVectoredAt<K, B> {
                 iov_base: buffer.stable_mut_ptr().cast(),
                 iov_len: buffer.bytes_total(),
             })
-            .take(VECTORS_MAX)
+            .take(sys::VECTORS_MAX)
             .collect();
         ReadVectoredAt { file, buffers, vectors, at }
     }
@@ -110,7 +107,7 @@ impl<K, B: IoBuf> WriteVectoredAt<K, B> {
                 iov_base: buffer.stable_ptr().cast_mut().cast(),
                 iov_len: buffer.bytes_init(),
             })
-            .take(VECTORS_MAX)
+            .take(sys::VECTORS_MAX)
             .collect();
         WriteVectoredAt { file, buffers, vectors, at }
     }

@@ -10,9 +10,6 @@ use super::{Code, Interest, KeepsOpen, Op};
 use crate::buf::IoBuf;
 use crate::sys;
 
-/// The most vectors that one call takes (`IOV_MAX`).
-const VECTORS_MAX: usize = 1024;
-
 /// Sends from the caller's buffers, in order. `S` keeps the socket open.
 pub(crate) struct SendMsg<S, B> {
     socket: S,
@@ -37,7 +34,7 @@ impl<S, B: IoBuf> SendMsg<S, B> {
         limit: usize,
         all: bool,
     ) -> SendMsg<S, B> {
-        let mut vectors = Vec::with_capacity(buffers.len().min(VECTORS_MAX));
+        let mut vectors = Vec::with_capacity(buffers.len().min(sys::VECTORS_MAX));
         let (mut skip, mut left) = (start, limit);
         for buffer in &buffers {
             let bytes = buffer.as_slice();
@@ -45,7 +42,7 @@ impl<S, B: IoBuf> SendMsg<S, B> {
             skip -= skipped;
             let bytes = &bytes[skipped..];
             let bytes = &bytes[..bytes.len().min(left)];
-            if !bytes.is_empty() && vectors.len() < VECTORS_MAX {
+            if !bytes.is_empty() && vectors.len() < sys::VECTORS_MAX {
                 left -= bytes.len();
                 let memory = bytes.as_ptr().cast_mut().cast();
                 vectors.push(libc::iovec { iov_base: memory, iov_len: bytes.len() });

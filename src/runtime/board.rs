@@ -5,17 +5,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::metrics::{Metrics, FIELDS};
+use super::metrics::{Metrics, COUNTERS};
 
 /// The counters as of the last turn.
 pub(super) struct Board {
-    words: [AtomicU64; FIELDS.len()],
+    words: [AtomicU64; COUNTERS],
     backend: std::sync::OnceLock<crate::driver::Backend>,
 }
 
 impl Board {
     pub(super) fn new() -> Board {
-        let words = [const { AtomicU64::new(0) }; FIELDS.len()];
+        let words = [const { AtomicU64::new(0) }; COUNTERS];
         Board { words, backend: std::sync::OnceLock::new() }
     }
 

@@ -33,6 +33,8 @@ pub struct Builder {
     name: String,
     blocking_threads: Option<usize>,
     accept: Accept,
+    /// `None` depends on the number of cores.
+    spin: Option<Duration>,
     config: Config,
 }
 
@@ -52,6 +54,7 @@ impl Builder {
             name: "ringpark".to_owned(),
             blocking_threads: None,
             accept: Accept::default(),
+            spin: None,
             config: Config::default(),
         }
     }
@@ -124,7 +127,7 @@ impl Builder {
     /// The default is 50 µs where the process may use more processors than the runtime has cores, so
     /// that looking keeps nobody else from working. Elsewhere it is zero, which is never to look.
     pub fn spin(mut self, time: Duration) -> Builder {
-        self.config.spin = Some(time);
+        self.spin = Some(time);
         self
     }
 
@@ -240,7 +243,7 @@ impl Builder {
     fn config_for(&self, cores: usize) -> Config {
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
         let spin = if processors > cores { spin::MAX } else { Duration::ZERO };
-        Config { spin: Some(self.config.spin.unwrap_or(spin)), ..self.config.clone() }
+        Config { spin: self.spin.unwrap_or(spin), ..self.config.clone() }
     }
 
     fn plan(&self) -> io::Result<Plan> {

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::context::{self, Entered};
-use super::metrics::{Metrics, Relayed};
+use super::metrics::{Count, Metrics, Relayed};
 use super::origin::Origin;
 use super::shared::{Shared, RELAXED};
 use super::spin::Spin;
@@ -89,10 +89,10 @@ pub(crate) struct Core {
     spin: Spin,
     /// How many cores run the same main, and the ports that they share.
     pub(crate) group: Rc<super::launch::Membership>,
-    turns: Cell<u64>,
-    polls: Cell<u64>,
-    wakes: Cell<u64>,
-    remote_wakes: Cell<u64>,
+    turns: Count,
+    polls: Count,
+    wakes: Count,
+    remote_wakes: Count,
     /// Time spent in tasks, as far as it was measured.
     in_tasks: Cell<Duration>,
     /// The coarse clock, as of this turn.
@@ -153,15 +153,15 @@ impl Core {
             datagrams: OnceCell::new(),
             ready: RefCell::new(VecDeque::new()),
             background: RefCell::new(VecDeque::new()),
-            wakes: Cell::new(0),
-            remote_wakes: Cell::new(0),
+            wakes: Count::default(),
+            remote_wakes: Count::default(),
             in_tasks: Cell::new(Duration::ZERO),
             now: Cell::new(sys::coarse_now()),
             tasks: RefCell::new(Slab::new()),
-            spin: Spin::new(config.spin.unwrap_or(Duration::ZERO)),
+            spin: Spin::new(config.spin),
             group: Rc::new(group),
-            turns: Cell::new(0),
-            polls: Cell::new(0),
+            turns: Count::default(),
+            polls: Count::default(),
             operations: Cell::new(0),
             suspected: Cell::new(u64::MAX),
         }))
@@ -208,7 +208,7 @@ impl Core {
 
     /// Takes in what another thread has put into the inbox: a woken task, or a new one.
     fn take_in(&self, task: TaskRef) {
-        self.remote_wakes.set(self.remote_wakes.get() + 1);
+        self.remote_wakes.add(1);
         if task.is_newborn() {
             self.shared.taken_in();
             self.keep(task);
@@ -219,7 +219,7 @@ impl Core {
 
     /// Puts a task that has just been marked as scheduled into the queue.
     pub(super) fn enqueue(&self, task: *mut Header, background: bool) {
-        self.wakes.set(self.wakes.get() + 1);
+        self.wakes.add(1);
         let queue = if background { &self.background } else { &self.ready };
         queue.borrow_mut().push_back(task);
     }
@@ -256,7 +256,7 @@ impl Core {
         let mut batch = Vec::new();
         let mut fired = Vec::new();
         loop {
-            self.turns.set(self.turns.get() + 1);
+            self.turns.add(1);
             self.take_mail();
             self.now.set(sys::coarse_now());
             let measured = self.turns.get() % MEASURED == 0;
@@ -303,7 +303,7 @@ impl Core {
                 self.take_mail();
             }
             let Some(task) = self.next_ready(run) else { break };
-            self.polls.set(self.polls.get() + 1);
+            self.polls.add(1);
             self.operations.set(OPERATIONS);
             self.shared.running.store(self.polls.get(), RELAXED);
             TaskRef::run_queued(task, self.now.get(), |done| self.tasks.borrow_mut().remove(done));

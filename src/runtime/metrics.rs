@@ -6,66 +6,108 @@ use std::time::Duration;
 use super::load::LoadMeter;
 use crate::driver::Backend;
 
-/// The counters of one core: those of this core, as they are, from [`metrics`](crate::metrics); those of
-/// any core, as of its last turn, from [`CoreHandle::metrics`](crate::CoreHandle::metrics).
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Metrics {
-    /// The backend that the core runs on.
-    pub backend: Backend,
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident, $help:literal;)*) => {
+        /// The counters of one core: those of this core, as they are, from
+        /// [`metrics`](crate::metrics); those of any core, as of its last turn, from
+        /// [`CoreHandle::metrics`](crate::CoreHandle::metrics).
+        #[derive(Clone, Copy, Debug)]
+        #[non_exhaustive]
+        pub struct Metrics {
+            /// The backend that the core runs on.
+            pub backend: Backend,
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        /// How many counters there are.
+        pub(super) const COUNTERS: usize = [$(stringify!($name)),*].len();
+
+        impl Metrics {
+            /// All counters, each with its name and meaning: for whoever shows them.
+            pub fn counters(&self) -> impl Iterator<Item = Counter> {
+                [$(Counter {
+                    name: stringify!($name),
+                    help: $help,
+                    grows: matches!(Kind::$kind, Kind::Grows),
+                    value: self.$name,
+                }),*].into_iter()
+            }
+
+            /// All counters, in order.
+            pub(super) fn words(&self) -> [u64; COUNTERS] {
+                [$(self.$name),*]
+            }
+
+            pub(super) fn from_words(backend: Backend, words: [u64; COUNTERS]) -> Metrics {
+                let [$($name),*] = words;
+                Metrics { backend, $($name),* }
+            }
+        }
+    };
+}
+
+/// What a counter says.
+enum Kind {
+    /// How many there have been: it only ever grows.
+    Grows,
+    /// How many there are now.
+    Now,
+}
+
+counters! {
     /// Operations that have been started and not answered for good.
-    pub in_flight: u64,
+    in_flight: Now, "Operations that have been started and not answered for good.";
     /// Tasks that are not done; the main future is not counted.
-    pub tasks: u64,
+    tasks: Now, "Tasks that are not done.";
     /// Timers that are armed.
-    pub timers: u64,
+    timers: Now, "Timers that are armed.";
     /// Turns of the core's loop.
-    pub turns: u64,
+    turns: Grows, "Turns of the core's loop.";
     /// Times that a task was run.
-    pub polls: u64,
+    polls: Grows, "Times that a task was run.";
     /// System calls made to submit and to wait: at most one a turn.
-    pub entries: u64,
+    entries: Grows, "System calls made to submit and to wait.";
     /// Entries handed to the ring; 0 on a backend without rings.
-    pub submissions: u64,
+    submissions: Grows, "Entries handed to the ring.";
     /// Completions and readiness events taken.
-    pub completions: u64,
+    completions: Grows, "Completions and readiness events taken.";
     /// Times that the completion queue overflowed. Nothing is lost by it.
-    pub overflows: u64,
+    overflows: Grows, "Times that the completion queue overflowed.";
     /// Completions that came for an operation that was over. Always 0, but for a bug.
-    pub stale: u64,
+    stale: Grows, "Completions that came for an operation that was over.";
     /// Receives that found no buffer and had to wait, or made the pool grow.
-    pub out_of_buffers: u64,
+    out_of_buffers: Grows, "Receives that found no buffer.";
     /// Operations that were asked to end.
-    pub cancels: u64,
+    cancels: Grows, "Operations that were asked to end.";
     /// Leases that have not come back.
-    pub leases: u64,
+    leases: Now, "Leases that have not come back.";
     /// Buffers that have memory.
-    pub buffers: u64,
+    buffers: Now, "Buffers that have memory.";
     /// Bytes that relays have received into buffers of the core.
-    pub relayed_copied: u64,
+    relayed_copied: Grows, "Bytes that relays have received into buffers.";
     /// Bytes that relays have received into pipes: see [`RelayPath`](crate::io::RelayPath).
-    pub relayed_spliced: u64,
+    relayed_spliced: Grows, "Bytes that relays have received into pipes.";
     /// System calls that other threads made to wake the core.
-    pub notifies: u64,
+    notifies: Grows, "System calls that other threads made to wake the core.";
     /// Times that a task was woken, by this core or from elsewhere.
-    pub wakes: u64,
+    wakes: Grows, "Times that a task was woken.";
     /// Of these, wakes from other threads, and tasks that they have spawned here.
-    pub remote_wakes: u64,
+    remote_wakes: Grows, "Wakes and new tasks from other threads.";
     /// Tasks that wait to be run.
-    pub ready: u64,
+    ready: Now, "Tasks that wait to be run.";
     /// Tasks from other threads that were refused, because too many waited to be started.
-    pub refusals: u64,
+    refusals: Grows, "Tasks from other threads that were refused.";
     /// Times that a task held the core for too long: see
     /// [`Builder::stall_limit`](crate::Builder::stall_limit).
-    pub stalls: u64,
+    stalls: Grows, "Times that a task held the core for too long.";
     /// Nanoseconds spent in tasks: an estimate from one turn in 32.
-    pub in_tasks_ns: u64,
+    in_tasks_ns: Grows, "Nanoseconds spent in tasks (estimate).";
     /// Nanoseconds that the core's thread has been on a processor. What was not spent in tasks was
     /// spent in the kernel, in the turn loop, and looking for work.
-    pub on_processor_ns: u64,
+    on_processor_ns: Grows, "Nanoseconds that the core's thread has been on a processor.";
     /// Nanoseconds since the core was started. The rest of it the core was asleep, or waited for a
     /// processor.
-    pub uptime_ns: u64,
+    uptime_ns: Grows, "Nanoseconds since the core was started.";
 }
 
 /// One counter, with what an operator needs to know of it.
@@ -82,111 +124,7 @@ pub struct Counter {
     pub value: u64,
 }
 
-/// Name, meaning, whether it only grows.
-type Field = (&'static str, &'static str, bool);
-
-/// All counters, in the order of `Metrics::words`.
-pub(super) const FIELDS: [Field; 25] = [
-    ("in_flight", "Operations that have been started and not answered for good.", false),
-    ("tasks", "Tasks that are not done.", false),
-    ("timers", "Timers that are armed.", false),
-    ("turns", "Turns of the core's loop.", true),
-    ("polls", "Times that a task was run.", true),
-    ("entries", "System calls made to submit and to wait.", true),
-    ("submissions", "Entries handed to the ring.", true),
-    ("completions", "Completions and readiness events taken.", true),
-    ("overflows", "Times that the completion queue overflowed.", true),
-    ("stale", "Completions that came for an operation that was over.", true),
-    ("out_of_buffers", "Receives that found no buffer.", true),
-    ("cancels", "Operations that were asked to end.", true),
-    ("leases", "Leases that have not come back.", false),
-    ("buffers", "Buffers that have memory.", false),
-    ("relayed_copied", "Bytes that relays have received into buffers.", true),
-    ("relayed_spliced", "Bytes that relays have received into pipes.", true),
-    ("notifies", "System calls that other threads made to wake the core.", true),
-    ("wakes", "Times that a task was woken.", true),
-    ("remote_wakes", "Wakes and new tasks from other threads.", true),
-    ("ready", "Tasks that wait to be run.", false),
-    ("refusals", "Tasks from other threads that were refused.", true),
-    ("stalls", "Times that a task held the core for too long.", true),
-    ("in_tasks_ns", "Nanoseconds spent in tasks (estimate).", true),
-    ("on_processor_ns", "Nanoseconds that the core's thread has been on a processor.", true),
-    ("uptime_ns", "Nanoseconds since the core was started.", true),
-];
-
 impl Metrics {
-    /// All counters, each with its name and meaning: for whoever shows them.
-    pub fn counters(&self) -> impl Iterator<Item = Counter> {
-        let values = self.words();
-        let counter = |((name, help, grows), value)| Counter { name, help, grows, value };
-        FIELDS.into_iter().zip(values).map(counter)
-    }
-
-    /// The counters in the order of `FIELDS`.
-    pub(super) fn words(&self) -> [u64; FIELDS.len()] {
-        [
-            self.in_flight,
-            self.tasks,
-            self.timers,
-            self.turns,
-            self.polls,
-            self.entries,
-            self.submissions,
-            self.completions,
-            self.overflows,
-            self.stale,
-            self.out_of_buffers,
-            self.cancels,
-            self.leases,
-            self.buffers,
-            self.relayed_copied,
-            self.relayed_spliced,
-            self.notifies,
-            self.wakes,
-            self.remote_wakes,
-            self.ready,
-            self.refusals,
-            self.stalls,
-            self.in_tasks_ns,
-            self.on_processor_ns,
-            self.uptime_ns,
-        ]
-    }
-
-    pub(super) fn from_words(backend: Backend, words: [u64; FIELDS.len()]) -> Metrics {
-        let mut words = words.into_iter();
-        let mut next = || words.next().unwrap_or_default();
-        // The fields of a literal are evaluated in the order in which they are written.
-        Metrics {
-            backend,
-            in_flight: next(),
-            tasks: next(),
-            timers: next(),
-            turns: next(),
-            polls: next(),
-            entries: next(),
-            submissions: next(),
-            completions: next(),
-            overflows: next(),
-            stale: next(),
-            out_of_buffers: next(),
-            cancels: next(),
-            leases: next(),
-            buffers: next(),
-            relayed_copied: next(),
-            relayed_spliced: next(),
-            notifies: next(),
-            wakes: next(),
-            remote_wakes: next(),
-            ready: next(),
-            refusals: next(),
-            stalls: next(),
-            in_tasks_ns: next(),
-            on_processor_ns: next(),
-            uptime_ns: next(),
-        }
-    }
-
     /// Fills in what the kernel counts.
     pub(super) fn measure(&mut self, load: &LoadMeter) {
         let (used, uptime) = load.used();
@@ -195,11 +133,25 @@ impl Metrics {
     }
 }
 
+/// A counter of the core's thread.
+#[derive(Default)]
+pub(crate) struct Count(Cell<u64>);
+
+impl Count {
+    pub(crate) fn add(&self, count: u64) {
+        self.0.set(self.0.get() + count);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
 /// Bytes that relays have received, by the path that they took.
 #[derive(Default)]
 pub(crate) struct Relayed {
-    pub(crate) copied: Cell<u64>,
-    pub(crate) spliced: Cell<u64>,
+    pub(crate) copied: Count,
+    pub(crate) spliced: Count,
 }
 
 #[cfg(test)]

@@ -77,6 +77,9 @@ pub(crate) fn cvt_size(result: libc::ssize_t) -> io::Result<u32> {
 /// The longest transfer that one call may ask for: what the kernel itself caps it to.
 pub(crate) const TRANSFER_MAX: usize = 0x7fff_f000;
 
+/// The most vectors that one call takes (`IOV_MAX`).
+pub(crate) const VECTORS_MAX: usize = 1024;
+
 /// Makes `call` while the descriptor is non-blocking, and puts its mode back afterwards; `already`
 /// says that it is non-blocking for good.
 ///

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use super::{cvt, cvt_size, TRANSFER_MAX};
 
@@ -17,11 +17,8 @@ pub(crate) struct Pipe {
 impl Pipe {
     /// A new pipe with room for `size` bytes, or for as many as the system allows.
     pub(crate) fn new(size: usize) -> io::Result<Pipe> {
-        let mut ends = [-1; 2];
-        // SAFETY: the array has room for both ends.
-        cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
-        // SAFETY: the kernel has just made these descriptors for us.
-        let [reader, writer] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
+        // It may be a blocking one: each splice says that the pipe's side of it must not wait.
+        let (reader, writer) = super::pipe()?;
         let size = libc::c_int::try_from(size).unwrap_or(libc::c_int::MAX);
         // SAFETY: F_SETPIPE_SZ takes an integer. A user who may have no more keeps what there is.
         unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, size) };

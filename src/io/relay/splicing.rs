@@ -9,7 +9,6 @@ use crate::buf::{Lease, PooledPipe, PIPE_SIZE};
 use crate::io::inbound::{self, Bytes};
 use crate::io::outbound;
 use crate::io::turn::{perform, turn};
-use crate::io::written;
 use crate::op::{Interest, Quota, Send, SpliceIn, SpliceOut, Spliced};
 
 /// How the path was left.
@@ -90,44 +89,26 @@ impl Splicing<'_> {
     /// Writes what was received before splicing began.
     async fn carry_lease(&self, lease: Lease) -> io::Result<()> {
         let len = lease.len() as u64;
-        self.take(len);
-        let relayed = &self.to.core.relayed;
-        relayed.copied.set(relayed.copied.get() + len);
+        self.shared.note_received(len);
+        self.to.core.relayed.copied.add(len);
         let result = outbound::write_all(self.to, lease, Send::all).await.0;
-        self.count(match &result {
-            Ok(()) => len,
-            Err(error) => written(error).unwrap_or(0) as u64,
-        });
+        self.shared.note_result(self.index, len, &result);
         result
     }
 
     /// Writes what is in a pipe, which is not more than the limit leaves.
     async fn carry_pipe(&self, mut pipe: PooledPipe) -> io::Result<()> {
         let len = pipe.len() as u64;
-        self.take(len);
-        let relayed = &self.to.core.relayed;
-        relayed.spliced.set(relayed.spliced.get() + len);
+        self.shared.note_received(len);
+        self.to.core.relayed.spliced.add(len);
         let nonblocking = self.to.is_nonblocking();
         let mut turn = turn(self.to, Interest::Writable).await?;
         while pipe.len() > 0 {
             let op = SpliceOut::new(turn, nonblocking, pipe);
             let result;
             (result, pipe, turn) = perform(self.to, Interest::Writable, op).await;
-            self.count(result? as u64);
+            self.shared.note_written(self.index, result? as u64);
         }
         Ok(())
-    }
-
-    /// So many bytes have been received.
-    fn take(&self, len: u64) {
-        self.shared.note_progress();
-        self.shared.left.set(self.shared.left.get() - len);
-    }
-
-    /// So many bytes have been written.
-    fn count(&self, len: u64) {
-        let counted = &self.shared.counts[self.index];
-        counted.set(counted.get() + len);
-        self.shared.note_progress();
     }
 }

@@ -52,10 +52,34 @@ impl Shared {
         Shared { counts, left, watched, last }
     }
 
-    pub(super) fn note_progress(&self) {
+    fn note_progress(&self) {
         if self.watched {
             self.last.set(clock::now());
         }
+    }
+
+    /// So many bytes have been received, and are to be carried.
+    pub(super) fn note_received(&self, len: u64) {
+        self.note_progress();
+        self.left.set(self.left.get() - len);
+    }
+
+    /// So many bytes have been written, the first way or the second.
+    pub(super) fn note_written(&self, index: usize, len: u64) {
+        let counted = &self.counts[index];
+        counted.set(counted.get() + len);
+        self.note_progress();
+    }
+
+    /// All of so many bytes have been written; or a part, if the error tells of one.
+    pub(super) fn note_result(&self, index: usize, len: u64, result: &io::Result<()>) {
+        self.note_written(
+            index,
+            match result {
+                Ok(()) => len,
+                Err(error) => written(error).unwrap_or(0) as u64,
+            },
+        );
     }
 }
 
@@ -124,7 +148,8 @@ impl<'a> Way<'a> {
                     let (result, lease) = ready!(Pin::new(write).poll(cx));
                     drop(lease);
                     let (len, is_last) = (*len, *is_last);
-                    self.note_written(len, result)?;
+                    self.shared.note_result(self.index, len, &result);
+                    result?;
                     if is_last {
                         return Poll::Ready(Err(over_the_limit()));
                     }
@@ -173,10 +198,9 @@ impl<'a> Way<'a> {
 
     /// A lease has come: it is written to the other side.
     fn carry(&mut self, lease: Lease) -> Stage<'a> {
-        self.shared.note_progress();
         self.pace.note(lease.len());
         let core = &self.from.core;
-        core.relayed.copied.set(core.relayed.copied.get() + lease.len() as u64);
+        core.relayed.copied.add(lease.len() as u64);
         // A side that reads slowly must not keep a buffer from the others, if they are scarce.
         self.write(core.pool.spare(lease))
     }
@@ -189,22 +213,9 @@ impl<'a> Way<'a> {
             lease.truncate(left as usize);
         }
         let len = len.min(left);
-        self.shared.left.set(left - len);
+        self.shared.note_received(len);
         let write = outbound::write_all(self.to, lease, Send::all as Direct);
         Stage::Writing { len, is_last, write }
-    }
-
-    fn note_written(&self, len: u64, result: io::Result<()>) -> io::Result<()> {
-        let count = match &result {
-            Ok(()) => len,
-            Err(error) => written(error).unwrap_or(0) as u64,
-        };
-        let counted = &self.shared.counts[self.index];
-        counted.set(counted.get() + count);
-        if result.is_ok() {
-            self.shared.note_progress();
-        }
-        result
     }
 
     fn end(&self) -> io::Result<Stage<'a>> {
@@ -229,7 +240,8 @@ fn over_the_limit() -> io::Error {
     io::Error::new(io::ErrorKind::QuotaExceeded, "the limit has been reached")
 }
 
-/// A piece from which on splicing is cheaper, as measured; and one up to which it is not worth while.
+/// A piece that bulk is made of, and one that it is not: chosen well apart, so that a path is not left
+/// for the other and back by the same traffic.
 const LARGE: u32 = 32 << 10;
 const SMALL: u32 = 8 << 10;
 

@@ -66,44 +66,67 @@ pub(super) fn taken(chunk: Chunk) -> (Lease, Ancillary) {
 /// The next datagram, in a lease.
 pub(crate) async fn recv(handle: &Rc<Bytes>) -> io::Result<(Lease, Ancillary)> {
     let turn = turn(handle, Interest::Readable).await?;
+    recv_in_turn(turn).await.0
+}
+
+/// The next datagram, and those behind it that have been received already, up to `max` in all: each
+/// goes to `take`. Whoever waits behind gets what comes after the first.
+pub(crate) async fn recv_batch(
+    handle: &Rc<Bytes>,
+    max: usize,
+    mut take: impl FnMut((Lease, Ancillary)),
+) -> io::Result<usize> {
+    let turn = turn(handle, Interest::Readable).await?;
+    let (first, _turn) = recv_in_turn(turn).await;
+    take(first?);
+    let mut count = 1;
+    // Errors are left for the next call.
+    while count < max && !handle.line(Interest::Readable).is_awaited() {
+        let Some(chunk) = handle.feed.pop_good() else { break };
+        take(taken(chunk));
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// What a receive yields: the datagram, and the turn back.
+type InTurn = (io::Result<(Lease, Ancillary)>, Turn<Chunk>);
+
+async fn recv_in_turn(turn: Turn<Chunk>) -> InTurn {
+    let handle = turn.handle().clone();
     // The pool is made first: without a ring for it there is no multishot receive.
     let pool = handle.core.datagram_pool();
     let multishot = handle.core.driver.borrow().has_multishot_recvmsg();
     if !multishot && handle.feed.is_empty() {
         return recv_pooled(turn).await;
     }
-    let mut ticket = Ticket::<Datagrams>::new(handle);
-    let chunk = poll_fn(|cx| ticket.poll_chunk(multishot, cx)).await?;
+    let mut ticket = Ticket::<Datagrams>::new(&handle);
+    let chunk = match poll_fn(|cx| ticket.poll_chunk(multishot, cx)).await {
+        Ok(chunk) => chunk,
+        Err(error) => return (Err(error), turn),
+    };
     if pool.is_starving() {
         // Others wait for a buffer: stand in line behind them for the next one.
         handle.cancel_feed();
     }
-    Ok(taken(chunk.expect("the feed is armed or has something")))
-}
-
-/// A datagram that has been received already, if there is one. Errors are left for `recv`.
-pub(crate) fn received(handle: &Rc<Bytes>) -> Option<(Lease, Ancillary)> {
-    // Whoever has the turn comes first.
-    match handle.line(Interest::Readable).is_taken() {
-        true => None,
-        false => handle.feed.pop_good().map(taken),
-    }
+    (Ok(taken(chunk.expect("the feed is armed or has something"))), turn)
 }
 
 /// A receive into a buffer of the core, where the kernel does not choose one itself.
-async fn recv_pooled(turn: Turn<Chunk>) -> io::Result<(Lease, Ancillary)> {
+async fn recv_pooled(mut turn: Turn<Chunk>) -> InTurn {
     let handle = turn.handle().clone();
     let pool = handle.core.datagram_pool();
-    let mut turn = turn;
     loop {
         let mut ticket = Ticket::<Datagrams>::new(&handle);
-        poll_fn(|cx| ticket.poll_room(cx)).await?;
+        if let Err(error) = poll_fn(|cx| ticket.poll_room(cx)).await {
+            return (Err(error), turn);
+        }
         drop(ticket);
         let op = RecvDatagram::new(turn, pool.clone());
         let (received, back) = perform(&handle, Interest::Readable, op).await;
         turn = back;
-        if let Some(received) = received? {
-            return Ok(received);
+        if let Some(received) = received.transpose() {
+            return (received, turn);
         }
     }
 }

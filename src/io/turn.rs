@@ -29,6 +29,11 @@ impl Line {
         self.taken.get()
     }
 
+    /// Whether somebody waits for the turn.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiting.borrow().first().is_some()
+    }
+
     /// Those who wait.
     pub(super) fn wakers(&self) -> Vec<Waker> {
         self.waiting.borrow().wakers().collect()

@@ -20,7 +20,7 @@ mod unix;
 pub(crate) use dispatch::{Dispatcher, Seat};
 pub use handoff::Handoff;
 pub use listener::TcpListener;
-pub use resolve::ToSocketAddrs;
+pub use resolve::{lookup_host, Addresses, ToSocketAddrs};
 pub use socket::TcpSocket;
 pub use socket_stream::SocketStream;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError, Split};

@@ -31,7 +31,39 @@ pub trait ToSocketAddrs: sealed::Target {}
 
 impl<T: sealed::Target> ToSocketAddrs for T {}
 
-/// Resolves `addr` to one socket address or more, in the order in which to try them.
+/// Turns what the user calls an address into socket addresses: one or more, in the order in which
+/// to try them. A name is looked up with getaddrinfo(3) on a helper thread
+/// ([`Builder::blocking_threads`](crate::Builder::blocking_threads)); what is an address already
+/// costs no look-up.
+///
+/// [`TcpStream::connect`](super::TcpStream::connect) and all that takes an address do this by
+/// themselves, and the former tries several side by side. This is for who wants the addresses: to
+/// choose among them, or to look up once and connect often.
+///
+/// Dropping this future does not stop a look-up that has begun; its answer is discarded. The system's
+/// resolver has time limits of its own (resolv.conf(5)); for a shorter one there is
+/// [`timeout`](crate::time::timeout()).
+///
+/// ```
+/// # fn main() -> std::io::Result<()> { ringpark::block_on(async {
+/// use ringpark::net::lookup_host;
+/// for address in lookup_host("localhost:80").await? {
+///     assert!(address.ip().is_loopback() && address.port() == 80);
+/// }
+/// let mut addresses = lookup_host(("127.0.0.1", 53)).await?; // nothing to look up
+/// assert_eq!((addresses.len(), addresses.next()), (1, "127.0.0.1:53".parse().ok()));
+/// # Ok(()) }) }
+/// ```
+///
+/// # Errors
+/// `InvalidInput` for what is not an address, an empty name or list included; `ResourceBusy` if no
+/// helper thread can be had; else what the resolver said, as [`std::net::ToSocketAddrs`] has it. The
+/// error names the host.
+pub async fn lookup_host(address: impl ToSocketAddrs) -> io::Result<Addresses> {
+    resolve(address).await
+}
+
+/// The same for the library's own use.
 ///
 /// Dropping this future does not stop a look-up that has begun; its answer is discarded.
 ///
@@ -54,7 +86,7 @@ pub(crate) async fn resolve(addr: impl ToSocketAddrs) -> io::Result<Addresses> {
     }
 }
 
-/// The addresses found, at least one to begin with.
+/// The addresses that [`lookup_host`] has found, at least one to begin with.
 #[derive(Clone, Debug)]
 pub struct Addresses(List);
 

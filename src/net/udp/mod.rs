@@ -191,7 +191,8 @@ impl UdpSocket {
     }
 
     /// The next datagram, as [`recv`](UdpSocket::recv), and those that have been received already,
-    /// up to `max` in all, behind what is in `datagrams`: how many.
+    /// up to `max` in all, behind what is in `datagrams`: how many. While another task waits for a
+    /// datagram of this socket it is one: what comes next is the other's.
     ///
     /// # Errors
     /// As for [`recv`](UdpSocket::recv).
@@ -199,14 +200,8 @@ impl UdpSocket {
         if max == 0 {
             return Ok(0);
         }
-        datagrams.push(self.recv().await?);
-        let mut count = 1;
-        while count < max {
-            let Some(datagram) = datagram::received(self.handle()) else { break };
-            datagrams.push(Datagram::new(datagram));
-            count += 1;
-        }
-        Ok(count)
+        let take = |datagram| datagrams.push(Datagram::new(datagram));
+        datagram::recv_batch(self.handle(), max, take).await
     }
 
     /// Receives a datagram into the buffer's room: how many bytes there are now, and where it comes

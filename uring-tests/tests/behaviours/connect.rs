@@ -6,9 +6,10 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use ringpark::net::{TcpListener, TcpSocket, TcpStream};
+use ringpark::net::{lookup_host, TcpListener, TcpSocket, TcpStream};
 use ringpark::time::{sleep, timeout};
 
 use crate::harness::*;
@@ -27,6 +28,8 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "" => connect_goes_on_to_the_next_address,
     Every: "" => a_silent_address_has_the_next_one_tried_beside_it,
     Every: "" => names_are_resolved_without_blocking_the_core,
+    Every: "" => addresses_of_a_name_are_told,
+    Every: "" => what_cannot_be_resolved_is_an_error_that_names_it,
     Every: "" => a_bad_address_is_an_error_and_no_panic,
     Every: "" => options_of_a_stream_can_be_set_and_read,
 ];
@@ -275,6 +278,52 @@ fn names_are_resolved_without_blocking_the_core(variant: &Variant) {
             promptly("the accept", listener.accept()).await.expect("one comes");
         }
         connect.await.expect("no panic").expect("localhost is known");
+    });
+}
+
+/// `lookup_host`: names, and what is an address already, in its order; a dropped look-up harms nothing.
+fn addresses_of_a_name_are_told(variant: &Variant) {
+    variant.run(async {
+        let names = [lookup_host("localhost:80").await, lookup_host(("localhost", 80)).await];
+        for found in names {
+            let found = found.expect("localhost is known");
+            assert!(found.len() > 0);
+            for address in found {
+                assert!(address.ip().is_loopback() && address.port() == 80, "{address}");
+            }
+        }
+        let list: Vec<SocketAddr> = ["10.0.0.2:1", "[::1]:2", "10.0.0.1:3"]
+            .map(|it| it.parse().expect("an address"))
+            .into();
+        let told = lookup_host(&list[..]).await.expect("there is nothing to look up");
+        assert_eq!(told.collect::<Vec<_>>(), list);
+        drop(poll_once(pin!(lookup_host("localhost:80"))).await);
+        // A name beside which the core goes on: this yields as long as the helper thread works.
+        let mut lookup = pin!(lookup_host(("localhost", 81)));
+        let end = Instant::now() + Duration::from_secs(20);
+        let found = loop {
+            assert!(Instant::now() < end, "no answer");
+            match poll_once(lookup.as_mut()).await {
+                Poll::Ready(found) => break found,
+                Poll::Pending => ringpark::yield_now().await,
+            }
+        };
+        assert_eq!(found.expect("localhost is known").next().map(|it| it.port()), Some(81));
+    });
+}
+
+/// An unknown name, an empty one, an empty list.
+fn what_cannot_be_resolved_is_an_error_that_names_it(variant: &Variant) {
+    variant.run(async {
+        // RFC 6761: this one is never there, with or without a name server.
+        let unknown = promptly("a look-up", lookup_host("no-such-name.invalid:80")).await;
+        let error = unknown.expect_err("there is no such name");
+        assert!(error.to_string().contains("no-such-name.invalid"), "{error}");
+        for empty in ["", ":80"] {
+            assert_kind(lookup_host(empty).await, ErrorKind::InvalidInput);
+        }
+        assert_kind(lookup_host(("", 80)).await, ErrorKind::InvalidInput);
+        assert_kind(lookup_host(Vec::new()).await, ErrorKind::InvalidInput);
     });
 }
 

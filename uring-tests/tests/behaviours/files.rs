@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -210,6 +211,16 @@ fn options_decide_how_a_file_is_opened(variant: &Variant) {
         assert!(result.is_err(), "it is not open for reading");
         drop(File::create(&path).await.expect("it is there"));
         assert_eq!(std::fs::read(&path).expect("it is there"), b"");
+        let mut flags = OpenOptions::new();
+        flags.write(true).custom_flags(libc::O_DSYNC | libc::O_RDWR);
+        let file = flags.open(&path).await.expect("it is there");
+        // SAFETY: F_GETFL takes no pointer.
+        let set = file.with_fd(|fd| unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) });
+        assert_eq!(set & (libc::O_DSYNC | libc::O_ACCMODE), libc::O_DSYNC | libc::O_WRONLY);
+        flags.custom_flags(libc::O_NOFOLLOW);
+        std::os::unix::fs::symlink(&path, place.path("link")).expect("there is room");
+        let error = flags.open(place.path("link")).await.expect_err("it is a link");
+        assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
         for options in [
             &mut OpenOptions::new(),
             OpenOptions::new().read(true).create(true),
@@ -241,8 +252,9 @@ fn files_past_the_page_cache(variant: &Variant) {
             result.expect("it is aligned");
             assert_eq!(buffer[..], bytes[at..at + 4096]);
         }
-        let (result, _) = file.read_at(AlignedBuf::new(4096), 1).await;
+        let (result, buffer) = file.read_at(AlignedBuf::new(4096), 1).await;
         assert_kind(result, ErrorKind::InvalidInput);
+        assert_eq!((buffer.len(), buffer.capacity()), (0, 4096));
     });
 }
 

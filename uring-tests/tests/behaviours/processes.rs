@@ -193,6 +193,19 @@ fn a_child_speaks_through_pipes(variant: &Variant) {
         assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
         assert_eq!(output.status.code(), Some(1));
 
+        // It is told that its input is at its end, and what it said before the call is kept.
+        let mut command = shell("echo first; echo no >&2; cat; echo last");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().await.expect("it runs");
+        let (result, _) = child.stdin.as_ref().expect("a pipe").write_all("word\n").await;
+        result.expect("it reads");
+        let output = promptly("the end", child.wait_with_output()).await.expect("it ends");
+        assert_eq!(
+            (&output.stdout[..], &output.stderr[..]),
+            (&b"first\nword\nlast\n"[..], &b"no\n"[..])
+        );
+        assert!(output.status.success());
+
         // One that waits for the end of its input ends when one waits for it.
         let mut command = Command::new("cat");
         let mut child = command.stdin(Stdio::piped()).spawn().await.expect("it runs");

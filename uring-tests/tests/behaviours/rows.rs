@@ -1,6 +1,7 @@
 //! The suite about itself: every promise in scope has a test, and so has every operation.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use crate::harness::*;
 use crate::BEHAVIOURS;
@@ -9,6 +10,7 @@ use crate::BEHAVIOURS;
 pub const LIST: &[Behaviour] = behaviours![
     Once: "" => every_row_in_scope_has_a_test,
     Once: "" => every_operation_has_a_test,
+    Once: "" => every_method_has_a_test,
     Once: "" => names_are_unique,
 ];
 
@@ -48,6 +50,21 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("write", "a_write_to_a_full_pipe_waits_for_its_reader"),
 ];
 
+/// Sources of what users call, files or folders, and the files here that call all of it.
+const SURFACE: &[(&str, &[&str])] = &[
+    ("net/udp", &["udp"]),
+    ("net/unix", &["unix", "unix_datagrams"]),
+    ("net/socket_stream.rs", &["streams", "read_write", "connect"]),
+    ("net/resolve.rs", &["connect"]),
+    ("io/pipe.rs", &["processes"]),
+    ("io/stdio.rs", &["processes"]),
+    ("process", &["processes"]),
+    ("io/descriptor.rs", &["read_write", "files"]),
+    ("io/pollable.rs", &["read_write", "close", "deadlines", "udp"]),
+    ("fs", &["files"]),
+    ("buf/aligned.rs", &["files"]),
+];
+
 fn all() -> impl Iterator<Item = &'static Behaviour> {
     BEHAVIOURS.iter().copied().flatten()
 }
@@ -70,6 +87,42 @@ fn every_operation_has_a_test(_: &Variant) {
     for (operation, test) in OPERATIONS {
         assert!(all().any(|behaviour| behaviour.name == *test), "{operation}: no test `{test}`");
     }
+}
+
+/// A method that no test calls is a promise that nobody keeps either.
+fn every_method_has_a_test(_: &Variant) {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut untested = Vec::new();
+    for (source, tests) in SURFACE {
+        let tests = tests.iter().map(|test| here.join(format!("tests/behaviours/{test}.rs")));
+        let tests: String = tests.map(|test| text(&test)).collect();
+        let words = tests.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+        let words: BTreeSet<&str> = words.collect();
+        let source = text(&here.join("../src").join(source));
+        let methods = public_functions(&source);
+        assert!(!methods.is_empty(), "a source has nothing for users");
+        untested.extend(methods.into_iter().filter(|it| !words.contains(it)).map(str::to_owned));
+    }
+    assert!(untested.is_empty(), "no test calls {untested:?}");
+}
+
+/// What is in a file, or in all files of a folder.
+fn text(path: &Path) -> String {
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).expect("a folder of sources");
+        return entries.map(|entry| text(&entry.expect("a source").path())).collect();
+    }
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The names of the functions that a source lets everybody see.
+fn public_functions(text: &str) -> Vec<&str> {
+    let functions = text.lines().filter_map(|line| {
+        let line = line.trim_start().strip_prefix("pub ")?;
+        let line = line.strip_prefix("const ").or(line.strip_prefix("async ")).unwrap_or(line);
+        line.strip_prefix("fn ")
+    });
+    functions.filter_map(|line| line.split(['(', '<']).next()).collect()
 }
 
 /// Two behaviours of one name could not be told apart.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ringpark::net::{Datagram, Ecn, Transmit, UdpSocket};
 use ringpark::time::timeout;
+use socket2::SockRef;
 
 use crate::harness::*;
 
@@ -23,8 +24,12 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "" => datagrams_tell_congestion_and_destination,
     Every: "" => an_answer_comes_from_the_address_that_was_asked,
     Every: "" => batches_of_datagrams_keep_their_order,
+    Every: "" => a_batch_does_not_overtake_a_waiting_receive,
     Every: "" => a_batch_stops_at_the_first_error,
     Every: "" => multicast_comes_to_members,
+    Every: "" => multicast_options_of_both_families_are_set,
+    Every: "" => options_of_a_udp_socket_take_effect,
+    Every: "" => a_udp_socket_tells_its_pending_error_once,
     Every: "D1" => udp_deadlines_hold_in_both_directions,
     Every: "C1" => close_wakes_udp_receives,
     Every: "" => two_udp_readers_take_turns,
@@ -337,6 +342,32 @@ fn batches_of_datagrams_keep_their_order(variant: &Variant) {
     });
 }
 
+/// First come, first served: a batch that has its datagram leaves the next to who waits for it.
+fn a_batch_does_not_overtake_a_waiting_receive(variant: &Variant) {
+    variant.run(async {
+        let (server, to) = socket().await;
+        let (client, _) = socket().await;
+        for _ in 0..20 {
+            let mut batch = Vec::new();
+            let mut first = Box::pin(server.recv_batch(&mut batch, 8));
+            start(first.as_mut()).await;
+            let mut second = Box::pin(server.recv());
+            start(second.as_mut()).await;
+            let four = (0..4_u8).map(|number| (vec![number], to)).collect();
+            let (sent, _) = promptly("a batch", client.send_batch(four)).await;
+            assert_eq!(sent.expect("there is room"), 4);
+            let count = promptly("the batch", first).await.expect("datagrams");
+            assert_eq!((count, &batch[0][..]), (1, &[0][..]));
+            assert_eq!(promptly("the receive", second).await.expect("a datagram")[..], [1]);
+            let mut rest = Vec::new();
+            while rest.len() < 2 {
+                promptly("the rest", server.recv_batch(&mut rest, 8)).await.expect("datagrams");
+            }
+            assert_eq!((&rest[0][..], &rest[1][..]), (&[2][..], &[3][..]));
+        }
+    });
+}
+
 /// What went before a bad one has gone, and the bad one is the first of the next call.
 fn a_batch_stops_at_the_first_error(variant: &Variant) {
     variant.run(async {
@@ -376,6 +407,89 @@ fn multicast_comes_to_members(variant: &Variant) {
         assert!(timeout(ms(30), member.recv()).await.is_err());
         let bad = member.join_multicast(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         assert_kind(bad, ErrorKind::InvalidInput);
+    });
+}
+
+/// Reads an option back.
+fn option<R>(socket: &UdpSocket, get: impl FnOnce(SockRef<'_>) -> std::io::Result<R>) -> R {
+    let got = socket.with_fd(|fd| get(SockRef::from(&fd)));
+    got.expect("it is open").expect("the option is known")
+}
+
+/// IPv6 has its own options for the same things. That they arrived is told by the kernel: joining
+/// twice and leaving twice are errors.
+fn multicast_options_of_both_families_are_set(variant: &Variant) {
+    variant.run(async {
+        let loopback = loopback_number();
+        let six = UdpSocket::bind("[::1]:0").await.expect("a port on loopback");
+        let group = "ff12::7269".parse().expect("a group");
+        six.join_multicast(group, loopback).expect("a group");
+        assert_kind(six.join_multicast(group, loopback), ErrorKind::AddrInUse);
+        six.leave_multicast(group, loopback).expect("it is a member");
+        assert_kind(six.leave_multicast(group, loopback), ErrorKind::AddrNotAvailable);
+        six.set_multicast_if_v6(loopback).expect("the interface is there");
+        assert_eq!(option(&six, |it| it.multicast_if_v6()), loopback);
+        assert!(six.set_multicast_if_v6(u32::MAX >> 1).is_err(), "there is no such interface");
+        let four = UdpSocket::bind(ANY).await.expect("a port on loopback");
+        for on in [false, true] {
+            six.set_multicast_loop(on).expect("the option is known");
+            assert_eq!(option(&six, |it| it.multicast_loop_v6()), on);
+            four.set_multicast_loop(on).expect("the option is known");
+            assert_eq!(option(&four, |it| it.multicast_loop_v4()), on);
+        }
+        six.set_multicast_ttl(7).expect("the option is known");
+        assert_eq!(option(&six, |it| it.multicast_hops_v6()), 7);
+        four.set_multicast_ttl(7).expect("the option is known");
+        assert_eq!(option(&four, |it| it.multicast_ttl_v4()), 7);
+    });
+}
+
+/// Broadcast, hop limit, sizes of the queues; on sockets that std made, too.
+fn options_of_a_udp_socket_take_effect(variant: &Variant) {
+    variant.run(async {
+        let plain = std::net::UdpSocket::bind("0.0.0.0:0").expect("a port");
+        let all = UdpSocket::from_std(plain).expect("a socket can join");
+        let port = all.local_addr().expect("it is bound").port();
+        let to = SocketAddr::new(Ipv4Addr::new(127, 255, 255, 255).into(), port);
+        let (sender, from) = socket().await;
+        assert_kind(sender.send_to("no", to).await.0, ErrorKind::PermissionDenied);
+        sender.set_broadcast(true).expect("the option is known");
+        sender.send_to("to all", to).await.0.expect("it may now");
+        let datagram = recv(&all).await;
+        assert_eq!((&datagram[..], datagram.from), (&b"to all"[..], from));
+        sender.set_broadcast(false).expect("the option is known");
+        assert_kind(sender.send_to("no", to).await.0, ErrorKind::PermissionDenied);
+
+        let six = UdpSocket::bind("[::1]:0").await.expect("a port on loopback");
+        six.set_ttl(9).expect("the option is known");
+        assert_eq!(option(&six, |it| it.unicast_hops_v6()), 9);
+        sender.set_ttl(9).expect("the option is known");
+        assert_eq!(option(&sender, |it| it.ttl_v4()), 9);
+
+        sender.set_send_buffer_size(40_000).expect("the option is known");
+        assert!(option(&sender, |it| it.send_buffer_size()) >= 40_000);
+        all.set_recv_buffer_size(4096).expect("the option is known");
+        assert!((4096..100_000).contains(&option(&all, |it| it.recv_buffer_size())));
+    });
+}
+
+/// SO_ERROR: a report that came while nobody asked.
+fn a_udp_socket_tells_its_pending_error_once(variant: &Variant) {
+    variant.run(async {
+        let (gone, address) = socket().await;
+        gone.close().await.expect("the first close");
+        let (client, _) = socket().await;
+        client.connect(address).await.expect("that only sets the address");
+        assert!(client.take_error().expect("it is open").is_none());
+        client.transmit("x", &Transmit::connected()).await.0.expect("it goes out");
+        let mut error = None;
+        until("the report comes", || {
+            error = client.take_error().expect("it is open");
+            error.is_some()
+        })
+        .await;
+        assert_eq!(error.map(|it| it.kind()), Some(ErrorKind::ConnectionRefused));
+        assert!(client.take_error().expect("it is open").is_none());
     });
 }
 

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use ringpark::net::{UnixListener, UnixMessage, UnixStream};
 use ringpark::time::timeout;
+use socket2::SockRef;
 
 use crate::harness::*;
 
@@ -58,6 +59,8 @@ fn unix_connections_echo_by_path(variant: &Variant) {
         assert_kind(UnixListener::bind(&path).await, ErrorKind::AddrInUse);
         let bound = listener.local_addr().expect("it is bound");
         assert_eq!(bound.as_pathname(), Some(path.as_path()));
+        let kind = listener.with_fd(|fd| SockRef::from(&fd).is_listener());
+        assert!(kind.expect("it is open").expect("the option is known"));
         let server = ringpark::spawn(async move {
             for _ in 0..connections {
                 let (stream, from) = listener.accept().await.expect("one comes");

@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use super::{IoBuf, IoBufMut};
 
 /// What direct I/O wants of addresses, positions and lengths at most, on disks of today.
-const ALIGNMENT: usize = 4096;
+pub(super) const ALIGNMENT: usize = 4096;
 
 /// A buffer of a fixed size whose memory begins at a multiple of 4096 bytes, as direct I/O wants it
 /// ([`OpenOptions::direct`](crate::fs::OpenOptions::direct)).

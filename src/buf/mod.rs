@@ -18,8 +18,12 @@
 //!   of them as a [`Slice`].
 //! - **Leased buffers**, [`Lease`]: `recv()` takes memory from the core's pool only when there are
 //!   bytes to put into it, so that an idle connection holds no buffer at all.
+//!
+//! Of owned buffers there are two for files: [`AlignedBuf`], for direct I/O, and those of a
+//! [`FixedPool`], whose memory the ring knows.
 
 mod aligned;
+mod fixed;
 mod lease;
 #[cfg(target_os = "linux")]
 mod pipes;
@@ -27,6 +31,8 @@ mod pool;
 mod slice;
 
 pub use aligned::AlignedBuf;
+use fixed::Registration;
+pub use fixed::{FixedBuf, FixedPool};
 pub use lease::Lease;
 #[cfg(target_os = "linux")]
 pub(crate) use pipes::{Pipes, PooledPipe, PIPE_SIZE};
@@ -78,6 +84,13 @@ pub unsafe trait IoBuf: 'static {
         // SAFETY: the implementor promises that these bytes are initialized, readable and not
         // written to; the shared borrow of `self` keeps them so for the life of the slice.
         unsafe { std::slice::from_raw_parts(self.stable_ptr(), self.bytes_init()) }
+    }
+
+    /// Where the memory is registered with a ring: for buffers of a [`FixedPool`], and for what is
+    /// made of them.
+    #[doc(hidden)]
+    fn registration(&self) -> Option<Registration> {
+        None
     }
 
     /// A part of the buffer, to be written or read into in its stead.

@@ -1,6 +1,7 @@
 //! A part of an owned buffer, so that `write_all` can go on where a short write stopped, and a
 //! read can append instead of overwriting.
 
+use super::fixed::Registration;
 use super::{IoBuf, IoBufMut};
 use std::fmt;
 use std::ops::{Bound, Deref, DerefMut, RangeBounds};
@@ -88,6 +89,10 @@ unsafe impl<B: IoBuf> IoBuf for Slice<B> {
 
     fn bytes_total(&self) -> usize {
         self.buf.bytes_total().min(self.end) - self.begin
+    }
+
+    fn registration(&self) -> Option<Registration> {
+        self.buf.registration()
     }
 }
 

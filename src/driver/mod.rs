@@ -22,6 +22,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -251,6 +252,30 @@ impl Driver {
     pub(crate) fn attach(&mut self, pool: &Rc<Pool>) {
         if let Engine::Uring(uring) = &mut self.engine {
             uring.attach(pool);
+        }
+    }
+
+    /// Registers memory with the ring: its place in the ring's table; `None` where there is no ring;
+    /// else why it is refused.
+    ///
+    /// # Safety
+    /// The memory must stay allocated until the place is given up or the backend has ended.
+    pub(crate) unsafe fn register_buffers(
+        &mut self,
+        memory: NonNull<u8>,
+        len: usize,
+    ) -> Result<Option<u16>, String> {
+        match &mut self.engine {
+            // SAFETY: the caller keeps the memory.
+            Engine::Uring(uring) => unsafe { uring.register_buffers(memory, len) }.map(Some),
+            Engine::Ready(_) | Engine::Ended => Ok(None),
+        }
+    }
+
+    /// Gives a place of registered memory up. Nothing that is in flight may name it.
+    pub(crate) fn unregister_buffers(&mut self, place: u16) {
+        if let Engine::Uring(uring) = &mut self.engine {
+            uring.unregister_buffers(place);
         }
     }
 

@@ -113,13 +113,19 @@ impl File {
         Keep(self.open.clone())
     }
 
+    /// Where in the ring's table the buffer's memory stands, if it is registered there.
+    fn place<B: IoBuf>(&self, buffer: &B) -> Option<u16> {
+        buffer.registration().and_then(|it| it.with(&self.open.core))
+    }
+
     /// Reads some bytes into the buffer's room, from a position on; 0 is the end, unless the buffer
     /// has no room.
     ///
     /// # Errors
     /// Those of pread(2).
     pub async fn read_at<B: IoBufMut>(&self, buffer: B, at: u64) -> (io::Result<usize>, B) {
-        let op = ReadAt::new(self.keep(), buffer, Some(at));
+        let place = self.place(&buffer);
+        let op = ReadAt::new(self.keep(), buffer, Some(at)).registered(place);
         file_op::run(&self.open.core, op, !self.direct).await
     }
 
@@ -177,7 +183,8 @@ impl File {
     /// # Errors
     /// Those of pwrite(2).
     pub async fn write_at<B: IoBuf>(&self, buffer: B, at: u64) -> (io::Result<usize>, B) {
-        let op = WriteAt::new(self.keep(), buffer, 0, Some(at));
+        let place = self.place(&buffer);
+        let op = WriteAt::new(self.keep(), buffer, 0, Some(at)).registered(place);
         file_op::run(&self.open.core, op, false).await
     }
 
@@ -189,7 +196,8 @@ impl File {
         let len = buffer.bytes_init();
         let mut written = 0;
         while written < len {
-            let op = WriteAt::new(self.keep(), buffer, written, Some(at + written as u64));
+            let (place, at) = (self.place(&buffer), at + written as u64);
+            let op = WriteAt::new(self.keep(), buffer, written, Some(at)).registered(place);
             let result;
             (result, buffer) = file_op::run(&self.open.core, op, false).await;
             match result {

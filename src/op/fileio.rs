@@ -31,6 +31,8 @@ pub(crate) struct ReadAt<K, B> {
     buffer: B,
     /// `None` for the file's own position.
     at: Option<u64>,
+    /// Where the buffer's memory stands in the table of the ring, if it does.
+    place: Option<u16>,
     /// For the transfer: on the heap, since that points to it.
     vector: Option<Box<libc::iovec>>,
 }
@@ -42,6 +44,7 @@ pub(crate) struct WriteAt<K, B> {
     /// Where in the buffer to begin.
     start: usize,
     at: Option<u64>,
+    place: Option<u16>,
     vector: Option<Box<libc::iovec>>,
 }
 
@@ -63,7 +66,12 @@ pub(crate) struct WriteVectoredAt<K, B> {
 
 impl<K, B: IoBufMut> ReadAt<K, B> {
     pub(crate) fn new(file: K, buffer: B, at: Option<u64>) -> ReadAt<K, B> {
-        ReadAt { file, buffer, at, vector: None }
+        ReadAt { file, buffer, at, place: None, vector: None }
+    }
+
+    /// The memory is registered with the core's ring, at this place.
+    pub(crate) fn registered(self, place: Option<u16>) -> ReadAt<K, B> {
+        ReadAt { place, ..self }
     }
 
     fn room(&mut self) -> libc::iovec {
@@ -75,7 +83,12 @@ impl<K, B: IoBufMut> ReadAt<K, B> {
 impl<K, B: IoBuf> WriteAt<K, B> {
     /// Writes what follows the first `start` bytes of the buffer.
     pub(crate) fn new(file: K, buffer: B, start: usize, at: Option<u64>) -> WriteAt<K, B> {
-        WriteAt { file, buffer, start, at, vector: None }
+        WriteAt { file, buffer, start, at, place: None, vector: None }
+    }
+
+    /// The memory is registered with the core's ring, at this place.
+    pub(crate) fn registered(self, place: Option<u16>) -> WriteAt<K, B> {
+        WriteAt { place, ..self }
     }
 
     fn bytes(&self) -> libc::iovec {
@@ -136,9 +149,12 @@ unsafe impl<K: KeepsOpen, B: IoBufMut> Op for ReadAt<K, B> {
 
     #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
-        let room = self.room();
-        let entry = opcode::Read::new(Fd(self.fd()), room.iov_base.cast(), room.iov_len as u32);
-        Some(entry.offset(offset(self.at)).build())
+        let (room, at) = (self.room(), offset(self.at));
+        let (fd, memory, len) = (Fd(self.fd()), room.iov_base.cast(), room.iov_len as u32);
+        Some(match self.place {
+            Some(place) => opcode::ReadFixed::new(fd, memory, len, place).offset(at).build(),
+            None => opcode::Read::new(fd, memory, len).offset(at).build(),
+        })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
@@ -182,9 +198,13 @@ unsafe impl<K: KeepsOpen, B: IoBuf> Op for WriteAt<K, B> {
 
     #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
-        let bytes = self.bytes();
-        let entry = opcode::Write::new(Fd(self.fd()), bytes.iov_base.cast(), bytes.iov_len as u32);
-        Some(entry.offset(offset(self.at)).build())
+        let (bytes, at) = (self.bytes(), offset(self.at));
+        let (fd, len) = (Fd(self.fd()), bytes.iov_len as u32);
+        let memory = bytes.iov_base.cast_const().cast();
+        Some(match self.place {
+            Some(place) => opcode::WriteFixed::new(fd, memory, len, place).offset(at).build(),
+            None => opcode::Write::new(fd, memory, len).offset(at).build(),
+        })
     }
 
     /// A write may always wait for the disk.

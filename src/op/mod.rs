@@ -186,6 +186,8 @@ codes! {
     Poll = "poll", PollAdd, "5.1";
     /// Bytes from any descriptor.
     Read = "read", Read, "5.6";
+    /// Bytes of a file, into registered memory.
+    ReadFixed = "read-fixed", ReadFixed, "5.1";
     /// Bytes of a file, into several buffers.
     ReadVectored = "readv", Readv, "5.1";
     /// Bytes from a socket.
@@ -210,6 +212,8 @@ codes! {
     WaitId = "waitid", WaitId, "6.7";
     /// Bytes to any descriptor.
     Write = "write", Write, "5.6";
+    /// Bytes to a file, from registered memory.
+    WriteFixed = "write-fixed", WriteFixed, "5.1";
     /// Bytes to a file, from several buffers.
     WriteVectored = "writev", Writev, "5.1";
 }
@@ -235,6 +239,7 @@ impl Code {
             Code::Connect,
             Code::Poll,
             Code::Read,
+            Code::ReadFixed,
             Code::ReadVectored,
             Code::Recv,
             Code::RecvMulti,
@@ -247,6 +252,7 @@ impl Code {
             Code::Splice,
             Code::WaitId,
             Code::Write,
+            Code::WriteFixed,
             Code::WriteVectored,
         ];
         ALL.into_iter()

@@ -119,6 +119,9 @@ fn trial(
         Code::Close => op::close_sqe(-1),
         Code::Poll => op::poll_sqe(-1, op::Interest::Readable),
         Code::Read => opcode::Read::new(no_fd, null, 0).build(),
+        // No such place in a table that is not there: EFAULT, unless the descriptor is looked at first.
+        Code::ReadFixed => opcode::ReadFixed::new(no_fd, null, 0, 0).build(),
+        Code::WriteFixed => opcode::WriteFixed::new(no_fd, null, 0, 0).build(),
         Code::ReadVectored => opcode::Readv::new(no_fd, std::ptr::null(), 0).build(),
         Code::WriteVectored => opcode::Writev::new(no_fd, std::ptr::null(), 0).build(),
         Code::Recv => opcode::Recv::new(no_fd, null, 0).build(),

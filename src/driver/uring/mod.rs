@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,12 +35,14 @@ use crate::sys::{EventFd, Notify};
 pub(crate) mod ask;
 pub(crate) mod buffers;
 pub(crate) mod checks;
+mod fixed;
 mod registers;
 mod setup;
 pub(crate) mod trial;
 
 use buffers::{KernelRing, Kind as Buffers, DATAGRAM_GROUP, GROUP};
 use checks::Codes;
+use fixed::Fixed;
 
 /// A wait is not counted as one for a disk (6.15), so that a sleeping core does not look busy.
 const ENTER_NO_IOWAIT: u32 = 1 << 7;
@@ -80,6 +83,8 @@ pub(super) struct Uring {
     /// Why there are none, where they were wanted.
     no_buffers: Option<i32>,
     pool_config: PoolConfig,
+    /// Memory that is registered for operations on files.
+    fixed: Fixed,
     notifier: Arc<EventFd>,
     counts: Counts,
     overflowing: bool,
@@ -145,6 +150,7 @@ impl Uring {
             buffers,
             no_buffers,
             pool_config,
+            fixed: Fixed::default(),
             notifier: Arc::new(notifier),
             counts: Counts::default(),
             overflowing: false,
@@ -216,6 +222,29 @@ impl Uring {
         let pool = Pool::with_room(DATAGRAMS, op::DATAGRAM_BUFFER, home);
         pool.attach(Box::new(buffers));
         pool
+    }
+
+    /// Registers memory for operations on files: its place, or why not.
+    ///
+    /// # Safety
+    /// The memory must stay allocated until the place is given up or the ring is closed.
+    pub(super) unsafe fn register_buffers(
+        &mut self,
+        memory: NonNull<u8>,
+        len: usize,
+    ) -> Result<u16, String> {
+        for code in [Code::ReadFixed, Code::WriteFixed] {
+            if !self.has(code) {
+                return Err(format!("the ring does not take the operation `{}`", code.name()));
+            }
+        }
+        // SAFETY: the caller keeps the memory.
+        unsafe { self.fixed.register(&self.ring, memory, len) }
+    }
+
+    /// Gives a place of registered memory up.
+    pub(super) fn unregister_buffers(&mut self, place: u16) {
+        self.fixed.unregister(&self.ring, place);
     }
 
     /// Submits the operation, or attempts it where the ring has nothing to offer.

@@ -17,8 +17,8 @@ use crate::op::{Code, TABLE};
 use crate::probe::cause::{self, Cause};
 use crate::sys;
 
-/// What the buffers are registered with, after the restrictions.
-const REGISTER_PBUF_RING: u8 = 22;
+/// What is registered after the restrictions: rings of buffers, the table of memory, what is in it.
+const REGISTERED_LATER: [u8; 3] = [22, 15, 16];
 
 /// The smallest rings that are tried when memory is short.
 const SUBMISSION_FLOOR: u32 = 16;
@@ -201,7 +201,7 @@ fn restrict(ring: &IoUring, forbidden: &[Code]) -> io::Result<()> {
     opcodes.retain(|&opcode| forbidden.iter().all(|code| code.row().opcode != opcode));
     let mut rules: Vec<Restriction> = opcodes.into_iter().map(Restriction::sqe_op).collect();
     rules.push(Restriction::sqe_flags_allowed(u8::MAX));
-    rules.push(Restriction::register_op(REGISTER_PBUF_RING));
+    rules.extend(REGISTERED_LATER.map(Restriction::register_op));
     ring.submitter().register_restrictions(&mut rules)?;
     ring.submitter().register_enable_rings()
 }

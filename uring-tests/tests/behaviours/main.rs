@@ -25,6 +25,7 @@ mod cores;
 mod deadlines;
 mod ending;
 mod files;
+mod fixed_buffers;
 mod handoff;
 mod insight;
 mod machine;
@@ -76,6 +77,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     time::LIST,
     processes::LIST,
     files::LIST,
+    fixed_buffers::LIST,
     udp::LIST,
     unix::LIST,
     unix_datagrams::LIST,

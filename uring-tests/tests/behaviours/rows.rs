@@ -35,6 +35,8 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("connect", "connect_goes_on_to_the_next_address"),
     ("poll", "readiness_is_told_without_reading"),
     ("read", "pipes_carry_bytes_both_ways_of_reading"),
+    ("read-fixed", "fixed_buffers_are_read_into_and_written_from"),
+    ("write-fixed", "fixed_buffers_are_read_into_and_written_from"),
     ("readv", "vectors_of_a_file_are_one_operation"),
     ("writev", "vectors_of_a_file_are_one_operation"),
     ("recv", "dropped_reads_lose_nothing"),
@@ -63,6 +65,7 @@ const SURFACE: &[(&str, &[&str])] = &[
     ("io/pollable.rs", &["read_write", "close", "deadlines", "udp"]),
     ("fs", &["files"]),
     ("buf/aligned.rs", &["files"]),
+    ("buf/fixed.rs", &["fixed_buffers"]),
 ];
 
 fn all() -> impl Iterator<Item = &'static Behaviour> {

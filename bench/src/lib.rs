@@ -13,9 +13,13 @@
 //!
 //! Wakes from another thread and timers need no load: contestants measure those by themselves.
 //!
+//! Files and datagrams have programs of their own: `files` and `datagrams`.
+//!
 //! `cargo bench --bench compare -- --list` says what there is to run.
 
 pub mod contestants;
+pub mod datagrams;
+pub mod files;
 pub mod harness;
 pub mod load;
 pub mod machine;

@@ -142,7 +142,12 @@ pub struct Scratch(PathBuf);
 impl Scratch {
     /// Makes one where the system has its temporary files.
     pub fn new() -> io::Result<Self> {
-        let template = std::env::temp_dir().join("ringpark-bench-XXXXXX");
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// Makes one in another directory.
+    pub fn within(base: &Path) -> io::Result<Self> {
+        let template = base.join("ringpark-bench-XXXXXX");
         let mut template = template.into_os_string().into_vec();
         template.push(0);
         // SAFETY: the template is writable, ends in six X and a zero, and outlives the call.

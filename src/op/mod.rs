@@ -115,7 +115,8 @@ pub(crate) unsafe trait Op: Sized + 'static {
     /// What readiness unblocks `attempt`.
     fn interest(&self) -> Interest;
 
-    /// The ring form; `None` where the ring would only hand the call to a worker thread.
+    /// The ring form; `None` where the ring would only hand the call to a worker thread, or where an
+    /// attempt that nearly always succeeds costs less than an entry and its completion.
     #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry>;
 

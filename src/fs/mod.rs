@@ -10,13 +10,25 @@
 //! | call | inline | else |
 //! | --- | --- | --- |
 //! | [`File::open`], [`OpenOptions::open`] | if only read, and the path is cached (Linux 5.12) | helper thread |
-//! | [`File::read_at`] and its like | if the bytes are cached (4.14), and not with direct I/O | the ring; without one a helper thread |
-//! | [`File::write_at`] and its like | | the ring; without one a helper thread |
+//! | [`File::create`] | | helper thread |
+//! | [`File::read_at`], `read_exact_at`, `read_vectored_at` | if the bytes are cached (Linux 4.14), and not with direct I/O | the ring; without one a helper thread |
+//! | [`File::read_to_end`] | the length, and what is cached | as for `read_at` |
+//! | [`File::write_at`], `write_all_at`, `write_vectored_at` | | the ring; without one a helper thread |
 //! | [`File::metadata`] | always | |
-//! | [`File::sync_all`], [`File::sync_data`], [`File::allocate`], [`File::set_len`] | | helper thread: the ring would use one too |
+//! | [`File::sync_all`], `sync_data`, `allocate`, `set_len`, `set_permissions` | | helper thread: the ring would use one too |
 //! | [`File::send_to`] | what is cached | what is not is read ahead by a helper thread |
-//! | [`read`], [`read_to_string`] | if path and bytes are cached | as for `File` |
-//! | all others | | helper thread |
+//! | [`File::close`] | without a ring | the ring |
+//! | dropping a [`File`] | if it was only read, or without a ring | the ring, with the next turn |
+//! | [`read`], [`read_to_string`] | if path and bytes are cached | as for `open` and `read_at` |
+//! | [`write`](write()) | | a helper thread to open it, then as for `write_at` and `close` |
+//! | [`copy`], [`rename`], [`hard_link`], [`symlink`], [`read_link`], [`canonicalize`] | | helper thread |
+//! | [`metadata`], [`symlink_metadata`], [`try_exists`], [`set_permissions`] | | helper thread |
+//! | [`create_dir`], [`create_dir_all`], [`remove_dir`], [`remove_dir_all`], [`remove_file`] | | helper thread |
+//! | [`read_dir`], [`ReadDir::next_entry`] | what has been read ahead | helper thread, for 128 entries at a time |
+//! | [`DirEntry::metadata`], [`DirEntry::file_type`] | | helper thread |
+//!
+//! On the ring, buffers of a [`FixedPool`](crate::buf::FixedPool) are read into and written from without
+//! being looked up each time.
 //!
 //! Dropping a future does not undo what a helper thread or the kernel does: a file may have been
 //! written, renamed or removed all the same.

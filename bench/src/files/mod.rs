@@ -10,6 +10,7 @@
 //! cargo bench --bench files                                 both, 5 rounds
 //! cargo bench --bench files -- reads --rounds 9 --seconds 3
 //! cargo bench --bench files -- small --directory /mnt/disk
+//! cargo bench --bench files -- reads --only ringpark-uring-fixed,fio
 //! ```
 //! The directory is the one for temporary files unless another is named; it should be on the disk
 //! that is of interest, and must have room for 1 GiB.
@@ -78,7 +79,23 @@ const WORKLOADS: &[Workload] = &[
         contestants: whole::CONTESTANTS,
         references: whole::REFERENCES,
         prepare: whole::prepare,
-        run: whole::run,
+        run: whole::run::<32>,
+    },
+    Workload {
+        name: "small-1",
+        about: "the same, one after the other (on each core)",
+        contestants: whole::CONTESTANTS,
+        references: whole::REFERENCES,
+        prepare: whole::prepare,
+        run: whole::run::<1>,
+    },
+    Workload {
+        name: "small-1000",
+        about: "the same, 1000 at a time",
+        contestants: whole::CONTESTANTS,
+        references: whole::REFERENCES,
+        prepare: whole::prepare,
+        run: whole::run::<1000>,
     },
 ];
 
@@ -88,6 +105,14 @@ struct Options {
     rounds: usize,
     seconds: f64,
     directory: PathBuf,
+    /// The contestants, if not all.
+    only: Option<Vec<String>>,
+}
+
+impl Options {
+    fn wants(&self, contestant: &str) -> bool {
+        self.only.as_ref().is_none_or(|names| names.iter().any(|name| name == contestant))
+    }
 }
 
 /// The whole program, given its arguments without its own name.
@@ -120,8 +145,13 @@ fn parse(words: &[&str]) -> Result<Option<Options>, String> {
     if !words.contains(&"--bench") || for_others {
         return Ok(None);
     }
-    let mut options =
-        Options { workloads: Vec::new(), rounds: 5, seconds: 2.0, directory: std::env::temp_dir() };
+    let mut options = Options {
+        workloads: Vec::new(),
+        rounds: 5,
+        seconds: 2.0,
+        directory: std::env::temp_dir(),
+        only: None,
+    };
     let mut words = words.iter();
     while let Some(&word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} wants a value"));
@@ -130,6 +160,7 @@ fn parse(words: &[&str]) -> Result<Option<Options>, String> {
             "--quick" => (options.rounds, options.seconds) = (2, 0.5),
             "--rounds" => options.rounds = number(word, value()?)?,
             "--seconds" => options.seconds = number(word, value()?)?,
+            "--only" => options.only = Some(value()?.split(',').map(str::to_owned).collect()),
             "--directory" => options.directory = PathBuf::from(value()?),
             name => match WORKLOADS.iter().find(|workload| workload.name == name) {
                 Some(workload) => options.workloads.push(workload),
@@ -169,7 +200,9 @@ fn compare(options: &Options) -> io::Result<()> {
         let mut samples = vec![Vec::new(); workload.contestants.len()];
         for _ in 0..options.rounds {
             for (name, samples) in workload.contestants.iter().zip(&mut samples) {
-                samples.push(once(workload, name, &path, options.seconds));
+                let wanted = options.wants(name);
+                samples
+                    .push(wanted.then(|| once(workload, name, &path, options.seconds)).flatten());
             }
         }
         print(workload, &samples);
@@ -206,6 +239,9 @@ fn print(workload: &Workload, samples: &[Vec<Option<Sample>>]) {
     };
     let figures: [fn(&Sample) -> f64; 2] = [|it| it.rate, |it| it.cpu_ns];
     for (index, name) in workload.contestants.iter().enumerate() {
+        if samples[index].iter().all(Option::is_none) {
+            continue;
+        }
         print!("{name:<24}");
         for figure in figures {
             match Spread::of(of(index, figure).into_iter().flatten()) {

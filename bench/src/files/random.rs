@@ -22,10 +22,11 @@ pub(super) const CONTESTANTS: &[&str] = &[
     "tokio-multi-thread",
     "fio",
     "fio-fixed",
+    "fio-batched",
 ];
 
 pub(super) const REFERENCES: &[&str] =
-    &["fio", "fio-fixed", "tokio-current-thread", "tokio-multi-thread"];
+    &["fio", "fio-fixed", "fio-batched", "tokio-current-thread", "tokio-multi-thread"];
 
 /// Bytes of a read.
 const BLOCK: usize = 4096;

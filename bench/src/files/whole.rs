@@ -27,8 +27,6 @@ pub(super) const REFERENCES: &[&str] = &["tokio-current-thread", "tokio-multi-th
 /// Files in all, in one folder, and bytes of each.
 const FILES: usize = 100_000;
 const SIZE: usize = 1024;
-/// Files read at a time.
-const TASKS: usize = 32;
 
 pub(super) fn prepare(directory: &Path) -> io::Result<PathBuf> {
     prepare_files(directory, FILES)
@@ -36,13 +34,21 @@ pub(super) fn prepare(directory: &Path) -> io::Result<PathBuf> {
 
 pub(super) fn prepare_files(directory: &Path, count: usize) -> io::Result<PathBuf> {
     let folder = directory.join("files");
+    if folder.exists() {
+        return Ok(folder);
+    }
     std::fs::create_dir(&folder)?;
     (0..count).try_for_each(|number| std::fs::write(folder.join(number.to_string()), [7; SIZE]))?;
     Ok(folder)
 }
 
-/// One pass over all the files. (There is nothing to do for a time: the time is what is measured.)
-pub(super) fn run(name: &str, folder: &Path, _: Duration) -> io::Result<Sample> {
+/// One pass over all the files, `AT_A_TIME` of them at a time. (There is nothing to do for a time: the
+/// time is what is measured.)
+pub(super) fn run<const AT_A_TIME: usize>(
+    name: &str,
+    folder: &Path,
+    _: Duration,
+) -> io::Result<Sample> {
     let mut paths: Vec<_> = std::fs::read_dir(folder)?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<io::Result<_>>()?;
@@ -51,20 +57,24 @@ pub(super) fn run(name: &str, folder: &Path, _: Duration) -> io::Result<Sample> 
     let count = paths.len() as u64;
     Sample::of(|| {
         match name {
-            "ringpark-uring" => Builder::new().backend(Backend::Uring).block_on(tasks(paths))??,
-            "ringpark-epoll" => Builder::new().backend(Backend::Epoll).block_on(tasks(paths))??,
+            "ringpark-uring" => {
+                Builder::new().backend(Backend::Uring).block_on(tasks(paths, AT_A_TIME))??
+            }
+            "ringpark-epoll" => {
+                Builder::new().backend(Backend::Epoll).block_on(tasks(paths, AT_A_TIME))??
+            }
             "ringpark-uring-2-cores" => {
                 let next = Arc::new(AtomicUsize::new(0));
                 let cores = Builder::new().backend(Backend::Uring).cores(2);
-                cores.run(|| shared(paths.clone(), next.clone()))?;
+                cores.run(|| shared(paths.clone(), next.clone(), AT_A_TIME))?;
             }
             "tokio-current-thread" => {
                 let mut runtime = tokio::runtime::Builder::new_current_thread();
-                runtime.build()?.block_on(on_tokio(paths))?;
+                runtime.build()?.block_on(on_tokio(paths, AT_A_TIME))?;
             }
             "tokio-multi-thread" => {
                 let mut runtime = tokio::runtime::Builder::new_multi_thread();
-                runtime.build()?.block_on(on_tokio(paths))?;
+                runtime.build()?.block_on(on_tokio(paths, AT_A_TIME))?;
             }
             "std" => paths.iter().try_for_each(|path| check(&std::fs::read(path)?))?,
             _ => return Err(io::Error::other("no such contestant")),
@@ -80,9 +90,9 @@ fn check(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-async fn tasks(paths: Arc<[PathBuf]>) -> io::Result<()> {
+async fn tasks(paths: Arc<[PathBuf]>, at_a_time: usize) -> io::Result<()> {
     let next = Rc::new(Cell::new(0));
-    let tasks: Vec<_> = (0..TASKS)
+    let tasks: Vec<_> = (0..at_a_time)
         .map(|_| {
             let (paths, next) = (paths.clone(), next.clone());
             ringpark::spawn(async move {
@@ -100,8 +110,8 @@ async fn tasks(paths: Arc<[PathBuf]>) -> io::Result<()> {
 }
 
 /// The same on one of several cores.
-async fn shared(paths: Arc<[PathBuf]>, next: Arc<AtomicUsize>) -> io::Result<()> {
-    let tasks: Vec<_> = (0..TASKS / 2)
+async fn shared(paths: Arc<[PathBuf]>, next: Arc<AtomicUsize>, at_a_time: usize) -> io::Result<()> {
+    let tasks: Vec<_> = (0..at_a_time.div_ceil(2))
         .map(|_| {
             let (paths, next) = (paths.clone(), next.clone());
             ringpark::spawn(async move {
@@ -118,9 +128,9 @@ async fn shared(paths: Arc<[PathBuf]>, next: Arc<AtomicUsize>) -> io::Result<()>
     Ok(())
 }
 
-async fn on_tokio(paths: Arc<[PathBuf]>) -> io::Result<()> {
+async fn on_tokio(paths: Arc<[PathBuf]>, at_a_time: usize) -> io::Result<()> {
     let next = Arc::new(AtomicUsize::new(0));
-    let tasks: Vec<_> = (0..TASKS)
+    let tasks: Vec<_> = (0..at_a_time)
         .map(|_| {
             let (paths, next) = (paths.clone(), next.clone());
             tokio::spawn(async move {

@@ -11,6 +11,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Once: "" => every_row_in_scope_has_a_test,
     Once: "" => every_operation_has_a_test,
     Once: "" => every_method_has_a_test,
+    Once: "" => every_file_operation_says_where_it_runs,
     Once: "" => names_are_unique,
 ];
 
@@ -107,6 +108,21 @@ fn every_method_has_a_test(_: &Variant) {
         untested.extend(methods.into_iter().filter(|it| !words.contains(it)).map(str::to_owned));
     }
     assert!(untested.is_empty(), "no test calls {untested:?}");
+}
+
+/// Inline, on the ring or on a helper thread: the table at the head of `fs` has all of them.
+fn every_file_operation_says_where_it_runs(_: &Variant) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/fs");
+    let head = text(&source.join("mod.rs"));
+    let table: String = head.lines().filter(|line| line.starts_with("//! |")).collect();
+    let words = table.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    let words: BTreeSet<&str> = words.collect();
+    let source = text(&source);
+    let waits = source.lines().filter(|line| line.contains("pub async fn "));
+    let waits: String = waits.map(|line| format!("{line}\n")).collect();
+    let untold: Vec<&str> =
+        public_functions(&waits).into_iter().filter(|name| !words.contains(name)).collect();
+    assert!(untold.is_empty(), "the table does not say where these run: {untold:?}");
 }
 
 /// What is in a file, or in all files of a folder.

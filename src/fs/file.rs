@@ -250,8 +250,9 @@ impl File {
     /// longer then, if they go beyond its end.
     ///
     /// # Errors
-    /// Those of fallocate(2): EOPNOTSUPP where the file system cannot.
-    #[cfg(target_os = "linux")]
+    /// Those of fallocate(2), or posix_fallocate(2) of FreeBSD: EOPNOTSUPP or EINVAL where the file system
+    /// cannot. macOS (`F_PREALLOCATE`) leaves holes within the file as they are. `Unsupported` on NetBSD
+    /// and OpenBSD.
     pub async fn allocate(&self, at: u64, len: u64) -> io::Result<()> {
         self.elsewhere(move |file| sys::allocate(file.as_fd(), at, len)).await
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -83,8 +84,9 @@ impl OpenOptions {
 
     /// Past the page cache, straight to the disk (`O_DIRECT`, see open(2)): positions, lengths and
     /// the memory of buffers must be multiples of the disk's block size then
-    /// ([`AlignedBuf`](crate::buf::AlignedBuf) is made for that), else calls fail with `InvalidInput`.
-    #[cfg(target_os = "linux")]
+    /// ([`AlignedBuf`](crate::buf::AlignedBuf) is made for that), else calls fail with `InvalidInput`. On
+    /// macOS it is `F_NOCACHE`, which wants nothing of them; on OpenBSD opening the file is an error
+    /// (`Unsupported`).
     pub fn direct(&mut self, direct: bool) -> &mut OpenOptions {
         self.direct = direct;
         self
@@ -121,8 +123,15 @@ impl OpenOptions {
                 opened => return Ok(File::of(opened?, only_read, self.direct)),
             }
         }
-        let mode = self.mode;
-        let fd = elsewhere(move || sys::open(&path, flags, mode)).await?;
+        let (mode, direct) = (self.mode, self.direct);
+        let opening = move || {
+            let fd = sys::open(&path, flags, mode)?;
+            if direct {
+                sys::pass_cache(fd.as_fd())?;
+            }
+            Ok(fd)
+        };
+        let fd = elsewhere(opening).await?;
         Ok(File::of(fd, only_read, self.direct))
     }
 
@@ -148,10 +157,16 @@ impl OpenOptions {
             (true, true, false) => libc::O_CREAT | libc::O_TRUNC,
             (_, _, true) => libc::O_CREAT | libc::O_EXCL,
         };
-        #[cfg(target_os = "linux")]
-        let direct = if self.direct { libc::O_DIRECT } else { 0 };
-        #[cfg(not(target_os = "linux"))]
-        let direct = 0;
+        let direct = match (self.direct, sys::DIRECT) {
+            (false, _) => 0,
+            (true, Some(flag)) => flag,
+            (true, None) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "this system has no direct I/O",
+                ))
+            }
+        };
         Ok(access | made | direct | (self.flags & !libc::O_ACCMODE))
     }
 }

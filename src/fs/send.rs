@@ -1,7 +1,7 @@
-//! From a file to a socket, within the kernel.
+//! From a file to a socket, within the kernel where that can be done.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
 use super::File;
@@ -12,9 +12,10 @@ use crate::sys;
 const PIECE: usize = 256 << 10;
 
 impl File {
-    /// Sends `len` bytes of the file, from a position on, to a connection, without a copy in user
-    /// space (sendfile(2)): how many went, which is fewer only if the file ends before. What is not in
-    /// memory is read ahead by a helper thread, so that the core does not wait for the disk.
+    /// Sends `len` bytes of the file, from a position on, to a connection: how many went, which is fewer
+    /// only if the file ends before. On Linux that is without a copy in user space (sendfile(2)), and what
+    /// is not in memory is read ahead by a helper thread, so that the core does not wait for the disk. On
+    /// other systems, and for files that cannot be sent so, pieces are read and written.
     ///
     /// It has the connection's turn for writing for a piece of 256 KiB at a time: other writes may
     /// come between. Dropping the future leaves open how much has gone.
@@ -27,13 +28,18 @@ impl File {
     /// ```
     ///
     /// # Errors
-    /// Those of sendfile(2) and of writing to the connection; `TimedOut` after its write deadline. How
+    /// Those of reading the file and of writing to the connection; `TimedOut` after its write deadline. How
     /// much went before is told by [`io::written`](crate::io::written).
     pub async fn send_to(&self, stream: &SocketStream, at: u64, len: u64) -> io::Result<u64> {
-        let mut sent = 0;
+        let (mut sent, mut copies) = (0, !sys::SENDS_FILES);
         while sent < len {
             let piece = usize::try_from(len - sent).unwrap_or(usize::MAX).min(PIECE);
-            match self.send_piece(stream, at + sent, piece).await {
+            let result = match copies {
+                true => self.copy_piece(stream, at + sent, piece).await,
+                false => self.send_piece(stream, at + sent, piece).await,
+            };
+            match result {
+                Err(error) if !copies && cannot_send(&error) => copies = true,
                 Ok(0) => break,
                 Ok(count) => sent += u64::from(count),
                 Err(error) => return Err(crate::io::incomplete(sent as usize, error)),
@@ -48,6 +54,19 @@ impl File {
             self.elsewhere(move |file| file.read_at(&mut vec![0; len], at)).await?;
         }
         let file = self.as_raw_fd();
-        stream.write_with(|socket| sys::sendfile(socket.as_fd().as_raw_fd(), file, at, len)).await
+        let send = |socket: BorrowedFd<'_>| sys::sendfile(socket.as_raw_fd(), file, at, len);
+        stream.write_with(send).await
     }
+
+    async fn copy_piece(&self, stream: &SocketStream, at: u64, len: usize) -> io::Result<u32> {
+        let (result, bytes) = self.read_at(Vec::with_capacity(len), at).await;
+        let count = result?;
+        stream.write_all(bytes).await.0?;
+        Ok(count as u32)
+    }
+}
+
+/// Whether the kernel does not send this file, or none.
+fn cannot_send(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
 }

@@ -79,12 +79,18 @@ pub fn written(error: &io::Error) -> Option<usize> {
     Some(inner.written)
 }
 
-/// The same error, which tells how much went out before, if anything did.
+/// The same error, which tells how much went out before, if anything did: besides what it tells
+/// already.
 pub(crate) fn incomplete(written: usize, source: io::Error) -> io::Error {
     if written == 0 {
         return source;
     }
-    io::Error::new(source.kind(), Incomplete { written, source })
+    let kind = source.kind();
+    let incomplete = match source.downcast::<Incomplete>() {
+        Ok(inner) => Incomplete { written: written + inner.written, source: inner.source },
+        Err(source) => Incomplete { written, source },
+    };
+    io::Error::new(kind, incomplete)
 }
 
 /// The error of a connection that takes no more bytes and gives no reason.

@@ -29,8 +29,10 @@ pub(crate) struct Ancillary {
     pub(crate) fds: Vec<OwnedFd>,
     /// Control messages were cut off: descriptors, for want of room in the process's table.
     pub(crate) incomplete: bool,
-    /// The address that a datagram was sent to, and the number of the interface that it came in by.
-    pub(crate) to: Option<(IpAddr, u32)>,
+    /// The address that a datagram was sent to.
+    pub(crate) to: Option<IpAddr>,
+    /// The number of the interface that it came in by.
+    pub(crate) interface: Option<u32>,
     /// The two bits of congestion notification, if they are asked for.
     pub(crate) ecn: Option<u8>,
     /// Datagrams of this length have been put together to one, the last of which may be shorter.
@@ -55,22 +57,18 @@ impl Ancillary {
                         self.fds.push(fd);
                     }
                 }
-                #[cfg(target_os = "linux")]
-                (libc::IPPROTO_IP, libc::IP_PKTINFO, data) => {
-                    // The interface, the address that is ours, and the one in the datagram.
-                    if let (Some(interface), Some(address)) =
-                        (first(data), data.get(8..).and_then(|rest| rest.first_chunk::<4>()))
-                    {
-                        self.to = Some((IpAddr::from(*address), u32::from_ne_bytes(interface)));
-                    }
+                (libc::IPPROTO_IP, kind, data) => {
+                    let (to, interface) = sys::destination_v4(kind, data);
+                    self.to = to.or(self.to);
+                    self.interface = interface.or(self.interface);
+                    self.ecn = sys::ecn_v4(kind, data).or(self.ecn);
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, data) => {
                     if let Some((address, interface)) = data.split_first_chunk::<16>() {
-                        let interface = first(interface).map_or(0, u32::from_ne_bytes);
-                        self.to = Some((IpAddr::from(*address).to_canonical(), interface));
+                        self.to = Some(IpAddr::from(*address).to_canonical());
+                        self.interface = first(interface).map(u32::from_ne_bytes);
                     }
                 }
-                (libc::IPPROTO_IP, libc::IP_TOS, [class, ..]) => self.ecn = Some(class & 0b11),
                 (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, data) => {
                     self.ecn = first(data).map(|class| (u32::from_ne_bytes(class) & 0b11) as u8);
                 }

@@ -1,11 +1,10 @@
-//! `waitid(2)`: the end of a child process.
+//! `waitid(2)`: the end of a child process that has a descriptor, as on Linux.
 
 use std::io;
 use std::os::fd::RawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-#[cfg(target_os = "linux")]
 use io_uring::{opcode, squeue::Entry};
 
 use super::{Code, Interest, KeepsOpen, Op};
@@ -23,19 +22,26 @@ pub(crate) trait Parent: KeepsOpen {
 /// Waits for the end of a child. `P` keeps its pidfd open, which is readable then.
 pub(crate) struct WaitChild<P> {
     parent: P,
-    /// On the heap, since the entry points to it.
+    /// What the ring has told. On the heap, since the entry points to it.
     info: Box<libc::siginfo_t>,
+    /// What an attempt has told.
+    attempted: Option<ExitStatus>,
 }
 
 impl<P> WaitChild<P> {
     pub(crate) fn new(parent: P) -> WaitChild<P> {
-        WaitChild { parent, info: Box::new(sys::no_signal()) }
+        WaitChild { parent, info: Box::new(sys::no_signal()), attempted: None }
     }
 }
 
 impl<P: Parent> WaitChild<P> {
-    /// What the kernel has told: the words of wait(2), made from those of waitid(2).
+    /// What the kernel has told.
     fn status(&self) -> ExitStatus {
+        self.attempted.unwrap_or_else(|| self.told())
+    }
+
+    /// The words of wait(2), made from those of waitid(2).
+    fn told(&self) -> ExitStatus {
         // SAFETY: these are the fields of a signal that tells of a child.
         let status = unsafe { self.info.si_status() };
         ExitStatus::from_raw(match self.info.si_code {
@@ -59,7 +65,6 @@ unsafe impl<P: Parent> Op for WaitChild<P> {
         Interest::Readable
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         let id = self.parent.pid() as libc::id_t;
         let entry = opcode::WaitId::new(libc::P_PID, id, libc::WEXITED);
@@ -67,7 +72,8 @@ unsafe impl<P: Parent> Op for WaitChild<P> {
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
-        sys::wait_child(self.parent.pid(), &mut self.info)
+        self.attempted = sys::try_wait_child(self.parent.pid())?;
+        self.attempted.map(|_| 0).ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
     fn finish(self, result: io::Result<u32>) -> Self::Output {

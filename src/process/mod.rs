@@ -9,6 +9,9 @@ use crate::io::{PipeReader, PipeWriter};
 use crate::runtime::blocking;
 
 mod child;
+mod ending;
+#[cfg_attr(any(not(target_os = "linux"), ringpark_kqueue), path = "no_pidfd.rs")]
+mod pidfd;
 
 pub use child::Child;
 
@@ -104,8 +107,8 @@ impl Command {
     /// it; dropping the future starts it all the same, and nobody waits for it then.
     ///
     /// # Errors
-    /// Those of std: `NotFound` if there is no such program. And those of pidfd_open(2), which takes
-    /// Linux 5.3; the process has been killed then.
+    /// Those of std: `NotFound` if there is no such program. And those of pidfd_open(2), above all
+    /// EMFILE; the process has been killed then.
     pub async fn spawn(&mut self) -> io::Result<Child> {
         let command = std::mem::replace(&mut self.command, std::process::Command::new(""));
         let (command, spawned) = blocking::run(move || {

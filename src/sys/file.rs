@@ -72,6 +72,18 @@ impl Transfer {
     }
 }
 
+/// Never called: see `SENDS_FILES`.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sendfile(_socket: RawFd, _file: RawFd, _at: u64, _len: usize) -> io::Result<u32> {
+    Err(io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
+/// No other system can say.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_cached(_file: BorrowedFd<'_>, _at: u64, _len: usize) -> bool {
+    false
+}
+
 /// No other system can say.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn open_if_cached(_path: &CStr, _flags: libc::c_int) -> io::Result<OwnedFd> {
@@ -136,22 +148,13 @@ pub(crate) fn is_disk(fd: RawFd) -> bool {
     known && matches!(stat.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK)
 }
 
-/// Makes room in a file, from a position on; zeros if it was not written to before.
-#[cfg(target_os = "linux")]
-pub(crate) fn allocate(fd: BorrowedFd<'_>, at: u64, len: u64) -> io::Result<()> {
-    let at = position(at)?;
-    let len = position(len)?;
-    // SAFETY: the call takes no pointer.
-    cvt(unsafe { libc::fallocate(fd.as_raw_fd(), 0, at, len) }).map(drop)
-}
-
 /// A position or length as the kernel takes it.
-#[cfg(target_os = "linux")]
-fn position(number: u64) -> io::Result<libc::off_t> {
+pub(super) fn position(number: u64) -> io::Result<libc::off_t> {
     libc::off_t::try_from(number).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
 
-/// Sends bytes of a file to a socket that is non-blocking, without a copy in user space.
+/// Sends bytes of a file to a socket that is non-blocking, without a copy in user space. What else may
+/// fail, a file that cannot be sent so is EINVAL or ENOSYS.
 #[cfg(target_os = "linux")]
 pub(crate) fn sendfile(socket: RawFd, file: RawFd, at: u64, len: usize) -> io::Result<u32> {
     let mut at = position(at)?;

@@ -102,4 +102,15 @@ impl Queue {
 
     /// A descriptor is about to be closed, which makes the kernel forget it.
     pub(crate) fn closing(&self, _fd: RawFd) {}
+
+    /// Forgets a descriptor that stays open.
+    pub(crate) fn forget(&self, fd: RawFd) -> io::Result<()> {
+        [Filter::Read, Filter::Write].into_iter().try_for_each(|filter| {
+            match self.apply(&[change(fd as usize, filter, libc::EV_DELETE, 0, 0)]) {
+                // A direction that was refused is not there to be forgotten.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+                other => other,
+            }
+        })
+    }
 }

@@ -203,6 +203,12 @@ impl Queue {
         }
     }
 
+    /// Forgets a descriptor that stays open: there is no difference.
+    pub(crate) fn forget(&self, fd: RawFd) -> io::Result<()> {
+        self.closing(fd);
+        Ok(())
+    }
+
     fn watched(&self) -> MutexGuard<'_, Watched> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,45 +2,12 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use socket2::InterfaceIndexOrAddress;
-
-use super::{cvt, read, write, Notify};
+use super::{cvt, position, read, set_option, write, Notify};
 
 /// What poll(2) says when the peer has closed its writing side.
 pub(crate) const POLLRDHUP: libc::c_short = libc::POLLRDHUP;
-
-/// Lets each datagram tell its congestion notification (`IP_RECVTOS`, `IPV6_RECVTCLASS`).
-pub(crate) fn set_recv_ecn(socket: &socket2::Socket, v6: bool, on: bool) -> io::Result<()> {
-    if v6 {
-        socket.set_recv_tclass_v6(on)?;
-    }
-    // On a socket of IPv6 this is for those datagrams of IPv4 that it takes too, if it does.
-    match socket.set_recv_tos_v4(on) {
-        Err(_) if v6 => Ok(()),
-        other => other,
-    }
-}
-
-/// Joins a group, by the interface with this number; 0 lets the kernel choose.
-pub(crate) fn join_multicast_v4(
-    socket: &socket2::Socket,
-    group: &Ipv4Addr,
-    interface: u32,
-) -> io::Result<()> {
-    socket.join_multicast_v4_n(group, &InterfaceIndexOrAddress::Index(interface))
-}
-
-/// The end of `join_multicast_v4`.
-pub(crate) fn leave_multicast_v4(
-    socket: &socket2::Socket,
-    group: &Ipv4Addr,
-    interface: u32,
-) -> io::Result<()> {
-    socket.leave_multicast_v4_n(group, &InterfaceIndexOrAddress::Index(interface))
-}
 
 /// Whether a listener can be opened to others that share its port after it was bound without them.
 pub(crate) const SHARES_PORT_LATER: bool = true;
@@ -121,25 +88,31 @@ pub(crate) fn pin_to(cpu: usize) -> io::Result<()> {
     cvt(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set.as_ptr()) }).map(drop)
 }
 
-/// Sets an option that is a number.
-fn set_option(fd: RawFd, level: i32, name: i32, on: bool) -> io::Result<()> {
-    let value = libc::c_int::from(on);
-    let length = size_of_val(&value) as libc::socklen_t;
-    // SAFETY: the pointer is to a local of that length.
-    cvt(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) }).map(drop)
-}
-
 /// Lets the kernel put datagrams together (5.0).
 pub(crate) fn set_udp_gro(socket: &socket2::Socket, on: bool) -> io::Result<()> {
-    set_option(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, on)
+    set_option(socket, libc::SOL_UDP, libc::UDP_GRO, on)
 }
 
-/// Lets datagrams tell where they were sent to.
-pub(crate) fn set_recv_pktinfo(socket: &socket2::Socket, v6: bool, on: bool) -> io::Result<()> {
-    match v6 {
-        true => set_option(socket.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, on),
-        false => set_option(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, on),
-    }
+/// Whether the kernel cuts a message into a series of datagrams (`UDP_SEGMENT`, 4.18). The tests of
+/// kqueue go the way of the systems that have it.
+pub(crate) const SENDS_SERIES: bool = cfg!(not(ringpark_kqueue));
+
+/// Whether the kernel sends files to sockets, and tells what it would have to wait for. As above.
+pub(crate) const SENDS_FILES: bool = cfg!(not(ringpark_kqueue));
+
+/// The flag of open(2) for a file that is not to be cached.
+pub(crate) const DIRECT: Option<libc::c_int> = Some(libc::O_DIRECT);
+
+/// Lets a file that was opened so not be cached, which it is not.
+pub(crate) fn pass_cache(_file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(())
+}
+
+/// Makes room in a file, from a position on; zeros if it was not written to before.
+pub(crate) fn allocate(fd: BorrowedFd<'_>, at: u64, len: u64) -> io::Result<()> {
+    let (at, len) = (position(at)?, position(len)?);
+    // SAFETY: the call takes no pointer.
+    cvt(unsafe { libc::fallocate(fd.as_raw_fd(), 0, at, len) }).map(drop)
 }
 
 /// Who made the other end of a local connection: process, user, group.

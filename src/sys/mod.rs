@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -22,9 +23,16 @@ mod calls;
 #[path = "posix.rs"]
 mod calls;
 
-#[cfg(target_os = "linux")]
+#[cfg_attr(any(target_os = "linux", target_vendor = "apple"), path = "pktinfo.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_vendor = "apple")), path = "dstaddr.rs")]
+mod destination;
+#[cfg_attr(any(target_os = "netbsd", target_os = "openbsd"), path = "ip_lean.rs")]
+mod ip;
+
 mod child;
 mod file;
+#[cfg(any(target_os = "netbsd", target_os = "openbsd", test))]
+mod interface;
 #[cfg(any(not(target_os = "linux"), ringpark_kqueue))]
 #[cfg_attr(ringpark_kqueue, path = "libkqueue.rs")]
 pub(crate) mod kqueue;
@@ -42,9 +50,10 @@ mod thread;
 pub(crate) mod uring;
 
 pub(crate) use calls::*;
-#[cfg(target_os = "linux")]
-pub(crate) use child::{no_signal, pidfd_kill, pidfd_open, wait_child};
+pub(crate) use child::*;
+pub(crate) use destination::{destination_v4, push_source_v4};
 pub(crate) use file::*;
+pub(crate) use ip::*;
 #[cfg(target_os = "linux")]
 pub(crate) use mapping::Mapping;
 pub(crate) use message::{recvmsg, sendmmsg, sendmsg, Control, ControlMessages};
@@ -106,6 +115,26 @@ pub(crate) fn set_nonblocking(fd: RawFd, on: bool) -> io::Result<bool> {
         set_mode(fd, wanted)?;
     }
     Ok(wanted != mode)
+}
+
+/// What a control message tells: the address that a datagram was sent to, and the number of the
+/// interface that it came in by.
+pub(crate) type Told = (Option<IpAddr>, Option<u32>);
+
+/// Lets datagrams tell where they were sent to.
+pub(crate) fn set_recv_destination(socket: &socket2::Socket, v6: bool, on: bool) -> io::Result<()> {
+    match v6 {
+        true => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, on),
+        false => destination::set_recv_destination_v4(socket, on),
+    }
+}
+
+/// Sets an option that is on or off.
+fn set_option(socket: &socket2::Socket, level: i32, name: i32, on: bool) -> io::Result<()> {
+    let value = libc::c_int::from(on);
+    let (fd, length) = (socket.as_raw_fd(), size_of_val(&value) as libc::socklen_t);
+    // SAFETY: the pointer is to a local of that length.
+    cvt(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) }).map(drop)
 }
 
 /// Whether a socket listens (`SO_ACCEPTCONN`).

@@ -82,6 +82,13 @@ impl Selector for Kqueue {
         self.queue.closing(fd);
     }
 
+    fn release(&mut self, fd: RawFd) {
+        if let Err(error) = self.queue.forget(fd) {
+            // It was added, so nothing but memory can be short; an event of it is harmless.
+            tracing::debug!(target: "ringpark", %error, fd, "cannot end the watch of a descriptor");
+        }
+    }
+
     fn wait(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
         let at_most = match wait {
             _ if !self.refused.is_empty() => Some(Duration::ZERO),
@@ -225,5 +232,21 @@ mod tests {
         assert!(events.iter().any(|event| event.read_ended && event.writable));
         assert!(!events.iter().any(|event| event.write_ended), "we may still write");
         kqueue.unwatch(ours.as_raw_fd());
+    }
+
+    #[test]
+    fn a_descriptor_that_was_released_is_another_queues() {
+        let (ours, mut other) = UnixStream::pair().expect("a pair");
+        let (mut one, mut two) =
+            (Kqueue::open().expect("a queue"), Kqueue::open().expect("another"));
+        one.watch(ours.as_raw_fd(), 1).expect("a socket can be watched");
+        wait(&mut one, Wait::Forever);
+        one.release(ours.as_raw_fd());
+        two.watch(ours.as_raw_fd(), 2).expect("a socket can be watched");
+        other.write_all(b"x").expect("room");
+        let readable = |events: Vec<Event>| events.iter().any(|event| event.readable);
+        assert!(readable(wait(&mut two, Wait::Forever)));
+        assert!(wait(&mut one, Wait::No).is_empty(), "it is not told of it any more");
+        two.unwatch(ours.as_raw_fd());
     }
 }

@@ -15,7 +15,7 @@ use crate::buf::{IoBuf, IoBufMut, Lease};
 use crate::io::handle::Handle;
 use crate::io::inbound::Bytes;
 use crate::io::turn::{perform, turn};
-use crate::io::{datagram, message, Pollable, Submission};
+use crate::io::{datagram, incomplete, message, Pollable, Submission};
 use crate::op::{Ancillary, Connect, Envelope, Interest, Outgoing, Socket};
 use crate::runtime::{Core, Protocol, Sharing};
 use crate::sys;
@@ -152,17 +152,35 @@ impl UdpSocket {
         message::send(self.handle(), buffer, Envelope::datagram(Some(to.into()))).await
     }
 
-    /// Sends a datagram, or a series of them, as `transmit` says.
+    /// Sends a datagram, or a series of them, as `transmit` says: how many bytes, which is all of them.
     ///
     /// # Errors
     /// As for [`send`](UdpSocket::send); EINVAL if the kernel does not take what is asked for, such as
-    /// more than 64 segments (128 from Linux 6.9), or a segment longer than the network's packets.
+    /// more than 64 segments (128 from Linux 6.9), or a segment longer than the network's packets. Where
+    /// a series goes out one by one, [`io::written`](crate::io::written) tells how much went before.
     pub async fn transmit<B: IoBuf>(
         &self,
         buffer: B,
         transmit: &Transmit,
     ) -> (io::Result<usize>, B) {
-        message::send(self.handle(), buffer, transmit.envelope(self.v6)).await
+        let Some(length) = transmit.one_by_one() else {
+            return message::send(self.handle(), buffer, transmit.envelope(self.v6)).await;
+        };
+        let (len, mut buffer, mut sent) = (buffer.bytes_init(), buffer, 0);
+        loop {
+            let piece = buffer.slice(sent..len.min(sent + length));
+            let (result, piece) =
+                message::send(self.handle(), piece, transmit.envelope(self.v6)).await;
+            buffer = piece.into_inner();
+            match result {
+                Ok(count) => sent += count,
+                Err(error) => return (Err(incomplete(sent, error)), buffer),
+            }
+            // An empty message is a datagram too.
+            if sent == len {
+                return (Ok(sent), buffer);
+            }
+        }
     }
 
     /// Sends several datagrams, in order, with as few system calls as possible (sendmmsg(2)), and

@@ -1,11 +1,10 @@
 //! Datagrams with all that goes or comes beside their bytes.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Deref;
 
 use super::{Ancillary, Envelope, Lease};
-#[cfg(target_os = "linux")]
-use crate::sys::Control;
+use crate::sys::{self, Control};
 
 /// Explicit congestion notification: two bits of each packet (RFC 3168).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -69,8 +68,8 @@ impl Received {
             len,
             full_len: ancillary.full_len,
             from: from.unwrap_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)),
-            to: ancillary.to.map(|(address, _)| address),
-            interface: ancillary.to.map(|(_, interface)| interface),
+            to: ancillary.to,
+            interface: ancillary.interface,
             ecn: ancillary.ecn.map(Ecn::from_bits),
             segment: ancillary.segment,
         }
@@ -136,10 +135,8 @@ impl Deref for Datagram {
 #[derive(Clone, Debug, Default)]
 pub struct Transmit {
     to: Option<SocketAddr>,
-    #[cfg(target_os = "linux")]
     from: Option<IpAddr>,
     ecn: Option<Ecn>,
-    #[cfg(target_os = "linux")]
     segment: Option<u16>,
 }
 
@@ -156,21 +153,19 @@ impl Transmit {
 
     /// From this address of the machine, where it has several: to answer from the address that was
     /// asked, say ([`Received::to`]). It must be of the same family as the destination.
-    #[cfg(target_os = "linux")]
     pub fn from(mut self, address: IpAddr) -> Transmit {
         self.from = Some(address);
         self
     }
 
-    /// With this congestion notification.
+    /// With this congestion notification. NetBSD and OpenBSD send datagrams of IPv4 without.
     pub fn ecn(mut self, ecn: Ecn) -> Transmit {
         self.ecn = Some(ecn);
         self
     }
 
-    /// As a series of datagrams of this length, the last of which may be shorter (`UDP_SEGMENT`,
-    /// Linux 4.18): one pass through the kernel for all.
-    #[cfg(target_os = "linux")]
+    /// As a series of datagrams of this length, the last of which may be shorter: on Linux with one pass
+    /// through the kernel for all (`UDP_SEGMENT`, 4.18), elsewhere one after the other.
     pub fn segment(mut self, bytes: u16) -> Transmit {
         self.segment = Some(bytes);
         self
@@ -184,42 +179,39 @@ impl Transmit {
         };
         let control = &mut envelope.control;
         if let Some(ecn) = self.ecn {
-            let class = i32::from(ecn.bits()).to_ne_bytes();
             match to_v6 {
-                true => control.push(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &class),
-                false => control.push(libc::IPPROTO_IP, libc::IP_TOS, &class),
+                true => {
+                    let class = i32::from(ecn.bits()).to_ne_bytes();
+                    control.push(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &class);
+                }
+                false => sys::push_ecn_v4(control, ecn.bits()),
             }
         }
+        match self.from.map(|from| from.to_canonical()) {
+            Some(IpAddr::V6(from)) => push_from_v6(control, from),
+            Some(IpAddr::V4(from)) if socket_is_v6 => {
+                push_from_v6(control, from.to_ipv6_mapped());
+            }
+            Some(IpAddr::V4(from)) => sys::push_source_v4(control, from),
+            None => {}
+        }
         #[cfg(target_os = "linux")]
-        self.push_series_and_source(control, socket_is_v6);
+        if let Some(segment) = self.segment.filter(|_| sys::SENDS_SERIES) {
+            control.push(libc::SOL_UDP, libc::UDP_SEGMENT, &segment.to_ne_bytes());
+        }
         envelope
     }
 
-    #[cfg(target_os = "linux")]
-    fn push_series_and_source(&self, control: &mut Control, socket_is_v6: bool) {
-        match self.from.map(|from| from.to_canonical()) {
-            Some(IpAddr::V6(from)) => push_from_v6(control, from.octets()),
-            Some(IpAddr::V4(from)) if socket_is_v6 => {
-                push_from_v6(control, from.to_ipv6_mapped().octets());
-            }
-            Some(IpAddr::V4(from)) => {
-                // No interface, the address to send from, and none of a header.
-                let mut info = [0; 12];
-                info[4..8].copy_from_slice(&from.octets());
-                control.push(libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
-            }
-            None => {}
-        }
-        if let Some(segment) = self.segment {
-            control.push(libc::SOL_UDP, libc::UDP_SEGMENT, &segment.to_ne_bytes());
-        }
+    /// How long the datagrams are that have to be sent one by one, for want of a kernel that does it.
+    pub(super) fn one_by_one(&self) -> Option<usize> {
+        let segment = self.segment.filter(|_| !sys::SENDS_SERIES)?;
+        Some(segment.max(1).into())
     }
 }
 
-#[cfg(target_os = "linux")]
-fn push_from_v6(control: &mut Control, from: [u8; 16]) {
+fn push_from_v6(control: &mut Control, from: Ipv6Addr) {
     // The address, and no interface.
     let mut info = [0; 20];
-    info[..16].copy_from_slice(&from);
+    info[..16].copy_from_slice(&from.octets());
     control.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
 }

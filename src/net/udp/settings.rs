@@ -19,22 +19,24 @@ impl UdpSocket {
     /// of your own needs room for 64 KiB then.
     ///
     /// # Errors
-    /// Those of setsockopt(2): ENOPROTOOPT where the kernel does not know it.
-    #[cfg(target_os = "linux")]
+    /// Those of setsockopt(2): ENOPROTOOPT where the kernel does not know it, as on all systems but
+    /// Linux.
     pub fn set_gro(&self, on: bool) -> io::Result<()> {
         self.with(|socket| sys::set_udp_gro(&socket, on))
     }
 
     /// Lets each datagram tell its congestion notification (`IP_RECVTOS`, `IPV6_RECVTCLASS`).
+    ///
+    /// # Errors
+    /// Those of setsockopt(2): ENOPROTOOPT for a socket of IPv4 on NetBSD and OpenBSD.
     pub fn set_recv_ecn(&self, on: bool) -> io::Result<()> {
         self.with(|socket| sys::set_recv_ecn(&socket, self.v6, on))
     }
 
     /// Lets each datagram tell which address it was sent to, and which interface it came in by
-    /// (`IP_PKTINFO`, `IPV6_RECVPKTINFO`).
-    #[cfg(target_os = "linux")]
+    /// (`IP_PKTINFO`, or `IP_RECVDSTADDR` and `IP_RECVIF`; `IPV6_RECVPKTINFO`).
     pub fn set_recv_destination(&self, on: bool) -> io::Result<()> {
-        self.with(|socket| sys::set_recv_pktinfo(&socket, self.v6, on))
+        self.with(|socket| sys::set_recv_destination(&socket, self.v6, on))
     }
 
     /// Whether datagrams may go to broadcast addresses (`SO_BROADCAST`).

@@ -61,7 +61,7 @@ impl UnixMessage {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Credentials {
-    /// The process.
+    /// The process; 0 where the system does not tell it (FreeBSD before 13).
     pub pid: i32,
     /// Its effective user.
     pub uid: u32,

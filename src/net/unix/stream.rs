@@ -8,16 +8,13 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 
-#[cfg(target_os = "linux")]
-use super::Credentials;
-use super::{check_fds, UnixMessage};
+use super::{check_fds, Credentials, UnixMessage};
 use crate::buf::{IoBuf, IoBufMut};
 use crate::io::inbound::Bytes;
 use crate::io::message;
 use crate::net::split::{split, Split};
 use crate::net::{OwnedReadHalf, OwnedWriteHalf, SocketStream};
 use crate::op::{Envelope, Socket};
-#[cfg(target_os = "linux")]
 use crate::sys;
 
 /// A connection to a Unix socket. Reading, writing and shutting down are those of [`SocketStream`],
@@ -124,11 +121,10 @@ impl UnixStream {
         (received, buffer)
     }
 
-    /// Who made the other end (`SO_PEERCRED`).
+    /// Who made the other end (`SO_PEERCRED`, or what the system has instead: see unix(4)).
     ///
     /// # Errors
     /// Those of getsockopt(2); [`Closed`](crate::Closed).
-    #[cfg(target_os = "linux")]
     pub fn peer_cred(&self) -> io::Result<Credentials> {
         let (pid, uid, gid) = self.with_fd(|fd| sys::peer_credentials(fd.as_raw_fd()))??;
         Ok(Credentials { pid, uid, gid })

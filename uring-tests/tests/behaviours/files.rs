@@ -30,6 +30,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "R5" => a_regular_file_can_be_any_descriptor,
     Every: "S7" => a_file_goes_to_a_socket,
     Every: "D12" => sending_a_file_under_an_expired_deadline_sends_nothing,
+    Every: "" => a_file_that_the_kernel_does_not_send_is_copied,
     Every: "X5" => a_runtime_ends_with_file_operations_in_flight,
 ];
 
@@ -395,6 +396,22 @@ fn a_file_goes_to_a_socket(variant: &Variant) {
         assert_eq!(all.len() as u64, size + 11);
         assert!(all[..size as usize] == bytes && all[size as usize] == b'|');
         assert!(all[size as usize + 1..] == bytes[size as usize - 10..]);
+    });
+}
+
+/// One that sendfile(2) does not take (those of /proc without pages) is read and written.
+fn a_file_that_the_kernel_does_not_send_is_copied(variant: &Variant) {
+    variant.run(async {
+        let bytes = std::fs::read("/proc/self/environ").expect("it can be read");
+        assert!(bytes.len() > 10, "there are variables");
+        let file = File::open("/proc/self/environ").await.expect("it is there");
+        let (ours, plain) = half();
+        let reading = ringpark::spawn(plain_to_end(plain));
+        let sent = file.send_to(&ours, 3, 1 << 20).await.expect("it reads");
+        ours.shutdown(Shutdown::Write).await.expect("it is connected");
+        let all = promptly("the reader", reading).await.expect("no panic");
+        assert_eq!(sent as usize, all.len());
+        assert!(all == bytes[3..]);
     });
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ringpark::io::{pipe, PipeReader};
 use ringpark::process::Command;
+use ringpark::signal::SignalKind;
 use ringpark::time::timeout;
 
 use crate::harness::*;
@@ -27,6 +28,8 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "" => a_dropped_child_is_waited_for,
     Every: "" => many_children_at_once,
     Every: "" => a_child_gets_what_the_command_says,
+    Plain: "" => children_are_waited_for_where_they_have_no_descriptors,
+    Plain: "" => one_signal_tells_of_many_children,
 ];
 
 /// C6: all bytes, then the end; with partial reads.
@@ -306,5 +309,48 @@ fn a_child_gets_what_the_command_says(variant: &Variant) {
         let output = promptly("a child", command.output()).await.expect("it runs");
         assert_eq!(output.stdout, b"0\n");
         std::os::unix::process::CommandExt::arg0(shell("").as_std_mut(), "name");
+    });
+}
+
+/// Linux before 5.3, and filters that do not know pidfd_open: SIGCHLD tells of the end.
+fn children_are_waited_for_where_they_have_no_descriptors(variant: &Variant) {
+    for errno in [libc::ENOSYS, libc::EPERM] {
+        sys::refuse_pidfds(errno);
+        a_child_says_how_it_ended(variant);
+        a_child_speaks_through_pipes(variant);
+        a_dropped_wait_loses_no_status(variant);
+        a_child_can_be_killed(variant);
+        a_dropped_child_is_waited_for(variant);
+        many_children_at_once(variant);
+    }
+}
+
+/// Without descriptors, children that end at the same moment, while others run on, and a program that
+/// catches the signal itself.
+fn one_signal_tells_of_many_children(variant: &Variant) {
+    sys::refuse_pidfds(libc::ENOSYS);
+    variant.run(async {
+        let mut told = ringpark::signal::signal(SignalKind::child()).expect("it can be caught");
+        let (gate, waits) = std::io::pipe().map(|(r, w)| (OwnedFd::from(r), w)).expect("a pipe");
+        let mut children = Vec::new();
+        for code in 0..12 {
+            let mut command = Command::new("sh");
+            command.arg("-c").arg(format!("read -r line; exit {code}"));
+            command.stdin(gate.try_clone().expect("room for a descriptor"));
+            let mut child = command.spawn().await.expect("it runs");
+            children.push(ringpark::spawn(async move {
+                let status = child.wait().await.expect("it ends");
+                assert_eq!(status.code(), Some(code));
+            }));
+        }
+        let mut slow = shell("exec sleep 1000").spawn().await.expect("it runs");
+        // The end of their input is the end of all.
+        drop((gate, waits));
+        for child in children {
+            promptly("a child", child).await.expect("its own status");
+        }
+        promptly("the signal", told.recv()).await;
+        assert_eq!(slow.try_wait().expect("it runs on"), None);
+        promptly("the last", slow.kill()).await.expect("it runs");
     });
 }

@@ -165,28 +165,36 @@ fn set_limit(resource: libc::__rlimit_resource_t, limits: libc::rlimit) {
 /// From now on the kernel answers the system calls of io_uring (425 to 427) with this error, in
 /// this thread and those that it starts.
 pub fn refuse_io_uring(errno: libc::c_int) {
-    filter_io_uring(libc::SECCOMP_RET_ERRNO | errno as u32);
+    filter(IO_URING, libc::SECCOMP_RET_ERRNO | errno as u32);
+}
+
+/// From now on the kernel gives out no descriptors of processes, with this error.
+pub fn refuse_pidfds(errno: libc::c_int) {
+    let calls = [libc::SYS_pidfd_open, libc::SYS_pidfd_open];
+    filter(calls, libc::SECCOMP_RET_ERRNO | errno as u32);
 }
 
 /// From now on the kernel kills this process if it makes one of those calls.
 pub fn kill_over_io_uring() {
-    filter_io_uring(libc::SECCOMP_RET_KILL_PROCESS);
+    filter(IO_URING, libc::SECCOMP_RET_KILL_PROCESS);
 }
 
-fn filter_io_uring(verdict: u32) {
+/// The first and the last of io_uring's system calls.
+const IO_URING: [libc::c_long; 2] = [libc::SYS_io_uring_setup, libc::SYS_io_uring_register];
+
+/// From now on this is the kernel's answer to these calls, the first to the last of them.
+fn filter([first, last]: [libc::c_long; 2], verdict: u32) {
     let step =
         |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
     let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     let at_least = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
     let above = libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K;
     let give = libc::BPF_RET | libc::BPF_K;
-    let first = libc::SYS_io_uring_setup as u32;
-    let last = libc::SYS_io_uring_register as u32;
     let mut program = [
         // The number of the system call is the first word of what a filter sees.
         step(load, 0, 0, 0),
-        step(at_least, 0, 2, first),
-        step(above, 1, 0, last),
+        step(at_least, 0, 2, first as u32),
+        step(above, 1, 0, last as u32),
         step(give, 0, 0, verdict),
         step(give, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];

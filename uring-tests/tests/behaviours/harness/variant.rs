@@ -42,19 +42,10 @@ enum Kind {
 pub struct Variant(Kind);
 
 /// What cannot be on a backend, and why. The README's table of platforms says so too.
-const IMPOSSIBLE: &[(Backend, &str, &str)] = &[
-    (Backend::Kqueue, "an_eventfd_can_be_read_and_written", NO_EVENTFD),
-    (Backend::Kqueue, "a_child_says_how_it_ended", NO_PIDFD),
-    (Backend::Kqueue, "a_child_speaks_through_pipes", NO_PIDFD),
-    (Backend::Kqueue, "a_dropped_wait_loses_no_status", NO_PIDFD),
-    (Backend::Kqueue, "a_child_can_be_killed", NO_PIDFD),
-    (Backend::Kqueue, "many_children_at_once", NO_PIDFD),
-    (Backend::Kqueue, "a_child_gets_what_the_command_says", NO_PIDFD),
-    (Backend::Kqueue, "a_dropped_child_is_waited_for", NO_PIDFD),
-];
+const IMPOSSIBLE: &[(Backend, &str, &str)] =
+    &[(Backend::Kqueue, "an_eventfd_can_be_read_and_written", NO_EVENTFD)];
 
 const NO_EVENTFD: &str = "libkqueue cannot wait for an eventfd, which is Linux's own";
-const NO_PIDFD: &str = "libkqueue cannot wait for a pidfd, which is Linux's own";
 
 impl Variant {
     /// Why a behaviour cannot be put to the test here, if it cannot.

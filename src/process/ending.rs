@@ -1,0 +1,114 @@
+//! How the end of a process is learnt.
+//!
+//! By its descriptor on Linux (`pidfd.rs`). Where there is none, by SIGCHLD: it says that some child
+//! has ended, and whoever waits looks at his own. That takes no thread for a child and works with every
+//! selector, and a thread that waits could not be told to give up.
+//!
+//! A process is waited for by its core only, in one place, which notes the status at once. So
+//! its number is not another's while there is no status, and a signal goes to nobody else.
+
+use std::cell::Cell;
+use std::io;
+use std::process::ExitStatus;
+use std::rc::Rc;
+
+use super::pidfd::{self, Pidfd};
+use crate::runtime::Core;
+use crate::signal::{signal, SignalKind};
+use crate::sys;
+
+/// A process whose end somebody may want to know.
+pub(super) struct Process {
+    core: Rc<Core>,
+    pid: libc::pid_t,
+    /// Its descriptor, where there is such a thing.
+    pidfd: Option<Pidfd>,
+    /// How it has ended. The kernel tells it once.
+    status: Cell<Option<ExitStatus>>,
+}
+
+impl Process {
+    /// A child that was started just now, and that nobody has waited for.
+    pub(super) fn new(pid: libc::pid_t) -> io::Result<Rc<Process>> {
+        let core = Core::current();
+        let pidfd = match Pidfd::open(pid, &core) {
+            Ok(pidfd) => Some(pidfd),
+            // The kernel is older, or a filter does not know the call.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Rc::new(Process { core, pid, pidfd, status: Cell::new(None) }))
+    }
+
+    pub(super) fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
+    pub(super) fn pid(&self) -> libc::pid_t {
+        self.pid
+    }
+
+    pub(super) fn pidfd(&self) -> Option<&Pidfd> {
+        self.pidfd.as_ref()
+    }
+
+    /// Whether its end is known, and so its number not its own any more.
+    pub(super) fn has_been_waited_for(&self) -> bool {
+        self.status.get().is_some()
+    }
+
+    pub(super) fn status(&self) -> Option<ExitStatus> {
+        self.status.get()
+    }
+
+    /// Keeps what the kernel has told.
+    pub(super) fn keep_status(&self, status: ExitStatus) {
+        self.status.set(Some(status));
+    }
+
+    /// How it has ended, if it has.
+    pub(super) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
+        if self.status.get().is_none() {
+            self.status.set(sys::try_wait_child(self.pid)?);
+        }
+        Ok(self.status.get())
+    }
+
+    /// Waits for its end. Dropping the future loses nothing.
+    pub(super) async fn wait(self: &Rc<Process>) -> io::Result<ExitStatus> {
+        if let Some(status) = self.status.get() {
+            return Ok(status);
+        }
+        match self.pidfd {
+            Some(_) => pidfd::wait(self).await,
+            None => self.wait_by_signal().await,
+        }
+    }
+
+    async fn wait_by_signal(&self) -> io::Result<ExitStatus> {
+        // Before the first look, so that no end falls between the two.
+        let mut ended = signal(SignalKind::child())?;
+        loop {
+            if let Some(status) = self.try_wait()? {
+                return Ok(status);
+            }
+            ended.recv().await;
+        }
+    }
+
+    /// Sends it SIGKILL. One that has ended is no error.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        if self.has_been_waited_for() {
+            return Ok(());
+        }
+        let sent = match &self.pidfd {
+            Some(pidfd) => pidfd.kill(),
+            None => sys::kill_child(self.pid, libc::SIGKILL),
+        };
+        match sent {
+            // It has ended, and nobody has waited for it yet.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            other => other,
+        }
+    }
+}

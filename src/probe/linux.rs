@@ -29,6 +29,7 @@ pub(super) fn complete(
         None => Err(Outcome::refused(libc::EPERM, Cause::SeccompKills.words())),
     };
     report.checks.extend(checks::functions(&mut trial));
+    report.checks.push(checks::zero_copy_receive(patience));
     report.checks.extend(checks::flags(patience));
     report.checks.extend(checks::features(patience));
     report.checks.extend(checks::opcodes(&mut trial));

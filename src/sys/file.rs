@@ -175,3 +175,19 @@ pub(crate) fn is_cached(file: BorrowedFd<'_>, at: u64, len: usize) -> bool {
         unsafe { transfer.run_if_cached() }.is_ok()
     })
 }
+
+/// A file in memory, without a name.
+#[cfg(target_os = "linux")]
+pub(crate) fn memory_file() -> io::Result<OwnedFd> {
+    // SAFETY: the name ends with a zero.
+    let fd = cvt(unsafe { libc::memfd_create(c"ringpark".as_ptr(), libc::MFD_CLOEXEC) })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes a lease (fcntl(2)) on a file that is open for reading: `WouldBlock` while it is open for writing.
+#[cfg(target_os = "linux")]
+pub(crate) fn lease_for_reading(file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: F_SETLEASE takes an integer.
+    cvt(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) }).map(drop)
+}

@@ -207,3 +207,68 @@ pub(crate) fn register_nothing(ring: RawFd, opcode: u32, argument: bool, count: 
     let done = unsafe { register(ring, opcode, argument, count) };
     done.map_or_else(|error| error.raw_os_error().unwrap_or(0), |_| 0)
 }
+
+/// `struct io_uring_region_desc`.
+#[repr(C)]
+#[derive(Default)]
+struct Region {
+    address: u64,
+    length: u64,
+    flags: u32,
+    id: u32,
+    offset: u64,
+    reserved: [u64; 4],
+}
+
+/// `struct io_uring_zcrx_area_reg`.
+#[repr(C)]
+#[derive(Default)]
+struct Area {
+    address: u64,
+    length: u64,
+    token: u64,
+    flags: u32,
+    dmabuf: u32,
+    reserved: [u64; 2],
+}
+
+/// `struct io_uring_zcrx_ifq_reg`.
+#[repr(C)]
+#[derive(Default)]
+struct InterfaceQueue {
+    interface: u32,
+    queue: u32,
+    entries: u32,
+    flags: u32,
+    area: u64,
+    region: u64,
+    offsets: [u64; 4],
+    id: u32,
+    reserved: [u32; 7],
+}
+
+/// Asks for the packets of a queue that an interface does not have: the errno, which is ERANGE if
+/// nothing but the queue is missing. An error is one of getting there.
+pub(crate) fn refuse_queue(ring: RawFd, interface: u32, queues: u32) -> io::Result<i32> {
+    const REGISTER_ZCRX_IFQ: u32 = 32;
+    const USER_MEMORY: u32 = 1;
+    const LENGTH: usize = 4096;
+    let (packets, refill) =
+        (super::Mapping::anonymous(LENGTH)?, super::Mapping::anonymous(LENGTH)?);
+    let (length, flags) = (LENGTH as u64, USER_MEMORY);
+    let mut area = Area { address: packets.address() as u64, length, ..Area::default() };
+    let mut region =
+        Region { address: refill.address() as u64, length, flags, ..Region::default() };
+    let mut wish = InterfaceQueue {
+        interface,
+        queue: queues,
+        entries: 4,
+        area: &raw mut area as u64,
+        region: &raw mut region as u64,
+        ..InterfaceQueue::default()
+    };
+    // SAFETY: the records and the memory that they name live until the call returns. There is no such
+    // queue, so that nothing is used after that; and if there were, the kernel has pinned the memory.
+    let done = unsafe { register(ring, REGISTER_ZCRX_IFQ, (&raw mut wish).cast(), 1) };
+    Ok(done.map_or_else(|error| error.raw_os_error().unwrap_or(0), |_| libc::ERANGE))
+}

@@ -3,7 +3,7 @@
 //! An [`Ask`] is made by its constructors alone. Each names either no memory at all or a range of the
 //! ring's own arena, so that asking is safe whatever is asked.
 
-use std::os::fd::RawFd;
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 
 /// The memory that a throw-away ring may be told of, in bytes.
 pub(super) const ARENA: usize = 64 << 10;
@@ -120,6 +120,11 @@ impl Ask {
         let mut ask = Ask::new(opcode::SOCKET, libc::AF_UNIX);
         (ask.sqe.offset, ask.sqe.file_index) = (libc::SOCK_STREAM as u64, ANY_PLACE);
         ask
+    }
+
+    /// Closes a descriptor, which is the kernel's from now on.
+    pub(crate) fn close(fd: OwnedFd) -> Ask {
+        Ask::new(opcode::CLOSE, fd.into_raw_fd())
     }
 
     pub(crate) fn close_direct(index: u32) -> Ask {

@@ -18,10 +18,12 @@ mod ring;
 mod routes;
 mod setup;
 mod sockets;
+mod zcrx;
 
 pub(super) use kernel::{features, opcodes, registers};
 pub(super) use routes::{loopback, routes};
 pub(super) use setup::flags;
+pub(super) use zcrx::zero_copy_receive;
 
 /// What a trial came to: a note, if there is more to say than that it works.
 type Tried = Result<Option<String>, Outcome>;

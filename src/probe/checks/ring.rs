@@ -1,7 +1,8 @@
 //! The ring itself: completions, waits, messages between rings, other sizes.
 
-use std::io::Write;
-use std::os::fd::AsRawFd;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use super::{expect, pair, Function, Outcome, Tried};
@@ -10,6 +11,7 @@ use crate::driver::uring::checks;
 use crate::driver::uring::trial::Trial;
 use crate::driver::Feature;
 use crate::op::Code;
+use crate::sys;
 use crate::sys::uring::{enter, ENTER_GETEVENTS};
 
 pub(super) const LIST: &[Function] = &[
@@ -20,6 +22,7 @@ pub(super) const LIST: &[Function] = &[
     Function { name: "no-iowait", since: "6.15", run: no_iowait },
     Function { name: "quiet-success", since: "5.17", run: quiet_success },
     Function { name: "multishot-timeout", since: "6.4", run: multishot_timeout },
+    Function { name: "close", since: "5.6", run: close },
     Function { name: "registered-ring", since: "5.18", run: registered_ring },
     Function { name: "ring-message", since: "5.18", run: message },
     Function { name: "ring-message-from-outside", since: "6.13", run: message_from_outside },
@@ -112,6 +115,33 @@ fn multishot_timeout(ring: &mut Trial) -> Tried {
         }
     }
     Ok(None)
+}
+
+/// Some kernels (5.16 to 6.0) say that a file is closed while it is still open for writing, so that a
+/// program that was just written cannot be run (ETXTBSY): libuv steps round that.
+/// While anybody may write to a file, nobody gets a lease for reading it.
+fn close(ring: &mut Trial) -> Tried {
+    let untried = |reason: String| Outcome::Untried { reason };
+    let (reader, writer) = read_and_written().map_err(|error| untried(error.to_string()))?;
+    match sys::lease_for_reading(reader.as_fd()) {
+        Ok(()) => return Err(untried("leases do not tell of writers".into())),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        Err(error) => return Err(untried(format!("no leases: {error}"))),
+    }
+    ring.ask(Ask::close(writer.into()))?.ok()?;
+    match sys::lease_for_reading(reader.as_fd()) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(Outcome::broken("a file that was closed is still open for writing"))
+        }
+        other => Ok(other.map(|()| None)?),
+    }
+}
+
+/// A file in memory, open for reading and once more for writing.
+fn read_and_written() -> io::Result<(File, File)> {
+    let memory = sys::memory_file()?;
+    let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+    Ok((File::open(&path)?, File::options().write(true).open(&path)?))
 }
 
 fn registered_ring(ring: &mut Trial) -> Tried {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the models of the cross-thread parts (src/runtime/task/models.rs) in every order of steps.
+# Checks the models of the cross-thread parts (models.rs in src/runtime/) in every order of steps.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

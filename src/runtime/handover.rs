@@ -11,12 +11,16 @@
 //! Whoever comes second finds the traces of the first: the giver a waker to wake, the taker a result
 //! to take. A giver that is dropped with empty hands gives "cancelled", so nobody waits for ever. No
 //! foreign code (a waker, a destructor) runs under the lock, which is held for a few instructions.
+//! `handover/models.rs` has this checked in every order of steps.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::atomic::{AtomicBool, Mutex, MutexGuard, Ordering};
 use super::task::JoinError;
+
+#[cfg(all(test, loom))]
+mod models;
 
 /// What became of the work.
 pub(super) type Outcome<T> = Result<T, JoinError>;

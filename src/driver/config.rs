@@ -129,6 +129,9 @@ features! {
     NoSqArray = "no-sqarray";
     /// Registered ring descriptor (5.18): no look-up at each system call.
     RegisteredRing = "registered-ring";
+    /// Messages to the ring from any thread (`IORING_REGISTER_SEND_MSG_RING`, 6.13): they end a core's
+    /// sleep sooner than an eventfd does.
+    RingMessage = "ring-message";
     /// Multishot accept (5.19): one submission, many connections.
     MultishotAccept = "multishot-accept";
     /// Multishot receive into a ring of buffers (6.0): one submission, many messages, and no buffer
@@ -206,6 +209,8 @@ pub(crate) struct Config {
     pub(crate) spin: Duration,
     /// How long a task may hold its core unnoticed.
     pub(crate) stall_limit: Option<Duration>,
+    /// Whether other threads can read the counters.
+    pub(crate) watched: bool,
     /// Seed of the fault decorator.
     pub(crate) faults: Option<u64>,
 }
@@ -221,6 +226,7 @@ impl Default for Config {
             pool: None,
             spin: Duration::ZERO,
             stall_limit: None,
+            watched: true,
             faults: None,
         }
     }

@@ -443,6 +443,9 @@ impl Driver {
         self.last = self.counts();
         self.forked = true;
         self.faults = None;
+        if let Engine::Uring(uring) = &self.engine {
+            uring.end_in_fork();
+        }
         self.engine = Engine::Ended;
     }
 

@@ -60,6 +60,10 @@ impl Uring {
         match *self {}
     }
 
+    pub(super) fn end_in_fork(&self) {
+        match *self {}
+    }
+
     pub(super) fn start<O: Op>(&mut self, _slots: &mut Slots, _op: &mut O) -> Started {
         match *self {}
     }

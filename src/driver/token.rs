@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Cancel = 2,
     /// The read that waits for another thread's notify.
     Notify = 3,
+    /// Another thread's notify that came as a message to the ring.
+    Message = 4,
 }
 
 /// Names one operation in flight.
@@ -48,6 +50,11 @@ impl Token {
     /// The token of the driver's own wait for a notify.
     pub(crate) fn notify() -> Token {
         Token::pack(Kind::Notify, 0, 0)
+    }
+
+    /// The token of a message that is a notify.
+    pub(crate) fn message() -> Token {
+        Token::pack(Kind::Message, 0, 0)
     }
 
     /// The token under which the cancel of this operation answers.
@@ -85,6 +92,7 @@ impl Token {
             1 => Some(Kind::Op),
             2 => Some(Kind::Cancel),
             3 => Some(Kind::Notify),
+            4 => Some(Kind::Message),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::num::NonZero;
+use std::panic::Location;
 use std::thread;
 use std::time::Duration;
 
@@ -179,6 +180,14 @@ impl Builder {
         self
     }
 
+    /// Keeps the counters from being published and times from being measured: to find out what that
+    /// costs.
+    #[doc(hidden)]
+    pub fn unwatched(mut self) -> Builder {
+        self.config.watched = false;
+        self
+    }
+
     /// Lets the ring refuse these operations, as a policy may: for tests.
     ///
     /// # Panics
@@ -206,9 +215,10 @@ impl Builder {
     ///
     /// # Panics
     /// Inside a runtime; if the future panics; if nothing can ever wake the future (a deadlock).
+    #[track_caller]
     pub fn block_on<F: Future>(self, future: F) -> io::Result<F::Output> {
         self.prepare();
-        core::block_on(&self.config_for(1), Membership::alone(), future)
+        core::block_on(&self.config_for(1), Membership::alone(), future, Location::caller())
     }
 
     /// Runs the same main once on every core, each on a thread of its own, until all are done.
@@ -221,6 +231,7 @@ impl Builder {
     ///
     /// # Panics
     /// Inside a runtime. A panic of any core's main stops the others and goes on here.
+    #[track_caller]
     pub fn run<F, Fut>(self, main: F) -> io::Result<()>
     where
         F: Fn() -> Fut + Send + Sync,
@@ -229,7 +240,7 @@ impl Builder {
         super::context::assert_outside();
         self.prepare();
         let plan = self.plan()?;
-        launch::run(&plan, &self.config_for(plan.cores), main)
+        launch::run(&plan, &self.config_for(plan.cores), main, Location::caller())
     }
 
     /// What concerns the whole process.

@@ -10,6 +10,10 @@
 //!   └── deliver completions: wake tasks, hand items to their handles
 //! ```
 //!
+//! A task that another thread has woken runs before those that the core's own tasks have: it has been
+//! on its way for longer, and whoever woke it may wait for its answer. But of two runs one is for the
+//! others, if both kinds are ready.
+//!
 //! Fairness: a task that wakes itself goes to the end of the queue, behind all that are ready, and
 //! after at most `BUDGET` task runs, or
 //! fewer if they take `LONG`, the driver is asked and timers fire. So no task, and no pair of
@@ -83,10 +87,16 @@ pub(crate) struct Core {
     datagrams: OnceCell<Rc<Pool>>,
     /// Tasks that are ready to run, in order.
     ready: RefCell<VecDeque<*mut Header>>,
-    /// Those of them that can wait.
+    /// Those that other threads have woken.
+    mailed: RefCell<VecDeque<*mut Header>>,
+    /// Whether the task that ran last was one of these.
+    mailed_ran: Cell<bool>,
+    /// Those that can wait, whoever has woken them.
     background: RefCell<VecDeque<*mut Header>>,
     pub(super) tasks: RefCell<Slab<TaskRef>>,
     spin: Spin,
+    /// Whether the counters are published, and times measured.
+    watched: bool,
     /// How many cores run the same main, and the ports that they share.
     pub(crate) group: Rc<super::launch::Membership>,
     turns: Count,
@@ -103,11 +113,13 @@ pub(crate) struct Core {
     suspected: Cell<u64>,
 }
 
-/// Runs a future on a core of its own, on this thread, until it is done.
+/// Runs a future, which was started at this place, on a core of its own, on this thread, until it is
+/// done.
 pub(super) fn block_on<F: Future>(
     config: &Config,
     group: super::launch::Membership,
     future: F,
+    started_at: &'static Location<'static>,
 ) -> io::Result<F::Output> {
     context::assert_outside();
     context::watch_forks()?;
@@ -119,7 +131,7 @@ pub(super) fn block_on<F: Future>(
     };
     running.core.group.join(&running.core.shared);
     let mut future = pin!(future);
-    let output = running.core.run(|cx| future.as_mut().poll(cx));
+    let output = running.core.run(|cx| future.as_mut().poll(cx), started_at);
     Ok(output)
 }
 
@@ -152,6 +164,8 @@ impl Core {
             relayed: Relayed::default(),
             datagrams: OnceCell::new(),
             ready: RefCell::new(VecDeque::new()),
+            mailed: RefCell::new(VecDeque::new()),
+            mailed_ran: Cell::new(false),
             background: RefCell::new(VecDeque::new()),
             wakes: Count::default(),
             remote_wakes: Count::default(),
@@ -159,6 +173,7 @@ impl Core {
             now: Cell::new(sys::coarse_now()),
             tasks: RefCell::new(Slab::new()),
             spin: Spin::new(config.spin),
+            watched: config.watched,
             group: Rc::new(group),
             turns: Count::default(),
             polls: Count::default(),
@@ -194,7 +209,7 @@ impl Core {
         let tasks = self.tasks.borrow();
         tasks[key].set_key(key);
         tasks[key].set_last_run(self.now.get());
-        tasks[key].schedule(self);
+        tasks[key].schedule(self, false);
         // At once, so that a burst of placed tasks spreads. The first is the main's stand-in.
         self.shared.load.set_tasks(tasks.len() as u64 - 1);
     }
@@ -213,35 +228,57 @@ impl Core {
             self.shared.taken_in();
             self.keep(task);
         } else {
-            task.schedule(self);
+            task.schedule(self, true);
         }
     }
 
     /// Puts a task that has just been marked as scheduled into the queue.
-    pub(super) fn enqueue(&self, task: *mut Header, background: bool) {
+    pub(super) fn enqueue(&self, task: *mut Header, background: bool, mailed: bool) {
         self.wakes.add(1);
-        let queue = if background { &self.background } else { &self.ready };
+        let queue = match (background, mailed) {
+            (true, _) => &self.background,
+            (false, true) => &self.mailed,
+            (false, false) => &self.ready,
+        };
         queue.borrow_mut().push_back(task);
     }
 
     /// Whether tasks are ready to run.
     fn has_ready(&self) -> bool {
-        !self.ready.borrow().is_empty() || !self.background.borrow().is_empty()
+        self.queues().any(|queue| !queue.borrow().is_empty())
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &RefCell<VecDeque<*mut Header>>> {
+        [&self.mailed, &self.ready, &self.background].into_iter()
     }
 
     /// Takes the next task to run, the `run`th of this turn: see `Priority`.
     fn next_ready(&self, run: usize) -> Option<*mut Header> {
+        let background = || self.background.borrow_mut().pop_front();
         if run % BACKGROUND_SHARE == BACKGROUND_SHARE - 1 {
-            let waiting = self.background.borrow_mut().pop_front();
-            return waiting.or_else(|| self.ready.borrow_mut().pop_front());
+            return background().or_else(|| self.next_urgent());
         }
-        let urgent = self.ready.borrow_mut().pop_front();
-        urgent.or_else(|| self.background.borrow_mut().pop_front())
+        self.next_urgent().or_else(background)
+    }
+
+    /// Those that other threads have woken first, but not two of them while others are ready.
+    fn next_urgent(&self) -> Option<*mut Header> {
+        let mailed = || self.mailed.borrow_mut().pop_front();
+        let ready = || self.ready.borrow_mut().pop_front();
+        let (first, mail_first) = match self.mailed_ran.get() {
+            true => (ready(), false),
+            false => (mailed(), true),
+        };
+        self.mailed_ran.set(first.is_some() == mail_first);
+        first.or_else(|| if mail_first { ready() } else { mailed() })
     }
 
     /// Turns until `main` is done.
-    #[track_caller]
-    fn run<T>(&self, mut main: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+    fn run<T>(
+        &self,
+        mut main: impl FnMut(&mut Context<'_>) -> Poll<T>,
+        started_at: &'static Location<'static>,
+    ) -> T {
         // The main future lives on the stack of the caller. What stands for it among the tasks only
         // notes that it has been woken.
         let woken = Rc::new(Cell::new(true));
@@ -250,7 +287,7 @@ impl Core {
             note.set(true);
             Poll::<()>::Pending
         });
-        drop(self.spawn_as(stand_in, Origin::main(Location::caller())));
+        drop(self.spawn_as(stand_in, Origin::main(started_at)));
         let waker = self.tasks.borrow()[0].waker();
         let mut context = Context::from_waker(&waker);
         let mut batch = Vec::new();
@@ -259,7 +296,7 @@ impl Core {
             self.turns.add(1);
             self.take_mail();
             self.now.set(sys::coarse_now());
-            let measured = self.turns.get() % MEASURED == 0;
+            let measured = self.watched && self.turns.get() % MEASURED == 0;
             let start = measured.then(clock::now);
             if woken.replace(false) {
                 self.operations.set(OPERATIONS);
@@ -286,7 +323,9 @@ impl Core {
             };
             let wait = self.suspect_deadlock(wait);
             self.shared.load.set_tasks(self.tasks.borrow().len() as u64 - 1);
-            self.shared.board.publish(&self.counts());
+            if self.watched {
+                self.shared.board.publish(&self.counts());
+            }
             self.turn(wait, &mut batch);
             for completion in batch.drain(..) {
                 self.deliver(completion);
@@ -521,7 +560,7 @@ impl Core {
 
     /// Empties the queues.
     fn unschedule_all(&self) {
-        for queue in [&self.ready, &self.background] {
+        for queue in self.queues() {
             queue.borrow_mut().drain(..).for_each(TaskRef::unschedule);
         }
     }
@@ -582,7 +621,7 @@ impl Core {
             notifies: self.shared.notifies.load(RELAXED),
             wakes: self.wakes.get(),
             remote_wakes: self.remote_wakes.get(),
-            ready: (self.ready.borrow().len() + self.background.borrow().len()) as u64,
+            ready: self.queues().map(|queue| queue.borrow().len() as u64).sum(),
             refusals: self.shared.refusals.load(RELAXED),
             stalls: self.shared.stalls.load(RELAXED),
             in_tasks_ns: self.in_tasks.get().as_nanos() as u64,

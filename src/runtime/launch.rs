@@ -5,7 +5,7 @@ use std::future::{poll_fn, Future};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe, Location};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -213,9 +213,14 @@ pub(super) struct Plan {
     pub(super) accept: Accept,
 }
 
-/// Runs `main` once on each core, and waits for all. The first error stops the others and is the
+/// Runs `main`, which was started at this place, once on each core, and waits for all. The first error stops the others and is the
 /// result; a panic does so too, and goes on in the caller.
-pub(super) fn run<F, Fut>(plan: &Plan, config: &Config, main: F) -> io::Result<()>
+pub(super) fn run<F, Fut>(
+    plan: &Plan,
+    config: &Config,
+    main: F,
+    started_at: &'static Location<'static>,
+) -> io::Result<()>
 where
     F: Fn() -> Fut + Send + Sync,
     Fut: Future<Output = io::Result<()>>,
@@ -228,7 +233,8 @@ where
             }
             let member =
                 Membership { group: group.clone(), index, cores: plan.cores, accept: plan.accept };
-            core::block_on(config, member, async { group.until_stopped(main()).await })?
+            let main = async { group.until_stopped(main()).await };
+            core::block_on(config, member, main, started_at)?
         }));
         if !matches!(outcome, Ok(Ok(()))) {
             group.stop();

@@ -48,6 +48,7 @@ pub use task::{JoinError, JoinHandle};
 /// ```
 /// assert_eq!(ringpark::block_on(async { 6 * 7 }), 42);
 /// ```
+#[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
     match Builder::new().block_on(future) {
         Ok(output) => output,

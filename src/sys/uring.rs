@@ -198,6 +198,17 @@ pub(crate) unsafe fn register(
     cvt(done as libc::c_int).map(|done| done as u32)
 }
 
+/// Sends a message to a ring (6.13): a completion with this result and `user_data` appears in its queue.
+/// It takes no ring to send one. Never blocks.
+pub(crate) fn message(ring: RawFd, result: i32, user_data: u64) -> io::Result<()> {
+    const SEND_MSG_RING: libc::c_uint = 31;
+    let ring = io_uring::types::Fd(ring);
+    let mut entry = io_uring::opcode::MsgRingData::new(ring, result, user_data, None).build();
+    // SAFETY: the argument is one submission entry, which lives until the call returns, and a message
+    // of this kind points to nothing.
+    unsafe { register(-1, SEND_MSG_RING, (&raw mut entry).cast(), 1) }.map(drop)
+}
+
 /// Asks for a registration with an argument that cannot be valid, or none: the errno. The kernel
 /// answers EINVAL to an operation that it does not know, before it looks at the argument.
 pub(crate) fn register_nothing(ring: RawFd, opcode: u32, argument: bool, count: u32) -> i32 {

@@ -3,16 +3,20 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
 
 use io_uring::register::{Probe, Restriction};
 use io_uring::{opcode, squeue, types, IoUring};
 
 use crate::op::{self, Code};
 use crate::probe::Outcome;
-use crate::sys::uring::{enter, ENTER_GETEVENTS};
+use crate::sys::uring::{enter, message, ENTER_GETEVENTS};
 
 /// The most that one connection receives before others have their turn, in bytes.
 const RECV_CAP: u32 = 64 << 10;
+
+/// What names the message that a ring sends itself.
+const MESSAGE: u64 = 1;
 
 /// A set of operations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -75,6 +79,22 @@ pub(crate) fn recv_cap(ring: &mut IoUring) -> io::Result<u32> {
     let no_socket = ring.as_raw_fd();
     let answer = ask(ring, op::recv_multi_sqe(no_socket, 0, RECV_CAP))?;
     Ok(if answer == libc::ENOTSOCK { RECV_CAP } else { 0 })
+}
+
+/// Whether the ring takes messages of threads that have no ring (6.13): it sends itself one. One that
+/// can be sent and does not come would be lost for ever, and so it must come.
+pub(super) fn takes_messages(ring: &mut IoUring) -> bool {
+    if message(ring.as_raw_fd(), 0, MESSAGE).is_err() {
+        return false;
+    }
+    while ring.completion().is_empty() {
+        let patience = Some(Duration::from_millis(100));
+        match enter(ring.as_raw_fd(), 0, 1, ENTER_GETEVENTS, patience) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return false,
+            _ => {}
+        }
+    }
+    ring.completion().any(|entry| entry.user_data() == MESSAGE)
 }
 
 /// Asks a ring that forbids all but no-ops for this operation.

@@ -7,7 +7,7 @@
 //! the backlog, cancels in their slots, both in order, until the kernel has taken the ones before.
 //!
 //! The order within is that of every backend: open, start, cancel (a state of the slot: see
-//! `Slots::want_cancel`), turn, and the notifier, which is a read that is always under way.
+//! `Slots::want_cancel`), turn, and the notifier (see `doorbell`).
 
 use std::collections::VecDeque;
 use std::io;
@@ -35,6 +35,7 @@ use crate::sys::{EventFd, Notify};
 pub(crate) mod ask;
 pub(crate) mod buffers;
 pub(crate) mod checks;
+mod doorbell;
 mod fixed;
 mod registers;
 mod setup;
@@ -42,6 +43,7 @@ pub(crate) mod trial;
 
 use buffers::{KernelRing, Kind as Buffers, DATAGRAM_GROUP, GROUP};
 use checks::Codes;
+use doorbell::Doorbell;
 use fixed::Fixed;
 
 /// A wait is not counted as one for a disk (6.15), so that a sleeping core does not look busy.
@@ -85,7 +87,7 @@ pub(super) struct Uring {
     pool_config: PoolConfig,
     /// Memory that is registered for operations on files.
     fixed: Fixed,
-    notifier: Arc<EventFd>,
+    notifier: Arc<Doorbell>,
     counts: Counts,
     overflowing: bool,
 }
@@ -99,7 +101,7 @@ impl Uring {
                 vec![Cause::Descriptors]
             })
         })?;
-        let setup::Built { ring, mut features, refused, mut usable, recv_cap, registered } =
+        let setup::Built { mut ring, mut features, refused, mut usable, recv_cap, registered } =
             setup::build(config)?;
         let needed = [Code::Read, Code::Poll, Code::Cancel];
         if let Some(missing) = needed.into_iter().find(|&code| !usable.has(code)) {
@@ -127,6 +129,13 @@ impl Uring {
             }
             if buffers.is_none() {
                 usable.remove(Code::RecvMulti);
+            }
+        }
+        let notifier = Doorbell::new(notifier);
+        if features.has(Feature::RingMessage) {
+            match checks::takes_messages(&mut ring) {
+                true => notifier.use_messages(ring.as_raw_fd()),
+                false => features.remove(Feature::RingMessage),
             }
         }
         let mut enter_flags = ENTER_GETEVENTS;
@@ -418,6 +427,7 @@ impl Uring {
                     }
                 }
                 Some((Kind::Notify, _)) => self.notifier_armed = false,
+                Some((Kind::Message, _)) => {}
                 None => slots.stale += 1,
             }
             others += 1;
@@ -433,7 +443,7 @@ impl Uring {
     /// Lets a read wait for the next notify.
     fn arm_notifier(&mut self) {
         if !self.notifier_armed {
-            let fd = Fd(self.notifier.fd());
+            let fd = Fd(self.notifier.eventfd.fd());
             let count = self.notified.as_mut_ptr();
             let entry = opcode::Read::new(fd, count, self.notified.len() as u32).build();
             self.push(entry.user_data(Token::notify().bits()));
@@ -445,7 +455,7 @@ impl Uring {
     /// does not stop the kernel at once.
     pub(super) fn end(&mut self, slots: &mut Slots) {
         let mut none = Vec::new();
-        let woken = self.notifier.raise();
+        let woken = self.notifier.eventfd.raise();
         for _ in 0..10 {
             if !self.notifier_armed || woken.is_err() {
                 break;
@@ -473,6 +483,11 @@ impl Uring {
         has_work || !self.ring.completion().is_empty()
     }
 
+    /// This process is a fork of the one that the ring belongs to.
+    pub(super) fn end_in_fork(&self) {
+        self.notifier.close_in_fork();
+    }
+
     pub(super) fn counts(&self) -> Counts {
         self.counts
     }
@@ -482,6 +497,7 @@ impl Drop for Uring {
     /// A registered descriptor would keep the ring, and what it has locked, for as long as the
     /// thread lives. In a child of fork there is nothing to give up, which is the error then.
     fn drop(&mut self) {
+        self.notifier.close();
         if self.enter_flags & ENTER_REGISTERED_RING != 0 {
             drop(unregister_ring(self.ring.as_raw_fd(), self.name as u32));
         }

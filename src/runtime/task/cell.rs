@@ -246,12 +246,13 @@ impl TaskRef {
         self.header().mailed.swap(false, Ordering::AcqRel);
     }
 
-    /// Puts the task into the core's queue, unless it is there or done. The core's thread.
-    pub(crate) fn schedule(&self, core: &Core) {
+    /// Puts the task into the core's queue, unless it is there or done; `mailed` says that another
+    /// thread has woken it. The core's thread.
+    pub(crate) fn schedule(&self, core: &Core, mailed: bool) {
         let header = self.header();
         if !header.scheduled.get() && !header.done.get() {
             header.scheduled.set(true);
-            core.enqueue(self.0.as_ptr(), header.origin.background);
+            core.enqueue(self.0.as_ptr(), header.origin.background, mailed);
         }
     }
 
@@ -327,7 +328,7 @@ impl TaskRef {
         let header = self.header();
         if !header.done.get() && header.shared.is_current() {
             header.aborted.set(true);
-            self.schedule(&Core::current());
+            self.schedule(&Core::current(), false);
         }
     }
 
@@ -562,7 +563,7 @@ unsafe fn wake_by_ref(data: *const ()) {
     if header.shared.is_current() {
         // SAFETY: the waker's reference outlives the borrowed one.
         let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(pointer) });
-        Core::with_current(|core| task.schedule(core));
+        Core::with_current(|core| task.schedule(core, false));
     } else if !header.mailed.swap(true, Ordering::AcqRel) {
         header.references.add_shared();
         // SAFETY: the reference has just been added.

@@ -1,11 +1,15 @@
 //! What can be seen of a core from outside, and which tasks it prefers.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::net::TcpStream as StdStream;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Instant;
 
+use ringpark::net::TcpStream;
 use ringpark::time::sleep;
-use ringpark::{dump, CoreHandle, Priority, TaskBuilder, WaitsFor};
+use ringpark::{dump, Backend, CoreHandle, Priority, TaskBuilder, WaitsFor};
 
 use crate::harness::*;
 
@@ -15,6 +19,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "" => a_dump_says_what_each_task_waits_for,
     Every: "" => a_dump_sees_every_core,
     Every: "" => a_task_that_computes_for_long_is_named,
+    Every: "" => a_dump_of_thousands_of_connections_names_each,
     Every: "P3" => urgent_tasks_come_first_and_the_others_are_not_starved,
 ];
 
@@ -64,6 +69,8 @@ fn a_dump_says_what_each_task_waits_for(variant: &Variant) {
         assert_eq!(find("lost").waits, [WaitsFor::SomethingElse]);
         assert!(find("lost").location.file().ends_with("insight.rs"));
         assert_eq!(tasks.len(), 4, "the main future too: {tasks:?}");
+        let main = find("main");
+        assert!(main.location.file().ends_with("variant.rs"), "where it was started: {main}");
         for task in [sleeper, lost] {
             task.abort();
         }
@@ -83,20 +90,67 @@ fn a_dump_sees_every_core(variant: &Variant) {
     });
 }
 
-/// A task that computes for 100 ms is named in the log, with its place, and counted.
+/// Computes for so long; a function with a name of its own, which is to be found in a backtrace.
+#[inline(never)]
+fn compute_for_long(time: std::time::Duration) -> u64 {
+    let (end, mut spun) = (Instant::now() + time, 0);
+    while Instant::now() < end {
+        spun = std::hint::black_box(spun + 1);
+    }
+    spun
+}
+
+/// A task that computes for 100 ms is named in the log, with its place and the functions that it is
+/// in, and counted.
 fn a_task_that_computes_for_long_is_named(variant: &Variant) {
     variant.run_on(variant.builder().stall_limit(ms(30)), async {
         let busy = TaskBuilder::new().name("the busy one").spawn(async {
-            let end = Instant::now() + ms(100);
-            while Instant::now() < end {
-                std::hint::spin_loop();
-            }
+            assert!(compute_for_long(ms(100)) > 0);
         });
         busy.await.expect("no panic");
         until("it is told", || log::text().contains("a task holds its core")).await;
         let told = log::text();
         assert!(told.contains("the busy one") && told.contains("insight.rs"), "{told}");
+        assert!(told.contains("compute_for_long"), "the backtrace: {told}");
         assert_eq!(ringpark::metrics().stalls, 1);
+    });
+}
+
+/// Thousands of connections that wait, each in a task of its own, are all in the dump, with their
+/// descriptors. (How long ten thousand take is measured by `cargo bench --bench insight`.)
+fn a_dump_of_thousands_of_connections_names_each(variant: &Variant) {
+    // select(2) takes no more descriptors.
+    let most = if variant.backend() == Backend::Select { 900 } else { 3_000 };
+    let count = variant.scale(10_000).min(most) as usize;
+    variant.run(async {
+        // Nobody accepts them: the kernel's queue is long enough, and takes no descriptors.
+        let (listener, address) = closed_port();
+        listener.listen(4096).expect("the socket can listen");
+        let connect = || StdStream::connect(address).expect("the queue has room");
+        let streams: Vec<_> = (0..count)
+            .map(|_| TcpStream::from_std(connect()).expect("a stream can join"))
+            .collect();
+        let fds: BTreeSet<i32> = streams.iter().map(AsRawFd::as_raw_fd).collect();
+        let tasks: Vec<_> = streams
+            .into_iter()
+            .map(|stream| ringpark::spawn(async move { drop(stream.recv().await) }))
+            .collect();
+        sleep(ms(20)).await;
+        until("all wait", || ringpark::metrics().ready == 0).await;
+        let dumped = promptly("the dump", dump()).await;
+        assert_eq!(dumped.len(), count + 1, "the main future too");
+        let waiting: BTreeSet<i32> = dumped
+            .iter()
+            .flat_map(|task| &task.waits)
+            .filter_map(|wait| match wait {
+                WaitsFor::Operation { fd, .. } => Some(*fd),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(waiting, fds);
+        for task in tasks {
+            task.abort();
+        }
     });
 }
 

@@ -19,6 +19,7 @@ mod harness;
 mod accept;
 mod buffers;
 mod cancellation;
+mod channels;
 mod close;
 mod connect;
 mod cores;
@@ -44,6 +45,7 @@ mod time;
 mod udp;
 mod unix;
 mod unix_datagrams;
+mod wakes;
 
 use harness::Behaviour;
 
@@ -69,6 +71,8 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     running::LIST,
     probe::LIST,
     cores::LIST,
+    wakes::LIST,
+    channels::LIST,
     placement::LIST,
     handoff::LIST,
     insight::LIST,

@@ -135,7 +135,8 @@ impl Bench<'_> {
             _ => None,
         };
         if let Some(order) = alone {
-            return Running::own(contestant, &order, self.cpus.contestant)?.answer(patience);
+            let cpus = [self.cpus.contestant];
+            return Running::own(contestant, &order, &cpus)?.answer(patience);
         }
         let origin = match workload.shape.service() {
             Service::Relay => Some(TcpListener::bind("127.0.0.1:0")?),
@@ -146,6 +147,7 @@ impl Bench<'_> {
                 let bulk = matches!(workload.shape, Shape::Bulk { .. });
                 contestants::Order::Relay { origin: origin.local_addr()?, bulk }
             }
+            None if workload.shape.service() == Service::EchoOnAll => contestants::Order::EchoOnAll,
             None => contestants::Order::Echo,
         };
         let (running, server) = self.start(contestant, &order)?;
@@ -159,7 +161,7 @@ impl Bench<'_> {
         };
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(crate::LOAD).arg(serde_json::to_string(&load)?);
-        let answer = Running::start(command, self.cpus.load)?.answer(patience);
+        let answer = Running::start(command, &[self.cpus.load])?.answer(patience);
         // Neither is needed any more, and the next one wants a quiet machine.
         drop(running);
         answer
@@ -174,7 +176,10 @@ impl Bench<'_> {
         if let Some(started) = program(contestant, order, self.scratch.path(), &self.cpus)? {
             return Ok(started);
         }
-        let mut running = Running::own(contestant, order, self.cpus.contestant)?;
+        let mut running = match order {
+            contestants::Order::EchoOnAll => Running::own(contestant, order, &allowed_cpus()?)?,
+            _ => Running::own(contestant, order, &[self.cpus.contestant])?,
+        };
         let line = running.line(PATIENCE)?;
         let address = line.parse().map_err(|_| {
             io::Error::other(format!("{} said `{line}`, not its address", contestant.name()))
@@ -193,7 +198,7 @@ pub(crate) fn program(
     // A port that was free a moment ago is the best that a program without port 0 can get.
     let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let Some(command) = contestant.program(order, free.port(), scratch)? else { return Ok(None) };
-    let mut running = Running::silent(command, cpus.contestant)?;
+    let mut running = Running::silent(command, &[cpus.contestant])?;
     let since = Instant::now();
     // Trying to connect would tell as well, but a relay would connect to its origin for it.
     while !is_listening(free.port())? {
@@ -234,27 +239,27 @@ impl Running {
     fn own(
         contestant: &dyn Contestant,
         order: &contestants::Order,
-        cpu: usize,
+        cpus: &[usize],
     ) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         let order = serde_json::to_string(order)?;
         command.arg(crate::CONTESTANT).arg(contestant.name()).arg(order);
         // It would win over what the contestant's name says.
         command.env_remove("RINGPARK_BACKEND");
-        Self::start(command, cpu)
+        Self::start(command, cpus)
     }
 
     /// Starts a process whose output is to be read.
-    fn start(mut command: Command, cpu: usize) -> io::Result<Self> {
-        confine(&mut command, cpu);
+    fn start(mut command: Command, cpus: &[usize]) -> io::Result<Self> {
+        confine(&mut command, cpus);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().map(BufReader::new);
         Ok(Self { child, output })
     }
 
     /// Starts a process whose output is of no interest.
-    fn silent(mut command: Command, cpu: usize) -> io::Result<Self> {
-        confine(&mut command, cpu);
+    fn silent(mut command: Command, cpus: &[usize]) -> io::Result<Self> {
+        confine(&mut command, cpus);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
         Ok(Self { child, output: None })
     }
@@ -317,8 +322,8 @@ mod tests {
     fn a_child_that_says_nothing_is_an_error_with_its_status() {
         let mut command = Command::new("sh");
         command.args(["-c", "exit 3"]);
-        let cpu = allowed_cpus().unwrap()[0];
-        let error = Running::start(command, cpu).unwrap().answer::<Sample>(PATIENCE).unwrap_err();
+        let cpus = allowed_cpus().unwrap();
+        let error = Running::start(command, &cpus).unwrap().answer::<Sample>(PATIENCE).unwrap_err();
         assert!(error.to_string().contains("exit status: 3"), "{error}");
     }
 
@@ -326,7 +331,7 @@ mod tests {
     fn a_child_that_hangs_is_an_error_and_does_not_live_on() {
         let mut command = Command::new("sleep");
         command.arg("1000");
-        let running = Running::start(command, allowed_cpus().unwrap()[0]).unwrap();
+        let running = Running::start(command, &allowed_cpus().unwrap()).unwrap();
         let pid = running.child.id();
         let error = running.answer::<Sample>(Duration::from_millis(1)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -337,7 +342,7 @@ mod tests {
     fn a_child_ends_when_it_is_dropped() {
         let mut command = Command::new("sleep");
         command.arg("1000");
-        let running = Running::start(command, allowed_cpus().unwrap()[0]).unwrap();
+        let running = Running::start(command, &allowed_cpus().unwrap()).unwrap();
         let pid = running.child.id();
         assert!(CpuClock::of(pid).is_ok());
         drop(running);

@@ -25,10 +25,10 @@ pub fn allowed_cpus() -> io::Result<Vec<usize>> {
     Ok((0..libc::CPU_SETSIZE as usize).filter(allowed).collect())
 }
 
-/// Makes the command run on one CPU from its first instruction, and die with the thread that
+/// Makes the command run on these CPUs from its first instruction, and die with the thread that
 /// starts it, so that an interrupted comparison leaves no server behind.
-pub fn confine(command: &mut Command, cpu: usize) {
-    let set = set_of(cpu);
+pub fn confine(command: &mut Command, cpus: &[usize]) {
+    let set = set_of(cpus);
     let confined = move || {
         // SAFETY: a plain system call; the set was copied into this closure.
         let pinned = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
@@ -45,7 +45,7 @@ pub fn confine(command: &mut Command, cpu: usize) {
 
 /// Moves the calling thread to one CPU.
 pub fn pin_thread(cpu: usize) -> io::Result<()> {
-    let set = set_of(cpu);
+    let set = set_of(&[cpu]);
     // SAFETY: the set outlives the call, and its true size is passed.
     match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) } {
         0 => Ok(()),
@@ -53,12 +53,14 @@ pub fn pin_thread(cpu: usize) -> io::Result<()> {
     }
 }
 
-fn set_of(cpu: usize) -> libc::cpu_set_t {
-    assert!(cpu < libc::CPU_SETSIZE as usize, "there is no CPU {cpu}");
+fn set_of(cpus: &[usize]) -> libc::cpu_set_t {
     // SAFETY: an all-zero cpu_set_t is a valid empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the index was checked to lie inside of the set.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
+    for &cpu in cpus {
+        assert!(cpu < libc::CPU_SETSIZE as usize, "there is no CPU {cpu}");
+        // SAFETY: the index was checked to lie inside of the set.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
     set
 }
 
@@ -245,7 +247,7 @@ mod tests {
         let cpu = *allowed_cpus().unwrap().last().unwrap();
         let mut command = Command::new("grep");
         command.args(["Cpus_allowed_list", "/proc/self/status"]);
-        confine(&mut command, cpu);
+        confine(&mut command, &[cpu]);
         let output = command.output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(text.split_whitespace().last(), Some(cpu.to_string().as_str()));

@@ -18,6 +18,12 @@ pub enum Shape {
         /// Bytes of a message.
         size: usize,
     },
+    /// Closed loop of messages against an echo server that has all CPUs: each fifth connection sends
+    /// messages of 16 KiB, the others of 1 KiB, so that a fifth carries four fifths of the bytes.
+    Skewed {
+        /// Connections, each with one message under way.
+        connections: usize,
+    },
     /// Closed loop of small messages through a relay to an origin that echoes.
     Relayed {
         /// Connections, each with one message under way.
@@ -65,6 +71,8 @@ pub enum Shape {
 pub enum Service {
     /// Answers every byte with itself.
     Echo,
+    /// The same on all CPUs that it may use.
+    EchoOnAll,
     /// Connects every client to the origin, both directions.
     Relay,
     /// Arms and cancels timers.
@@ -78,6 +86,7 @@ impl Shape {
     pub fn service(self) -> Service {
         match self {
             Self::Echo { .. } | Self::Churn { .. } | Self::Idle { .. } => Service::Echo,
+            Self::Skewed { .. } => Service::EchoOnAll,
             Self::Relayed { .. } | Self::Bulk { .. } | Self::IdlePairs { .. } => Service::Relay,
             Self::Timers { .. } | Self::Deadlines { .. } => Service::Timers,
             Self::Wake { .. } => Service::Wake,
@@ -119,6 +128,17 @@ impl Workload {
         Self::echo("echo-16x64k", "echo, 64 KiB, 16 connections", 16, 64 << 10),
         Self::echo("echo-64x64k", "echo, 64 KiB, 64 connections", 64, 64 << 10).by_name(),
         Self::echo("echo-1000x64k", "echo, 64 KiB, 1000 connections", 1000, 64 << 10).by_name(),
+        Self {
+            shape: Shape::Skewed { connections: 256 },
+            cost_unit: "ns, p99",
+            ..Self::echo(
+                "skewed-256",
+                "echo on all CPUs, 256 connections of which a fifth carry 80 % of the bytes",
+                256,
+                MESSAGE_SIZE,
+            )
+            .by_name()
+        },
         Self::relay("relay-64", "64 bytes there and back through a relay, 64 connections", 64),
         Self::relay(
             "relay-1000",

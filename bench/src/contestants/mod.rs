@@ -6,6 +6,7 @@ mod compio;
 mod glommio;
 #[cfg(feature = "peers")]
 mod monoio;
+mod movable;
 mod programs;
 mod raw_epoll;
 mod raw_uring;
@@ -30,6 +31,8 @@ use crate::workload::Shape;
 pub enum Order {
     /// Echo what comes.
     Echo,
+    /// The same, on as many cores as the process may use CPUs.
+    EchoOnAll,
     /// Connect each client to this address.
     Relay {
         /// Where the load listens.
@@ -88,7 +91,7 @@ pub trait Contestant: Sync {
         Ok(None)
     }
 
-    /// Serves forever on one thread. `announce` is called once it listens.
+    /// Serves forever, on one thread unless the order says otherwise. `announce` is called once it listens.
     fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
         let _ = announce;
         Err(unfit(self.name(), order))
@@ -109,6 +112,7 @@ pub const ALL: &[&dyn Contestant] = &[
     &ringpark::Ringpark::EPOLL,
     &ringpark::Ringpark::POLL,
     &ringpark::Ringpark::SPINNING,
+    &ringpark::Ringpark::UNWATCHED,
     &tokio::Tokio::DEFAULT,
     &tokio::Tokio::LARGE,
     #[cfg(feature = "peers")]
@@ -143,6 +147,7 @@ pub struct Reference {
 pub const REFERENCES: &[Reference] = &[
     Reference { title: "/epoll", contestants: &["ringpark-epoll"] },
     Reference { title: "/tokio", contestants: &["tokio"] },
+    Reference { title: "/unwatched", contestants: &["ringpark-unwatched"] },
     Reference { title: "/floor", contestants: &["raw-uring", "raw-epoll", "raw-splice"] },
 ];
 
@@ -154,7 +159,7 @@ pub fn named(name: &str) -> Option<&'static dyn Contestant> {
 /// The life of a contestant's process.
 pub fn run(contestant: &dyn Contestant, order: &Order) -> io::Result<()> {
     match order {
-        Order::Echo | Order::Relay { .. } => {
+        Order::Echo | Order::EchoOnAll | Order::Relay { .. } => {
             contestant.serve(order, &|address| say(&address.to_string()))
         }
         _ => say(&serde_json::to_string(&contestant.measure(order)?)?),

@@ -48,7 +48,7 @@ impl Contestant for Monoio {
         match shape.service() {
             Service::Relay => true,
             // Its wakers may leave their thread only with a feature that other workloads pay for.
-            Service::Wake => false,
+            Service::EchoOnAll | Service::Wake => false,
             Service::Echo | Service::Timers => !self.splice,
         }
     }

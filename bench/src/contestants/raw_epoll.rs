@@ -54,7 +54,7 @@ impl Contestant for RawEpoll {
         match shape.service() {
             Service::Relay => true,
             Service::Echo | Service::Wake => !self.splice,
-            Service::Timers => false,
+            Service::EchoOnAll | Service::Timers => false,
         }
     }
 

@@ -47,7 +47,7 @@ impl Contestant for RawUring {
     }
 
     fn offers(&self, shape: Shape) -> bool {
-        shape.service() != Service::Timers
+        !matches!(shape.service(), Service::Timers | Service::EchoOnAll)
     }
 
     fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {

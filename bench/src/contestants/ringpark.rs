@@ -8,9 +8,9 @@ use std::time::Duration;
 use ringpark::net::{TcpListener, TcpStream};
 use ringpark::{Backend, Builder};
 
-use super::{listen, timers, unfit, wake, Announce, Contestant, Order};
+use super::{listen, movable, timers, unfit, wake, Announce, Contestant, Order};
 use crate::load::Sample;
-use crate::workload::Shape;
+use crate::workload::{Service, Shape, MESSAGE_SIZE};
 
 /// ringpark on one backend, on one core.
 pub(super) struct Ringpark {
@@ -19,32 +19,47 @@ pub(super) struct Ringpark {
     backend: Backend,
     /// How long it looks for work before it sleeps, if that is not the library's choice.
     spin: Option<Duration>,
+    /// Whether other threads can read its counters.
+    watched: bool,
 }
 
 impl Ringpark {
     pub(super) const URING: Self = Self {
         name: "ringpark-uring",
-        about: "io_uring; echo sends the lease it received, relay is ringpark::io::relay",
+        about:
+            "io_uring; echo sends the lease it received, relay is ringpark::io::relay; on all CPUs \
+                connections are handed over",
         backend: Backend::Uring,
         spin: None,
+        watched: true,
     };
     pub(super) const EPOLL: Self = Self {
         name: "ringpark-epoll",
         about: "the same on epoll: the baseline",
         backend: Backend::Epoll,
         spin: None,
+        watched: true,
     };
     pub(super) const POLL: Self = Self {
         name: "ringpark-poll",
         about: "the same on poll(2)",
         backend: Backend::Poll,
         spin: None,
+        watched: true,
     };
     pub(super) const SPINNING: Self = Self {
         name: "ringpark-spin",
         about: "io_uring, looking for work for up to 50 µs before it sleeps",
         backend: Backend::Uring,
         spin: Some(Duration::from_micros(50)),
+        watched: true,
+    };
+    pub(super) const UNWATCHED: Self = Self {
+        name: "ringpark-unwatched",
+        about: "io_uring, without counters that other threads can read: what these cost",
+        backend: Backend::Uring,
+        spin: None,
+        watched: false,
     };
 }
 
@@ -58,12 +73,21 @@ impl Contestant for Ringpark {
     }
 
     fn offers(&self, shape: Shape) -> bool {
+        if shape.service() == Service::EchoOnAll {
+            return matches!(self.name, "ringpark-uring" | "ringpark-epoll");
+        }
+        if !self.watched {
+            return matches!(shape, Shape::Echo { connections: 1 | 64, size: MESSAGE_SIZE });
+        }
         // What it is for is one request after the other.
         self.spin.is_none() || matches!(shape, Shape::Echo { .. })
     }
 
     fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
         let order = order.clone();
+        if matches!(order, Order::EchoOnAll) {
+            return self.serve_on_all(announce);
+        }
         self.core().block_on(async move {
             let listener = TcpListener::from_std(listen()?)?;
             announce(listener.local_addr()?)?;
@@ -90,8 +114,24 @@ impl Contestant for Ringpark {
 }
 
 impl Ringpark {
+    /// An echo on a core for each CPU. One acceptor places the connections, and they move.
+    fn serve_on_all(&self, announce: Announce<'_>) -> io::Result<()> {
+        let listener = listen()?;
+        announce(listener.local_addr()?)?;
+        self.core().accept(ringpark::Accept::ByLoad).run(|| async {
+            let listener = TcpListener::from_std(listener.try_clone()?)?;
+            loop {
+                let (stream, _) = listener.accept().await?;
+                drop(ringpark::spawn(movable::echo(stream)));
+            }
+        })
+    }
+
     fn core(&self) -> Builder {
-        let builder = Builder::new().backend(self.backend);
+        let mut builder = Builder::new().backend(self.backend);
+        if !self.watched {
+            builder = builder.unwatched();
+        }
         match self.spin {
             Some(spin) => builder.spin(spin),
             None => builder,

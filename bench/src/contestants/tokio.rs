@@ -25,7 +25,7 @@ pub(super) struct Tokio {
 impl Tokio {
     pub(super) const DEFAULT: Self = Self {
         name: "tokio",
-        about: "current_thread; echo with 16 KiB a connection, copy_bidirectional with 8 KiB",
+        about: "current_thread, on all CPUs multi_thread; echo with 16 KiB a connection, copy_bidirectional with 8 KiB",
         echo_buffer_size: 16 * 1024,
         relay_buffer_size: 8 * 1024,
         large_only: false,
@@ -57,7 +57,11 @@ impl Contestant for Tokio {
     }
 
     fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
-        runtime()?.block_on(async {
+        let runtime = match order {
+            Order::EchoOnAll => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
+            _ => runtime()?,
+        };
+        runtime.block_on(async {
             let listener = listen()?;
             listener.set_nonblocking(true)?;
             let listener = TcpListener::from_std(listener)?;
@@ -65,7 +69,9 @@ impl Contestant for Tokio {
             loop {
                 let (stream, _) = listener.accept().await?;
                 match *order {
-                    Order::Echo => drop(tokio::spawn(echo(stream, self.echo_buffer_size))),
+                    Order::Echo | Order::EchoOnAll => {
+                        drop(tokio::spawn(echo(stream, self.echo_buffer_size)))
+                    }
                     Order::Relay { origin, .. } => {
                         drop(tokio::spawn(relay(stream, origin, self.relay_buffer_size)));
                     }

@@ -144,7 +144,7 @@ impl Server {
     fn start(name: &str, cpu: usize) -> io::Result<Server> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args([CONTESTANT, name]).env_remove("RINGPARK_BACKEND");
-        confine(&mut command, cpu);
+        confine(&mut command, &[cpu]);
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");

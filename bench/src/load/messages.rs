@@ -31,15 +31,30 @@ const PROOF_MAX: usize = 8 * 1024;
 /// The bit of user_data that tells a send from a receive; the rest is the connection's index.
 const SEND: u64 = 1 << 32;
 
-/// Runs `connections` clients, with messages of `size` bytes, against the server, or through it if
-/// there is an origin.
+/// The messages of each fifth connection, and of the others: 51 of 256 carry 80 % of the bytes.
+const SKEWED: (usize, usize) = (16 * 1024, 1024);
+
+/// Runs so many clients, of which a fifth carries most. What it costs is the latency of all but one in
+/// a hundred requests.
+pub(super) fn run_skewed(order: &Order, connections: usize) -> io::Result<Sample> {
+    let heavy = |index: usize| index % 5 == 0 && index / 5 < connections / 5;
+    let size = |index| if heavy(index) { SKEWED.0 } else { SKEWED.1 };
+    let sizes: Vec<usize> = (0..connections).map(size).collect();
+    let sample = run(order, &sizes, None)?;
+    let latency = sample.latency.ok_or_else(|| invalid("no request took any time"))?;
+    Ok(Sample { cost: latency.p99_ns as f64, ..sample })
+}
+
+/// Runs a client for each of these sizes of messages, against the server, or through it if there is
+/// an origin.
 pub(super) fn run(
     order: &Order,
-    connections: usize,
-    size: usize,
+    sizes: &[usize],
     origin: Option<&TcpListener>,
 ) -> io::Result<Sample> {
-    let proof = vec![7; size.min(PROOF_MAX)];
+    let connections = sizes.len();
+    let size_min = sizes.iter().copied().min().unwrap_or(0);
+    let proof = vec![7; size_min.min(PROOF_MAX)];
     let mut clients = Vec::with_capacity(connections);
     let mut origins = Vec::new();
     for index in 0..connections {
@@ -53,7 +68,7 @@ pub(super) fn run(
             connect::prove(&clients[fresh..], proven, &proof)?;
         }
     }
-    Loop::new(clients, origins, size)?.measure(Window::new(order)?)
+    Loop::new(clients, origins, sizes)?.measure(Window::new(order)?)
 }
 
 /// One end of a connection.
@@ -61,6 +76,8 @@ struct End {
     stream: TcpStream,
     /// Where the kernel sends from, boxed with all others in `Loop::messages`.
     message: *mut u8,
+    /// Bytes of a message.
+    size: usize,
     /// How much of the message under way has come in.
     received: usize,
     number: u64,
@@ -76,8 +93,6 @@ struct Loop {
     /// Clients first, then the origin's ends.
     ends: Vec<End>,
     clients: usize,
-    /// Bytes of a message.
-    size: usize,
     /// The ends whose next message goes out with this batch.
     sending: Vec<usize>,
     histogram: Histogram,
@@ -86,22 +101,24 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(clients: Vec<TcpStream>, origins: Vec<TcpStream>, size: usize) -> io::Result<Self> {
+    fn new(clients: Vec<TcpStream>, origins: Vec<TcpStream>, sizes: &[usize]) -> io::Result<Self> {
         let ring = ring::open(1024, 8192)?;
-        let (count, buffer_size) = if size <= SMALL.1 as usize { SMALL } else { LARGE };
+        let small = sizes.iter().all(|&size| size <= SMALL.1 as usize);
+        let (count, buffer_size) = if small { SMALL } else { LARGE };
         let buffers = Buffers::new(&ring, GROUP, count, buffer_size)?;
-        let bytes = (0..(clients.len() + origins.len()) * size).map(|i| (i * 31 % 251) as u8);
+        let ends = clients.len() + origins.len();
+        // The origin's ends answer in the sizes of the clients, in the same order.
+        let sizes = sizes.iter().copied().cycle().take(ends);
+        let bytes = (0..sizes.clone().sum::<usize>()).map(|i| (i * 31 % 251) as u8);
         let mut messages: Box<[u8]> = bytes.collect();
         let now = Instant::now();
         let count = clients.len();
-        let slots = messages.chunks_exact_mut(size);
-        let ends = clients.into_iter().chain(origins).zip(slots).map(|(stream, slot)| End {
-            stream,
-            message: slot.as_mut_ptr(),
-            received: 0,
-            number: 0,
-            sent_at: now,
-            answers: 0,
+        let mut rest = &mut *messages;
+        let ends = clients.into_iter().chain(origins).zip(sizes).map(|(stream, size)| {
+            let (slot, after) = std::mem::take(&mut rest).split_at_mut(size);
+            rest = after;
+            let message = slot.as_mut_ptr();
+            End { stream, message, size, received: 0, number: 0, sent_at: now, answers: 0 }
         });
         let ends = ends.collect();
         Ok(Self {
@@ -109,7 +126,6 @@ impl Loop {
             buffers,
             ends,
             clients: count,
-            size,
             sending: Vec::with_capacity(count),
             histogram: Histogram::new(),
             _messages: messages,
@@ -145,7 +161,7 @@ impl Loop {
             let Some(entry) = self.ring.completion().next() else { return Ok(()) };
             let index = (entry.user_data() & !SEND) as usize;
             if entry.user_data() & SEND != 0 {
-                if entry.result() != self.size as i32 {
+                if entry.result() != self.ends[index].size as i32 {
                     return Err(failed("send", &entry));
                 }
                 continue;
@@ -174,25 +190,25 @@ impl Loop {
         let end = &mut self.ends[index];
         let bytes = self.buffers.bytes(id, 0, len as u32);
         let whole = end.received + len;
-        if whole > self.size {
+        if whole > end.size {
             return Err(invalid("more came than was sent"));
         }
         if index < self.clients {
             // SAFETY: the end's own slot of `size` bytes; its send was answered, so the
             // kernel has read it.
-            let sent = unsafe { std::slice::from_raw_parts(end.message, self.size) };
+            let sent = unsafe { std::slice::from_raw_parts(end.message, end.size) };
             if bytes != &sent[end.received..whole] {
                 return Err(invalid("an answer that is not what was asked"));
             }
         } else {
             // SAFETY: the slot has `size` bytes, of which `received..whole` are within. Its
             // last send was answered by the client's next message, so the kernel has read it.
-            let slot = unsafe { std::slice::from_raw_parts_mut(end.message, self.size) };
+            let slot = unsafe { std::slice::from_raw_parts_mut(end.message, end.size) };
             slot[end.received..whole].copy_from_slice(bytes);
         }
         self.buffers.give_back(id);
-        end.received = whole % self.size;
-        if whole < self.size {
+        end.received = whole % end.size;
+        if whole < end.size {
             return Ok(());
         }
         if index >= self.clients {
@@ -210,7 +226,7 @@ impl Loop {
         let end = &mut self.ends[client];
         end.number += 1;
         // SAFETY: the client's own slot; its last send was answered, so the kernel has read it.
-        let slot = unsafe { std::slice::from_raw_parts_mut(end.message, self.size) };
+        let slot = unsafe { std::slice::from_raw_parts_mut(end.message, end.size) };
         for page in slot.chunks_mut(STAMP_EVERY) {
             page[..8].copy_from_slice(&(client as u64).to_le_bytes());
             page[8..16].copy_from_slice(&end.number.to_le_bytes());
@@ -222,7 +238,7 @@ impl Loop {
     fn send(&mut self, index: usize) -> io::Result<()> {
         let end = &self.ends[index];
         let fd = types::Fd(end.stream.as_raw_fd());
-        let entry = opcode::Send::new(fd, end.message, self.size as u32)
+        let entry = opcode::Send::new(fd, end.message, end.size as u32)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build()
             .user_data(SEND | index as u64);

@@ -85,9 +85,10 @@ impl Latency {
 /// Carries out an order.
 pub fn run(order: &Order) -> io::Result<Sample> {
     match order.shape {
-        Shape::Echo { connections, size } => messages::run(order, connections, size, None),
+        Shape::Echo { connections, size } => messages::run(order, &vec![size; connections], None),
+        Shape::Skewed { connections } => messages::run_skewed(order, connections),
         Shape::Relayed { connections } => {
-            messages::run(order, connections, MESSAGE_SIZE, Some(&origin(order)?))
+            messages::run(order, &vec![MESSAGE_SIZE; connections], Some(&origin(order)?))
         }
         Shape::Bulk { streams } => bulk::run(order, streams, &origin(order)?),
         Shape::Churn { connections } => churn::run(order, connections),
@@ -269,6 +270,7 @@ mod tests {
                 let bulk = matches!(shape, Shape::Bulk { .. });
                 contestants::Order::Relay { origin: origin.local_addr()?, bulk }
             }
+            None if shape.service() == Service::EchoOnAll => contestants::Order::EchoOnAll,
             None => contestants::Order::Echo,
         };
         let cpus = harness::Cpus::choose()?;
@@ -305,6 +307,7 @@ mod tests {
             let shapes = [
                 Shape::Echo { connections: 4, size: MESSAGE_SIZE },
                 Shape::Echo { connections: 3, size: 64 * 1024 },
+                Shape::Skewed { connections: 20 },
                 Shape::Churn { connections: 4 },
                 Shape::Idle { connections: 100 },
                 Shape::Relayed { connections: 4 },

@@ -127,3 +127,24 @@ CONF
 build_release() {
     cargo build --release --features cli --bin ringpark --example echo
 }
+
+# standard_library: finds the source of the standard library of this compiler, and says where in $library.
+# Ends the script, as one whose needs cannot be met here, if it is not to be had.
+standard_library() {
+    local version folder suite
+    version=$(rustc -V | awk '{ print $2 }')
+    library=$(rustc --print sysroot)/lib/rustlib/src/rust/library
+    if [[ ! -e $library ]]; then
+        # Debian packages the sources of each compiler.
+        folder=$target/rust-src
+        library=$folder/usr/src/rustc-$version/library
+        for suite in trixie-backports sid; do
+            [[ -e $library ]] || ci/debian.sh "$folder" "$suite" "rust-src=$version+" || true
+        done
+        if [[ ! -e $library ]]; then
+            echo "SKIPPED: the source of Rust $version: try rustup component add rust-src" >&2
+            exit 77
+        fi
+    fi
+    library=$(cd "$library" && pwd)
+}

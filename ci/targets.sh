@@ -16,24 +16,10 @@ targets=(
 (($# == 0)) || targets=("$@")
 
 say 'the source of the standard library'
-version=$(rustc -V | awk '{ print $2 }')
-source=$(rustc --print sysroot)/lib/rustlib/src/rust/library
-if [[ ! -e $source ]]; then
-    # Debian packages the sources of each compiler.
-    folder=$target/rust-src
-    source=$folder/usr/src/rustc-$version/library
-    for suite in trixie-backports sid; do
-        [[ -e $source ]] || ci/debian.sh "$folder" "$suite" "rust-src=$version+" || true
-    done
-    if [[ ! -e $source ]]; then
-        echo "SKIPPED: the source of Rust $version: try rustup component add rust-src" >&2
-        exit 77
-    fi
-fi
-source=$(cd "$source" && pwd)
-ok "$source"
+standard_library
+ok "$library"
 
-export RUSTC_BOOTSTRAP=1 __CARGO_TESTS_ONLY_SRC_ROOT=$source
+export RUSTC_BOOTSTRAP=1 __CARGO_TESTS_ONLY_SRC_ROOT=$library
 export CARGO_TARGET_DIR=$target/targets CARGO_INCREMENTAL=0
 # Nothing is run, so nothing is optimized, described or even generated.
 export CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=0 RUSTFLAGS=-Zno-codegen

@@ -4,6 +4,7 @@
 
 mod endings;
 mod forwarding;
+mod metrics;
 mod probe;
 mod proxy;
 mod restart;

@@ -80,6 +80,11 @@ impl Proxy {
         proxy
     }
 
+    /// What it has said, up to the line that was waited for.
+    pub fn said(&self) -> &[String] {
+        &self.said
+    }
+
     /// A client's connection, with bounded waits.
     pub fn connect(&self) -> TcpStream {
         bounded(TcpStream::connect(self.addr).expect("the proxy accepts"))

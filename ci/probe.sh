@@ -103,7 +103,7 @@ start_nginx "$web" "$work/www"
 confined=("$python" ci/profile.py "$work/profile.json" "$ringpark")
 "${confined[@]}" probe --require uring || fail 'under the profile there is no io_uring'
 ok 'the probe finds io_uring under it'
-for backend in uring epoll poll; do
+for backend in uring epoll poll select; do
     start "confined-$backend" "${confined[@]}" proxy --listen 127.0.0.1:0 \
         --to "localhost:$web" --threads 2 --backend "$backend"
     pid=$started

@@ -16,6 +16,7 @@ const CALLS: &[&str] = &[
     "eventfd2",
     "poll",
     "ppoll",
+    "pselect6",
     // Sockets and descriptors.
     "accept4",
     "bind",
@@ -33,7 +34,10 @@ const CALLS: &[&str] = &[
     "lseek",
     "pipe2",
     "pread64",
+    "preadv",
+    "preadv2",
     "pwrite64",
+    "pwritev",
     "read",
     "readv",
     "recv",

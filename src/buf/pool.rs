@@ -149,7 +149,9 @@ impl Blocks {
             this.set_leases(id, leases - 1);
             this.references.sub_local()
         } else {
-            buffer.back.fetch_add(1, Ordering::Release);
+            // AcqRel, as in `collect_foreign`: if that came too early to see this, then its `dirty`
+            // came before the one below, and does not hide it.
+            buffer.back.fetch_add(1, Ordering::AcqRel);
             // SeqCst pairs with `starve`: either that sees `dirty`, or this sees `starving`.
             this.dirty.store(true, Ordering::SeqCst);
             if this.starving.load(Ordering::SeqCst) {
@@ -354,7 +356,7 @@ impl Pool {
         let blocks = self.blocks();
         blocks.dirty.store(false, Ordering::SeqCst);
         for (id, buffer) in blocks.buffers.iter().enumerate() {
-            let back = buffer.back.swap(0, Ordering::Acquire);
+            let back = buffer.back.swap(0, Ordering::AcqRel);
             if back > 0 {
                 blocks.set_leases(id as u16, buffer.leases.get() - back);
             }
@@ -510,12 +512,13 @@ impl Pool {
         place.is_none_or(|place| place < self.at_hand().max(self.current_room().is_some().into()))
     }
 
-    /// Wakes those in the line whom the buffers that have come home will serve.
+    /// Takes in what has come home, and wakes those in the line whom it will serve. Before the core
+    /// sleeps nothing may be taken in after this: `has_news` would not see it, and nobody be woken.
     pub(crate) fn serve_waiting(&self) {
+        self.collect();
         if !self.is_starving() {
             return;
         }
-        self.collect();
         let count = self.at_hand().max(self.current_room().is_some().into());
         let wakers: Vec<Waker> =
             self.waiting.borrow().iter().take(count).map(|entry| entry.1.clone()).collect();

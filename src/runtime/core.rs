@@ -312,10 +312,7 @@ impl Core {
                 self.in_tasks.set(self.in_tasks.get() + start.elapsed() * MEASURED as u32);
             }
             let next = self.fire_timers(&mut fired);
-            for pool in self.pools() {
-                pool.serve_waiting();
-                pool.collect();
-            }
+            self.pools().for_each(|pool| pool.serve_waiting());
             let wait = match (woken.get() || self.has_ready(), next) {
                 (true, _) => Wait::No,
                 (false, Some(time)) => Wait::For(time),

@@ -235,7 +235,7 @@ impl<T: 'static> Handle<T> {
 
     #[cold]
     fn is_over(&self, interest: Interest, deadline: Instant) -> Option<io::Error> {
-        if deadline > clock::now() {
+        if !clock::has_come(deadline) {
             return None;
         }
         let direction = self.direction(interest);

@@ -1,7 +1,10 @@
 //! The one clock. All time in this library comes from here, so that a simulated clock has one place
 //! to be put in.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use crate::sys;
 
 /// What stands for "never" where a sum of time overflows: about thirty years.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -9,6 +12,25 @@ const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// The time now.
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// Whether this moment has come.
+///
+/// Mostly it is far ahead, and then a coarse clock tells, which costs a fraction of the exact one.
+pub(crate) fn has_come(at: Instant) -> bool {
+    !is_surely_ahead(at) && at <= now()
+}
+
+/// How far the coarse clock may be from the exact one, with plenty to spare: it is behind by a tick
+/// of the kernel, 10 ms at most.
+const COARSE: Duration = Duration::from_millis(50);
+
+/// Whether this moment is ahead, as far as a coarse clock can tell.
+fn is_surely_ahead(at: Instant) -> bool {
+    /// The same moment by both clocks.
+    static MOMENT: OnceLock<(Instant, Duration)> = OnceLock::new();
+    let (exact, coarse) = MOMENT.get_or_init(|| (now(), sys::coarse_now()));
+    at > *exact + sys::coarse_now().saturating_sub(*coarse) + COARSE
 }
 
 /// The time `delay` from now; some decades from now if it cannot be said.
@@ -25,6 +47,19 @@ pub(crate) fn later(start: Instant, delay: Duration) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_has_come_when_it_is_not_ahead() {
+        let start = now();
+        assert!(has_come(start));
+        assert!(!has_come(start + FAR));
+        assert!(is_surely_ahead(start + 10 * COARSE));
+        let soon = now() + COARSE;
+        while !has_come(soon) {
+            assert!(!is_surely_ahead(soon));
+        }
+        assert!(now() >= soon);
+    }
 
     #[test]
     fn sums_that_overflow_are_far_in_the_future() {

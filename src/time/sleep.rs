@@ -67,7 +67,7 @@ impl Sleep {
 
     /// Whether the deadline has passed.
     pub fn is_elapsed(&self) -> bool {
-        matches!(self.state, State::Elapsed) || self.deadline <= clock::now()
+        matches!(self.state, State::Elapsed) || clock::has_come(self.deadline)
     }
 
     /// Moves the deadline, also of one that is done, to before or after the present one.
@@ -140,7 +140,7 @@ impl Future for Sleep {
             State::Armed(..) => self.disarm(),
             State::Unarmed | State::Elapsed => {}
         }
-        if self.deadline <= clock::now() {
+        if clock::has_come(self.deadline) {
             self.state = State::Elapsed;
             return Poll::Ready(());
         }

@@ -33,16 +33,24 @@ pub struct Lease {
     bytes: NonNull<u8>,
     len: u32,
     id: u16,
-    memory: Memory,
+    kind: Kind,
+    /// Of the type that the kind says. (An enum of both pointers would take a word more, in every
+    /// connection and every task that waits for one.)
+    memory: NonNull<()>,
 }
 
 /// What the bytes lie in.
-enum Memory {
-    Blocks(NonNull<Blocks>),
-    /// A copy of their own, made when buffers were scarce. It is only kept to be dropped, and boxed
-    /// once more so that all other leases stay small.
-    Heap(#[allow(dead_code, clippy::box_collection)] Box<Vec<u8>>),
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Buffer `id` of these `Blocks`.
+    Blocks,
+    /// A `Vec<u8>` of their own, boxed, from when buffers were scarce.
+    Heap,
+    /// In nothing: there are none.
+    Nothing,
 }
+
+const _: () = assert!(size_of::<Option<Lease>>() <= 24);
 
 // SAFETY: a lease has its bytes to itself, and what it does to the counts when it is dropped may be
 // done on any thread.
@@ -60,7 +68,7 @@ impl Lease {
         id: u16,
         blocks: NonNull<Blocks>,
     ) -> Lease {
-        Lease { bytes, len, id, memory: Memory::Blocks(blocks) }
+        Lease { bytes, len, id, kind: Kind::Blocks, memory: blocks.cast() }
     }
 
     /// A lease of bytes that lie in no buffer of the core.
@@ -68,7 +76,14 @@ impl Lease {
         let mut vec = Box::new(bytes);
         let len = u32::try_from(vec.len()).expect("a receive gives less than 4 GiB");
         let bytes = NonNull::from(vec.as_mut_slice()).cast();
-        Lease { bytes, len, id: 0, memory: Memory::Heap(vec) }
+        let memory = NonNull::from(Box::leak(vec)).cast();
+        Lease { bytes, len, id: 0, kind: Kind::Heap, memory }
+    }
+
+    /// A lease of no bytes.
+    pub(crate) fn empty() -> Lease {
+        let (bytes, memory) = (NonNull::dangling(), NonNull::dangling());
+        Lease { bytes, len: 0, id: 0, kind: Kind::Nothing, memory }
     }
 
     /// Drops the first `count` bytes, or all if there are fewer.
@@ -137,9 +152,12 @@ unsafe impl IoBuf for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Memory::Blocks(blocks) = self.memory {
+        match self.kind {
             // SAFETY: this lease's reference keeps the blocks alive until here.
-            unsafe { Blocks::give_back(blocks, self.id) };
+            Kind::Blocks => unsafe { Blocks::give_back(self.memory.cast(), self.id) },
+            // SAFETY: `from_vec` has leaked this box for this lease.
+            Kind::Heap => drop(unsafe { Box::from_raw(self.memory.cast::<Vec<u8>>().as_ptr()) }),
+            Kind::Nothing => {}
         }
     }
 }

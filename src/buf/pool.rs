@@ -25,6 +25,7 @@
 use std::alloc::{alloc, dealloc, handle_alloc_error, Layout};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -115,7 +116,7 @@ pub(crate) struct Pool {
     /// Buffers that the kernel has been given and has not answered for.
     supplied: Cell<usize>,
     /// Receives that found no buffer, in order.
-    waiting: RefCell<VecDeque<(u64, Waker)>>,
+    waiting: RefCell<VecDeque<(NonZeroU64, Waker)>>,
     tickets: Cell<u64>,
     /// How often a receive found no buffer.
     pub(crate) shortages: Cell<u64>,
@@ -452,14 +453,14 @@ impl Pool {
     }
 
     /// A place in the line of those who wait for a buffer.
-    pub(crate) fn wait(&self, ticket: &mut Option<u64>, waker: &Waker) {
+    pub(crate) fn wait(&self, ticket: &mut Option<NonZeroU64>, waker: &Waker) {
         let mut waiting = self.waiting.borrow_mut();
         let known = ticket.and_then(|id| waiting.iter_mut().find(|entry| entry.0 == id));
         match known {
             Some(entry) => entry.1.clone_from(waker),
             None => {
-                let id = self.tickets.get();
-                self.tickets.set(id + 1);
+                self.tickets.set(self.tickets.get() + 1);
+                let id = NonZeroU64::new(self.tickets.get()).expect("it counts from 1");
                 *ticket = Some(id);
                 waiting.push_back((id, waker.clone()));
             }
@@ -470,7 +471,7 @@ impl Pool {
     }
 
     /// Leaves the line.
-    pub(crate) fn leave(&self, ticket: &mut Option<u64>) {
+    pub(crate) fn leave(&self, ticket: &mut Option<NonZeroU64>) {
         if let Some(id) = ticket.take() {
             let mut waiting = self.waiting.borrow_mut();
             if let Some(index) = waiting.iter().position(|entry| entry.0 == id) {
@@ -503,7 +504,7 @@ impl Pool {
     }
 
     /// Whether `ticket` may try for a buffer now: the first ones in line, as many as there are.
-    pub(crate) fn admits(&self, ticket: Option<u64>) -> bool {
+    pub(crate) fn admits(&self, ticket: Option<NonZeroU64>) -> bool {
         let waiting = self.waiting.borrow();
         let place = match ticket {
             Some(id) => waiting.iter().position(|entry| entry.0 == id),

@@ -28,15 +28,7 @@ impl Source for Datagrams {
         Rc::new(Inbox(handle.clone()))
     }
 
-    fn filled(lease: Lease) -> Chunk {
-        Chunk::Datagram(lease)
-    }
-
-    fn copied(bytes: Vec<u8>) -> Chunk {
-        Chunk::Datagram(Lease::from_vec(bytes))
-    }
-
-    fn nothing() -> Chunk {
+    fn nothing() -> Lease {
         unreachable!("a datagram was received into no buffer")
     }
 }
@@ -57,9 +49,8 @@ impl Sink for Inbox {
 /// A datagram out of the feed.
 pub(super) fn taken(chunk: Chunk) -> (Lease, Ancillary) {
     match chunk {
-        Chunk::Datagram(raw) => split_datagram(raw),
+        Chunk::Lease(raw) => split_datagram(raw),
         Chunk::Message(message) => (Lease::from_vec(message.bytes), message.ancillary),
-        Chunk::Lease(_) | Chunk::Copied(_) => unreachable!("bytes of a stream"),
     }
 }
 
@@ -81,7 +72,7 @@ pub(crate) async fn recv_batch(
     take(first?);
     let mut count = 1;
     // Errors are left for the next call.
-    while count < max && !handle.line(Interest::Readable).is_awaited() {
+    while count < max && !handle.direction(Interest::Readable).is_awaited() {
         let Some(chunk) = handle.feed.pop_good() else { break };
         take(taken(chunk));
         count += 1;

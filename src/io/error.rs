@@ -53,6 +53,24 @@ pub(crate) fn timed_out() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the deadline has passed")
 }
 
+/// Why nobody may begin or go on in a direction of a handle.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusal {
+    /// It has been closed, or is about to be.
+    Closed,
+    /// The deadline has passed.
+    TimedOut,
+}
+
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> io::Error {
+        match refusal {
+            Refusal::Closed => Closed::error(),
+            Refusal::TimedOut => timed_out(),
+        }
+    }
+}
+
 /// An error that came when a part had been written.
 #[derive(Debug)]
 struct Incomplete {

@@ -3,7 +3,7 @@
 //! The items belong to the handle and not to whoever waits, so that nothing is lost when a waiting
 //! future is dropped: the next one takes it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::task::{Context, Poll, Waker};
@@ -12,7 +12,7 @@ use crate::driver::Token;
 
 /// Items in order, and the multishot operation that they come from.
 pub(crate) struct Feed<T> {
-    items: RefCell<Items<T>>,
+    items: Cell<Items<T>>,
     armed: Cell<Option<Token>>,
     waker: Cell<Option<Waker>>,
 }
@@ -24,6 +24,12 @@ struct Items<T> {
     // Boxed once more, so that an idle connection pays one word for it.
     #[allow(clippy::box_collection)]
     others: Option<Box<VecDeque<io::Result<T>>>>,
+}
+
+impl<T> Default for Items<T> {
+    fn default() -> Items<T> {
+        Items { first: None, others: None }
+    }
 }
 
 impl<T> Items<T> {
@@ -58,8 +64,14 @@ impl<T> Items<T> {
 
 impl<T> Feed<T> {
     pub(crate) fn new() -> Feed<T> {
-        let items = RefCell::new(Items { first: None, others: None });
-        Feed { items, armed: Cell::new(None), waker: Cell::new(None) }
+        Feed { items: Cell::default(), armed: Cell::new(None), waker: Cell::new(None) }
+    }
+
+    fn with_items<R>(&self, call: impl FnOnce(&mut Items<T>) -> R) -> R {
+        let mut items = self.items.take();
+        let result = call(&mut items);
+        self.items.set(items);
+        result
     }
 
     /// The multishot operation, if one is under way.
@@ -78,33 +90,32 @@ impl<T> Feed<T> {
     }
 
     pub(crate) fn push(&self, item: io::Result<T>) {
-        self.items.borrow_mut().push_back(item);
+        self.with_items(|items| items.push_back(item));
     }
 
     /// Puts what is left of an item back to where it was.
     pub(crate) fn put_back(&self, item: T) {
-        self.items.borrow_mut().push_front(Ok(item));
+        self.with_items(|items| items.push_front(Ok(item)));
     }
 
     /// Takes the first item, unless that is an error.
     pub(crate) fn pop_good(&self) -> Option<T> {
-        let mut items = self.items.borrow_mut();
-        match items.first {
+        self.with_items(|items| match items.first {
             Some(Ok(_)) => items.pop_front().and_then(Result::ok),
             _ => None,
-        }
+        })
     }
 
     pub(crate) fn pop(&self) -> Option<io::Result<T>> {
-        self.items.borrow_mut().pop_front()
+        self.with_items(Items::pop_front)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.items.borrow().len()
+        self.with_items(|items| items.len())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.items.borrow().first.is_none()
+        self.with_items(|items| items.first.is_none())
     }
 
     /// Drops all items.

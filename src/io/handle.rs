@@ -29,27 +29,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::error::{timed_out, Closed};
+use super::direction::{Deadline, Direction};
+use super::error::{Closed, Refusal};
 use super::feed::Feed;
-use super::submission::Submission;
-use super::turn::Line;
+use super::submission::{OnCore, Submission};
 use crate::driver::Token;
 use crate::op::{self, Interest};
 use crate::runtime::Core;
 use crate::sys::SharedFd;
-use crate::time::{clock, TimerKey};
-
-/// One direction of a handle.
-#[derive(Default)]
-struct Direction {
-    deadline: Cell<Option<Instant>>,
-    /// What wakes who waits at the deadline, or before: the timer stays where it is when the
-    /// deadline is moved later, so that moving it with every operation costs nothing.
-    timer: Cell<Option<(TimerKey, Instant)>>,
-    /// The operation of the one whose turn it is, while it waits.
-    current: Cell<Option<Token>>,
-    line: Line,
-}
+use crate::time::clock;
 
 /// An open descriptor, its two directions, and what a multishot has delivered for it.
 pub(crate) struct Handle<T: 'static> {
@@ -64,6 +52,12 @@ pub(crate) struct Handle<T: 'static> {
     write: Direction,
     /// What a multishot operation has delivered.
     pub(crate) feed: Feed<T>,
+}
+
+impl<T: 'static> OnCore for &Rc<Handle<T>> {
+    fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
 }
 
 impl<T: 'static> Handle<T> {
@@ -107,7 +101,7 @@ impl<T: 'static> Handle<T> {
 
     /// Takes the descriptor out of a handle that nothing is under way on; it is closed then.
     pub(crate) fn take_fd(&self) -> io::Result<OwnedFd> {
-        debug_assert!(!self.read.line.is_taken() && !self.write.line.is_taken());
+        debug_assert!(!self.read.is_taken() && !self.write.is_taken());
         self.closing.set(true);
         self.fd.take().ok_or_else(Closed::error)
     }
@@ -131,30 +125,21 @@ impl<T: 'static> Handle<T> {
         }
     }
 
-    fn direction(&self, interest: Interest) -> &Direction {
+    pub(super) fn direction(&self, interest: Interest) -> &Direction {
         match interest {
             Interest::Readable => &self.read,
             Interest::Writable => &self.write,
         }
     }
 
-    pub(super) fn line(&self, interest: Interest) -> &Line {
-        &self.direction(interest).line
-    }
-
-    /// Notes what whoever has the turn waits for.
-    pub(super) fn set_current(&self, interest: Interest, token: Option<Token>) {
-        self.direction(interest).current.set(token);
-    }
-
     pub(crate) fn deadline(&self, interest: Interest) -> Option<Instant> {
-        self.direction(interest).deadline.get()
+        self.direction(interest).deadline()?.at.get()
     }
 
     /// Moves the deadline of a direction; who waits there takes notice.
     pub(crate) fn set_deadline(&self, interest: Interest, at: Option<Instant>) {
         let direction = self.direction(interest);
-        direction.deadline.set(at);
+        direction.set_deadline(at);
         if at.is_none() {
             self.disarm_deadline(direction);
         }
@@ -163,22 +148,22 @@ impl<T: 'static> Handle<T> {
 
     /// Lets the deadline of a direction wake the task, which has found that it must wait there.
     pub(crate) fn arm_deadline(&self, interest: Interest, cx: &mut Context<'_>) {
-        if let Some(deadline) = self.direction(interest).deadline.get() {
-            self.arm_timer(interest, deadline, cx);
+        if let Some(deadline) = self.direction(interest).deadline() {
+            self.arm_timer(deadline, cx);
         }
     }
 
     #[cold]
-    fn arm_timer(&self, interest: Interest, deadline: Instant, cx: &mut Context<'_>) {
-        let direction = self.direction(interest);
+    fn arm_timer(&self, deadline: &Deadline, cx: &mut Context<'_>) {
+        let Some(at) = deadline.at.get() else { return };
         let mut timers = self.core.timers.borrow_mut();
-        let old = match direction.timer.get() {
-            Some((key, at)) if at <= deadline && timers.is_pending(key) => {
+        let old = match deadline.timer.get() {
+            Some((key, due)) if due <= at && timers.is_pending(key) => {
                 timers.set_waker(key, cx.waker())
             }
             other => {
-                let key = timers.insert(deadline, cx.waker().clone());
-                direction.timer.set(Some((key, deadline)));
+                let key = timers.insert(at, cx.waker().clone());
+                deadline.timer.set(Some((key, at)));
                 other.and_then(|(key, _)| timers.remove(key))
             }
         };
@@ -190,14 +175,16 @@ impl<T: 'static> Handle<T> {
     /// One of those who wait has gone: lets the others see to the timer themselves.
     #[cold]
     pub(super) fn rearm(&self, interest: Interest) {
-        if self.direction(interest).timer.get().is_some() {
+        let deadline = self.direction(interest).deadline();
+        if deadline.is_some_and(|deadline| deadline.timer.get().is_some()) {
             self.wake_waiting(interest);
         }
     }
 
     /// True if there was a timer.
     fn disarm_deadline(&self, direction: &Direction) -> bool {
-        let Some((key, _)) = direction.timer.take() else { return false };
+        let timer = direction.deadline().and_then(|deadline| deadline.timer.take());
+        let Some((key, _)) = timer else { return false };
         let waker = self.core.timers.borrow_mut().remove(key);
         drop(waker);
         true
@@ -206,9 +193,9 @@ impl<T: 'static> Handle<T> {
     /// Lets all who wait in a direction look again.
     pub(crate) fn wake_waiting(&self, interest: Interest) {
         let direction = self.direction(interest);
-        let current = direction.current.get();
+        let current = direction.current();
         let waker = current.and_then(|token| self.core.driver.borrow_mut().waker(token));
-        let mut wakers: Vec<Waker> = direction.line.wakers();
+        let mut wakers: Vec<Waker> = direction.wakers();
         wakers.extend(waker);
         if interest == Interest::Readable {
             wakers.extend(self.feed.take_waker());
@@ -217,24 +204,24 @@ impl<T: 'static> Handle<T> {
     }
 
     /// Why nobody may begin or go on in a direction, if there is a reason.
-    pub(crate) fn refusal(&self, interest: Interest) -> Option<io::Error> {
+    pub(crate) fn refusal(&self, interest: Interest) -> Option<Refusal> {
         if self.closing.get() {
-            return Some(Closed::error());
+            return Some(Refusal::Closed);
         }
-        let deadline = self.direction(interest).deadline.get()?;
+        let deadline = self.direction(interest).deadline()?.at.get()?;
         self.is_over(interest, deadline)
     }
 
     /// Why no operation may be started, or go on, in a direction, if there is a reason.
-    pub(super) fn refusal_to_start(&self, interest: Interest) -> Option<io::Error> {
+    pub(super) fn refusal_to_start(&self, interest: Interest) -> Option<Refusal> {
         if self.read_over.get() && interest == Interest::Readable {
-            return Some(Closed::error());
+            return Some(Refusal::Closed);
         }
         self.refusal(interest)
     }
 
     #[cold]
-    fn is_over(&self, interest: Interest, deadline: Instant) -> Option<io::Error> {
+    fn is_over(&self, interest: Interest, deadline: Instant) -> Option<Refusal> {
         if !clock::has_come(deadline) {
             return None;
         }
@@ -243,7 +230,7 @@ impl<T: 'static> Handle<T> {
         if self.disarm_deadline(direction) {
             self.wake_waiting(interest);
         }
-        Some(timed_out())
+        Some(Refusal::TimedOut)
     }
 }
 
@@ -325,7 +312,7 @@ pub(crate) async fn end_reading<T: 'static>(handle: &Rc<Handle<T>>) {
 /// Ends the operation that is under way in a direction, and waits for its answer. The turn may stay
 /// with a future that nobody polls: what counts is that the kernel is done.
 async fn end_current<T: 'static>(handle: &Handle<T>, interest: Interest) {
-    let Some(token) = handle.direction(interest).current.get() else { return };
+    let Some(token) = handle.direction(interest).current() else { return };
     end_operation(handle, token).await;
 }
 

@@ -17,42 +17,38 @@ use crate::driver::{Completion, Sink};
 use crate::op::{Code, Interest, Leftovers, Mailbox, Message, Op, Recv, RecvPooled};
 use crate::runtime::Core;
 
-/// Bytes received and not read yet; none at all at the end of the stream.
+/// What was received and not read yet.
 pub(crate) enum Chunk {
+    /// Bytes of a stream, none at all at its end; or a datagram, as the kernel has written it into
+    /// the buffer: see `split_datagram`.
     Lease(Lease),
-    /// A copy, where keeping the lease would keep a buffer from those who need one.
-    Copied(Vec<u8>),
     /// A message that came for a receive whose future was dropped.
     Message(Box<Message>),
-    /// A datagram, as the kernel has written it into the buffer: see `split_datagram`.
-    Datagram(Lease),
 }
+
+// What an idle connection costs is a promise: the room for one chunk is part of its handle.
+const _: () = assert!(size_of::<Option<io::Result<Chunk>>>() <= 24);
+const _: () = assert!(size_of::<Bytes>() <= 112);
 
 impl Chunk {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Chunk::Lease(lease) => lease,
-            Chunk::Copied(bytes) => bytes,
             Chunk::Message(message) => &message.bytes,
-            Chunk::Datagram(raw) => raw,
         }
     }
 
     fn into_lease(self) -> Lease {
         match self {
             Chunk::Lease(lease) => lease,
-            Chunk::Copied(bytes) => Lease::from_vec(bytes),
             Chunk::Message(message) => Lease::from_vec(message.bytes),
-            Chunk::Datagram(_) => unreachable!("datagram sockets have a receive of their own"),
         }
     }
 
     pub(super) fn advance(&mut self, count: usize) {
         match self {
             Chunk::Lease(lease) => lease.advance(count),
-            Chunk::Copied(bytes) => drop(bytes.drain(..count)),
             Chunk::Message(message) => drop(message.bytes.drain(..count)),
-            Chunk::Datagram(_) => unreachable!("a datagram is taken as a whole"),
         }
     }
 }
@@ -75,17 +71,9 @@ impl Source for Stream {
         handle.clone()
     }
 
-    fn filled(lease: Lease) -> Chunk {
-        Chunk::Lease(lease)
-    }
-
-    fn copied(bytes: Vec<u8>) -> Chunk {
-        Chunk::Copied(bytes)
-    }
-
     /// The end of the stream.
-    fn nothing() -> Chunk {
-        Chunk::Copied(Vec::new())
+    fn nothing() -> Lease {
+        Lease::empty()
     }
 }
 
@@ -109,7 +97,7 @@ impl Leftovers for Turn<Chunk> {
         match received {
             // The end of the stream is found again by the next read.
             Ok([]) => {}
-            Ok(bytes) => self.handle().feed.push(Ok(Chunk::Copied(bytes.to_vec()))),
+            Ok(bytes) => self.handle().feed.push(Ok(Chunk::Lease(Lease::from_vec(bytes.to_vec())))),
             Err(error) if error.raw_os_error().is_some_and(says_nothing) => {}
             Err(error) => self.handle().feed.push(Err(error)),
         }
@@ -325,8 +313,8 @@ pub(super) fn fill<B: IoBufMut>(buffer: &mut B, bytes: &[u8]) -> usize {
 async fn end_multishot(handle: &Rc<Bytes>) -> io::Result<()> {
     handle.cancel_feed();
     poll_fn(|cx| {
-        if let Some(error) = handle.refusal(Interest::Readable) {
-            return Poll::Ready(Err(error));
+        if let Some(refusal) = handle.refusal(Interest::Readable) {
+            return Poll::Ready(Err(refusal.into()));
         }
         handle.arm_deadline(Interest::Readable, cx);
         handle.feed.poll_disarmed(cx).map(Ok)

@@ -40,7 +40,7 @@ async fn recv<B: IoBufMut>(handle: &Rc<Bytes>, mut buffer: B, of_stream: bool) -
     match next_chunk(handle).await {
         Err(error) => (Err(error), buffer),
         Ok(Some(mut chunk)) => {
-            if let Chunk::Datagram(_) = chunk {
+            if !of_stream && matches!(chunk, Chunk::Lease(_)) {
                 let (lease, ancillary) = taken(chunk);
                 let count = fill(&mut buffer, &lease);
                 return (Ok((count, ancillary)), buffer);

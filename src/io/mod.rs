@@ -2,6 +2,7 @@
 
 pub(crate) mod datagram;
 mod descriptor;
+mod direction;
 mod error;
 mod feed;
 pub(crate) mod file_op;

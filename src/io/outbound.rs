@@ -57,13 +57,12 @@ where
     F: Fn(Turn<Chunk>, B, usize, usize) -> O,
 {
     let stage = Writing::Waiting(turn(handle, Interest::Writable), Some(buffer));
-    WriteAll { handle, direct, len, written: 0, stage }
+    WriteAll { direct, len, written: 0, stage }
 }
 
 /// The future of [`write_all`]. It is written out, like [`Perform`], since it is part of the state of
 /// every task that relays or answers, and this way it is smallest.
 pub(crate) struct WriteAll<'a, B, O: Op, F> {
-    handle: &'a Rc<Bytes>,
     direct: F,
     len: usize,
     written: usize,
@@ -83,7 +82,11 @@ where
     type Output = (io::Result<()>, B);
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let WriteAll { handle, direct, len, written, stage } = self.get_mut();
+        let WriteAll { direct, len, written, stage } = self.get_mut();
+        let handle = match stage {
+            Writing::Waiting(wait, _) => wait.handle(),
+            Writing::Started(op) => op.handle(),
+        };
         loop {
             let (result, buffer, turn) = match stage {
                 Writing::Waiting(wait, buffer) => {

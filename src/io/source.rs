@@ -7,6 +7,7 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -31,14 +32,8 @@ pub(super) trait Source {
     /// What the multishot receive delivers to: see `deliver`.
     fn sink(handle: &Rc<Bytes>) -> Rc<dyn Sink>;
 
-    /// What a filled buffer stands for.
-    fn filled(lease: Lease) -> Chunk;
-
-    /// The same, from a copy, so that the buffer is free.
-    fn copied(bytes: Vec<u8>) -> Chunk;
-
     /// What an answer without a buffer stands for, which received nothing.
-    fn nothing() -> Chunk;
+    fn nothing() -> Lease;
 }
 
 /// Takes one answer of the multishot receive into the feed; `last` says that no other follows.
@@ -59,10 +54,10 @@ pub(super) fn deliver<S: Source>(
     match (-completion.result, lease) {
         // Nobody is there to take it, and buffers are scarce: it shall not keep one.
         (..=0, Some(lease)) if waker.is_none() && pool.is_scarce() => {
-            feed.push(Ok(S::copied(lease.to_vec())));
+            feed.push(Ok(Chunk::Lease(Lease::from_vec(lease.to_vec()))));
         }
-        (..=0, Some(lease)) => feed.push(Ok(S::filled(lease))),
-        (0, None) => feed.push(Ok(S::nothing())),
+        (..=0, Some(lease)) => feed.push(Ok(Chunk::Lease(lease))),
+        (0, None) => feed.push(Ok(Chunk::Lease(S::nothing()))),
         (..0, None) => unreachable!("bytes were received into no buffer"),
         // The reader arms anew, or finds that it must wait for a buffer.
         (libc::ENOBUFS, _) => {
@@ -80,7 +75,7 @@ pub(super) fn deliver<S: Source>(
 /// A place in the line for a buffer.
 pub(super) struct Ticket<'a, S: Source> {
     handle: &'a Rc<Bytes>,
-    ticket: Option<u64>,
+    ticket: Option<NonZeroU64>,
     source: PhantomData<S>,
 }
 
@@ -97,8 +92,8 @@ impl<'a, S: Source> Ticket<'a, S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Option<Chunk>>> {
         let handle = self.handle;
-        if let Some(error) = handle.refusal(Interest::Readable) {
-            return Poll::Ready(Err(error));
+        if let Some(refusal) = handle.refusal(Interest::Readable) {
+            return Poll::Ready(Err(refusal.into()));
         }
         if let Some(item) = handle.feed.pop() {
             return Poll::Ready(item.map(Some));
@@ -119,8 +114,8 @@ impl<'a, S: Source> Ticket<'a, S> {
 
     /// Ready when there may be a buffer, for a receive that chooses it itself.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(error) = self.handle.refusal(Interest::Readable) {
-            return Poll::Ready(Err(error));
+        if let Some(refusal) = self.handle.refusal(Interest::Readable) {
+            return Poll::Ready(Err(refusal.into()));
         }
         if self.may_try(cx) {
             return Poll::Ready(Ok(()));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            poll                    answered: EINTR, EAGAIN, or ready
-//!   New ──────────▶ Submitted / Parked ─────────────────────────────▶ New
+//!   new ──────────▶ submitted / parked ─────────────────────────────▶ new
 //!    │ done at once        │ │
 //!    ▼                     │ └── dropped: the slot takes the data, and a cancel is sent
 //!  output ◀────────────────┘ answered
@@ -14,48 +14,72 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use super::error::Refusal;
 use crate::driver::{Completion, Started, Token};
-use crate::op::Op;
+use crate::op::{Interest, Op};
 use crate::runtime::Core;
-
-enum Stage {
-    New,
-    /// The kernel works on it: the completion is the result.
-    Submitted(Token),
-    /// It waits for readiness, and is started again then.
-    Parked(Token),
-}
 
 /// One operation, as a future. Dropping it asks the kernel to end the operation, whose data lives on
 /// until the kernel has answered.
-pub(crate) struct Submission<O: Op> {
-    core: Rc<Core>,
+pub(crate) struct Submission<O: Op, C: OnCore = Rc<Core>> {
+    place: C,
     op: Option<O>,
-    stage: Stage,
-    /// The operation was asked to end: it is not started again.
-    cancelled: bool,
+    /// The operation in flight. It is a new one without, not started or to be started again.
+    token: Option<Token>,
+    /// It waits for readiness, and is started again then. Otherwise the kernel works on it, and the
+    /// completion is the result.
+    parked: bool,
+    /// Why the operation was asked to end, if it was: it is not started again.
+    cancelled: Option<Refusal>,
     /// The kernel said EAGAIN: it is started again when the descriptor is ready.
     again: bool,
 }
 
-impl<O: Op> Submission<O> {
-    pub(crate) fn new(core: Rc<Core>, op: O) -> Submission<O> {
-        Submission { core, op: Some(op), stage: Stage::New, cancelled: false, again: false }
+/// What lives on a core, and knows it.
+pub(crate) trait OnCore {
+    fn core(&self) -> &Rc<Core>;
+}
+
+impl OnCore for Rc<Core> {
+    fn core(&self) -> &Rc<Core> {
+        self
+    }
+}
+
+impl<O: Op, C: OnCore> Submission<O, C> {
+    /// An operation on the core of `place`.
+    pub(crate) fn new(place: C, op: O) -> Submission<O, C> {
+        let (token, parked, cancelled, again) = (None, false, None, false);
+        Submission { place, op: Some(op), token, parked, cancelled, again }
+    }
+
+    pub(crate) fn place(&self) -> &C {
+        &self.place
+    }
+
+    /// What the operation waits for, where it waits.
+    ///
+    /// # Panics
+    /// If it is done.
+    pub(crate) fn interest(&self) -> Interest {
+        self.op.as_ref().expect("an operation is polled until it is done").interest()
     }
 
     /// The operation in flight, if it is.
     pub(crate) fn token(&self) -> Option<Token> {
-        match self.stage {
-            Stage::New => None,
-            Stage::Submitted(token) | Stage::Parked(token) => Some(token),
-        }
+        self.token
+    }
+
+    /// Whether it was asked to end.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some()
     }
 
     /// Asks for the operation to end. Its answer still comes, and may be a success.
-    pub(crate) fn cancel(&mut self) {
-        if let (Some(token), false) = (self.token(), self.cancelled) {
-            self.cancelled = true;
-            self.core.driver.borrow_mut().cancel(token);
+    pub(crate) fn cancel(&mut self, why: Refusal) {
+        if let (Some(token), None) = (self.token, self.cancelled) {
+            self.cancelled = Some(why);
+            self.place.core().driver.borrow_mut().cancel(token);
         }
     }
 
@@ -64,13 +88,13 @@ impl<O: Op> Submission<O> {
     pub(crate) fn poll_with(
         &mut self,
         cx: &mut Context<'_>,
-        refusal: impl Fn() -> Option<io::Error>,
+        refusal: impl Fn() -> Option<Refusal>,
     ) -> Poll<Result<O::Output, Cancelled<O>>> {
         let result = loop {
-            let (token, parked) = match self.stage {
-                Stage::New => match refusal() {
-                    Some(error) => break Err(error),
-                    None if !self.core.may_start() => {
+            let Some(token) = self.token else {
+                match refusal() {
+                    Some(refusal) => break Err(refusal.into()),
+                    None if !self.place.core().may_start() => {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
@@ -78,23 +102,21 @@ impl<O: Op> Submission<O> {
                         Some(result) => break result,
                         None => continue,
                     },
-                },
-                Stage::Submitted(token) => (token, false),
-                Stage::Parked(token) => (token, true),
+                }
             };
-            let taken = self.core.driver.borrow_mut().slots.take(token, cx.waker());
+            let taken = self.place.core().driver.borrow_mut().slots.take(token, cx.waker());
             let Some(completion) = taken else {
                 return Poll::Pending;
             };
-            self.stage = Stage::New;
-            if let Some(result) = self.answered(completion, parked) {
+            self.token = None;
+            if let Some(result) = self.answered(completion) {
                 break result;
             }
         };
         let op = self.op.take().expect("an operation is polled until it is done");
         Poll::Ready(match result {
             Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {
-                Err(Cancelled(op, error))
+                Err(Cancelled { op, error, why: self.cancelled })
             }
             result => Ok(op.finish(result)),
         })
@@ -103,7 +125,7 @@ impl<O: Op> Submission<O> {
     /// Starts the operation; its result, if it was done at once.
     fn start(&mut self) -> Option<io::Result<u32>> {
         let op = self.op.as_mut().expect("an operation is polled until it is done");
-        let mut driver = self.core.driver.borrow_mut();
+        let mut driver = self.place.core().driver.borrow_mut();
         let started = match std::mem::take(&mut self.again).then(|| driver.park_after_again(op)) {
             Some(Some(parked)) => parked,
             _ => driver.start(op),
@@ -111,14 +133,14 @@ impl<O: Op> Submission<O> {
         drop(driver);
         match started {
             Started::Done(result) => return Some(result),
-            Started::Submitted(token) => self.stage = Stage::Submitted(token),
-            Started::Parked(token) => self.stage = Stage::Parked(token),
+            Started::Submitted(token) => (self.token, self.parked) = (Some(token), false),
+            Started::Parked(token) => (self.token, self.parked) = (Some(token), true),
         }
         None
     }
 
     /// The result, unless the operation is to be started again.
-    fn answered(&mut self, completion: Completion, parked: bool) -> Option<io::Result<u32>> {
+    fn answered(&mut self, completion: Completion) -> Option<io::Result<u32>> {
         let again = match -completion.result {
             // The kernel was interrupted, or the descriptor is non-blocking: nothing was done.
             libc::EINTR => true,
@@ -127,9 +149,9 @@ impl<O: Op> Submission<O> {
                 true
             }
             // Ready at last.
-            _ => parked && completion.result >= 0,
+            _ => self.parked && completion.result >= 0,
         };
-        match (again, self.cancelled) {
+        match (again, self.is_cancelled()) {
             (false, _) => Some(completion.into_result()),
             (true, false) => None,
             (true, true) => Some(Err(io::Error::from_raw_os_error(libc::ECANCELED))),
@@ -137,41 +159,45 @@ impl<O: Op> Submission<O> {
     }
 }
 
-/// An operation that the kernel has given up because it was asked to, and the kernel's error.
-pub(crate) struct Cancelled<O>(O, io::Error);
+/// An operation that the kernel has given up, because it was asked to.
+pub(crate) struct Cancelled<O> {
+    op: O,
+    /// The kernel's error.
+    error: io::Error,
+    /// Why it was asked, if its future has.
+    why: Option<Refusal>,
+}
 
 impl<O: Op> Cancelled<O> {
-    /// What the operation yields, with the reason why it was asked to end, if that is known.
-    pub(crate) fn finish(self, reason: Option<io::Error>) -> O::Output {
-        let Cancelled(op, error) = self;
-        op.finish(Err(reason.unwrap_or(error)))
+    /// What the operation yields: an error that tells the reason, if the future or `refusal` knows.
+    pub(crate) fn finish(self, refusal: impl Fn() -> Option<Refusal>) -> O::Output {
+        let Cancelled { op, error, why } = self;
+        op.finish(Err(why.or_else(refusal).map_or(error, io::Error::from)))
     }
 }
 
-impl<O: Op> Future for Submission<O> {
+impl<O: Op, C: OnCore> Future for Submission<O, C> {
     type Output = O::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let polled = self.get_mut().poll_with(cx, || None);
-        polled.map(|result| result.unwrap_or_else(|cancelled| cancelled.finish(None)))
+        polled.map(|result| result.unwrap_or_else(|cancelled| cancelled.finish(|| None)))
     }
 }
 
 // The kernel is told of addresses on the heap only (see `Op`), so the future itself may move.
-impl<O: Op> Unpin for Submission<O> {}
+impl<O: Op, C: OnCore> Unpin for Submission<O, C> {}
 
-impl<O: Op> Drop for Submission<O> {
+impl<O: Op, C: OnCore> Drop for Submission<O, C> {
     fn drop(&mut self) {
-        match self.stage {
-            Stage::New => {}
-            Stage::Parked(token) => self.core.driver.borrow_mut().unpark(token),
-            Stage::Submitted(token) => {
-                let op = self.op.take().expect("an operation in flight has its data");
-                let done = self.core.driver.borrow_mut().orphan(token, op);
-                if let Some((op, completion)) = done {
-                    op.discard(completion.into_result());
-                }
-            }
+        let Some(token) = self.token else { return };
+        if self.parked {
+            return self.place.core().driver.borrow_mut().unpark(token);
+        }
+        let op = self.op.take().expect("an operation in flight has its data");
+        let done = self.place.core().driver.borrow_mut().orphan(token, op);
+        if let Some((op, completion)) = done {
+            op.discard(completion.into_result());
         }
     }
 }

@@ -164,8 +164,8 @@ impl Acceptor {
     /// What the multishot accept has brought, which is started if it is not under way.
     async fn next_accepted(&self) -> io::Result<OwnedFd> {
         poll_fn(|cx| {
-            if let Some(error) = self.handle.refusal(Interest::Readable) {
-                return Poll::Ready(Err(error));
+            if let Some(refusal) = self.handle.refusal(Interest::Readable) {
+                return Poll::Ready(Err(refusal.into()));
             }
             let feed = &self.handle.feed;
             if let Some(accepted) = feed.pop() {
@@ -214,8 +214,8 @@ impl Acceptor {
     async fn pause(&self) -> io::Result<()> {
         let mut over = pin!(sleep(PAUSE));
         poll_fn(|cx: &mut Context<'_>| {
-            if let Some(error) = self.handle.refusal(Interest::Readable) {
-                return Poll::Ready(Err(error));
+            if let Some(refusal) = self.handle.refusal(Interest::Readable) {
+                return Poll::Ready(Err(refusal.into()));
             }
             // Close and new deadlines wake whoever the feed knows.
             self.handle.feed.set_waker(cx);

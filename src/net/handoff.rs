@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Instant;
 
 use super::TcpStream;
+use crate::buf::Lease;
 use crate::io::handle::{Handle, Released};
 use crate::io::inbound::Chunk;
 use crate::op::Interest;
@@ -90,7 +91,7 @@ impl Handoff {
         }
         let handle = Handle::new(core, self.fd, nonblocking);
         for item in self.unread {
-            handle.feed.push(item.map(Chunk::Copied));
+            handle.feed.push(item.map(|bytes| Chunk::Lease(Lease::from_vec(bytes))));
         }
         handle.set_deadline(Interest::Readable, self.read_deadline);
         handle.set_deadline(Interest::Writable, self.write_deadline);

@@ -17,26 +17,29 @@ pub(crate) struct Send<S, B> {
     /// Where in the buffer to begin.
     start: usize,
     /// How many bytes to send at most.
-    limit: usize,
+    limit: u32,
     flags: i32,
 }
 
 impl<S, B: IoBuf> Send<S, B> {
     /// Sends as much as there is room for, of the `limit` bytes that follow `start`.
     pub(crate) fn some(socket: S, buffer: B, start: usize, limit: usize) -> Send<S, B> {
-        Send { socket, buffer, start, limit, flags: libc::MSG_NOSIGNAL }
+        Send::new(socket, buffer, start, limit, libc::MSG_NOSIGNAL)
     }
 
     /// The same, but the ring goes on by itself where the socket takes a part only, so that there is
     /// one completion. A result may be short all the same.
     pub(crate) fn all(socket: S, buffer: B, start: usize, limit: usize) -> Send<S, B> {
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        Send::new(socket, buffer, start, limit, libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+    }
+
+    fn new(socket: S, buffer: B, start: usize, limit: usize, flags: i32) -> Send<S, B> {
+        let limit = limit.min(sys::TRANSFER_MAX) as u32;
         Send { socket, buffer, start, limit, flags }
     }
 
     fn bytes(&self) -> &[u8] {
-        let limit = self.limit.min(sys::TRANSFER_MAX);
-        &self.buffer.as_slice()[self.start..][..limit]
+        &self.buffer.as_slice()[self.start..][..self.limit as usize]
     }
 }
 

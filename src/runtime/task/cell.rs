@@ -50,7 +50,7 @@ use std::time::Duration;
 use super::super::atomic::{AtomicBool, Ordering};
 use super::super::biased::Biased;
 use super::super::core::Core;
-use super::super::origin::Origin;
+use super::super::origin::{Label, Origin};
 use super::super::shared::Shared;
 use super::join::JoinError;
 
@@ -58,25 +58,60 @@ use super::join::JoinError;
 #[repr(C)]
 pub(crate) struct Header {
     references: Biased,
-    /// The task is in its core's inbox, or about to be.
-    mailed: AtomicBool,
     /// The link of the inbox.
     next: UnsafeCell<*mut Header>,
     shared: Arc<Shared>,
     vtable: &'static Vtable,
-    /// Where it comes from, its name, how urgent it is.
-    origin: Origin,
-    /// When it ran last, by the coarse clock.
-    last_run: Cell<Duration>,
+    /// Where it was spawned.
+    location: &'static Location<'static>,
+    /// Its name, if it has one.
+    label: Option<Box<Label>>,
+    /// When it ran last, by the coarse clock, in nanoseconds.
+    last_run: Cell<u64>,
     /// The core's number for it.
-    key: Cell<usize>,
-    scheduled: Cell<bool>,
-    aborted: Cell<bool>,
-    pub(super) done: Cell<bool>,
-    /// A `JoinHandle` exists, which will take the result.
-    pub(super) joined: Cell<bool>,
+    key: Cell<u32>,
+    /// The task is in its core's inbox, or about to be.
+    mailed: AtomicBool,
+    pub(super) flags: Flags,
     pub(super) joiner: Cell<Option<Waker>>,
 }
+
+// Every task has one.
+const _: () = assert!(size_of::<Header>() <= 88);
+
+/// What is true of a task.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(super) enum Flag {
+    /// It can wait: see `Priority`.
+    Background = 1,
+    /// It is in the queue of its core.
+    Scheduled = 2,
+    Aborted = 4,
+    Done = 8,
+    /// A `JoinHandle` exists, which will take the result.
+    Joined = 16,
+}
+
+/// All of that, in a byte.
+pub(super) struct Flags(Cell<u8>);
+
+impl Flags {
+    pub(super) fn has(&self, flag: Flag) -> bool {
+        self.0.get() & flag as u8 != 0
+    }
+
+    pub(super) fn raise(&self, flag: Flag) {
+        self.0.set(self.0.get() | flag as u8);
+    }
+
+    pub(super) fn lower(&self, flag: Flag) {
+        self.0.set(self.0.get() & !(flag as u8));
+    }
+}
+
+/// The number of a task that no core has taken in yet.
+const NEWBORN: u32 = u32::MAX;
 
 struct Vtable {
     /// Polls once. True if the task is done.
@@ -111,10 +146,10 @@ impl TaskRef {
         shared: Arc<Shared>,
         origin: Origin,
     ) -> TaskRef {
+        let Origin { location, label, background } = origin;
         let task = Box::new(Task {
             header: Header {
                 references: Biased::new(1),
-                mailed: AtomicBool::new(false),
                 next: UnsafeCell::new(ptr::null_mut()),
                 shared,
                 vtable: &Vtable {
@@ -123,13 +158,12 @@ impl TaskRef {
                     drop_result: Task::<F>::drop_result,
                     free: Task::<F>::free,
                 },
-                origin,
-                last_run: Cell::new(Duration::ZERO),
-                key: Cell::new(usize::MAX),
-                scheduled: Cell::new(false),
-                aborted: Cell::new(false),
-                done: Cell::new(false),
-                joined: Cell::new(false),
+                location,
+                label,
+                last_run: Cell::new(0),
+                key: Cell::new(NEWBORN),
+                mailed: AtomicBool::new(false),
+                flags: Flags(Cell::new(if background { Flag::Background as u8 } else { 0 })),
                 joiner: Cell::new(None),
             },
             stage: UnsafeCell::new(Stage::Running(future)),
@@ -159,36 +193,37 @@ impl TaskRef {
 
     /// The core's number for the task.
     pub(crate) fn key(&self) -> usize {
-        self.header().key.get()
+        self.header().key.get() as usize
     }
 
     pub(crate) fn set_key(&self, key: usize) {
-        self.header().key.set(key);
+        let key = u32::try_from(key).ok().filter(|&key| key != NEWBORN);
+        self.header().key.set(key.expect("four billion tasks"));
     }
 
     /// Where it was spawned.
     pub(crate) fn location(&self) -> &'static Location<'static> {
-        self.header().origin.location
+        self.header().location
     }
 
     /// The name that it was given.
     pub(crate) fn name(&self) -> Option<&str> {
-        self.header().origin.label.as_ref()?.name.as_deref()
+        self.header().label.as_ref()?.name.as_deref()
     }
 
     /// Whether it waits in the queue to be run.
     pub(crate) fn is_scheduled(&self) -> bool {
-        self.header().scheduled.get()
+        self.header().flags.has(Flag::Scheduled)
     }
 
     /// When it ran last, or was spawned.
     pub(crate) fn last_run(&self) -> Duration {
-        self.header().last_run.get()
+        Duration::from_nanos(self.header().last_run.get())
     }
 
     /// Notes that it runs, or was spawned, at this time.
     pub(crate) fn set_last_run(&self, at: Duration) {
-        self.header().last_run.set(at);
+        self.header().last_run.set(at.as_nanos() as u64);
     }
 
     /// Calls `run` as if the task ran: the main future, for which a task stands in.
@@ -202,8 +237,8 @@ impl TaskRef {
     /// `own` wakers that are known to be held in vain.
     pub(crate) fn may_be_woken(&self, own: isize) -> bool {
         let header = self.header();
-        let known = 1 + isize::from(header.joined.get()) + own;
-        header.scheduled.get() || header.references.count() > known
+        let known = 1 + isize::from(header.flags.has(Flag::Joined)) + own;
+        header.flags.has(Flag::Scheduled) || header.references.count() > known
     }
 
     /// What tells the task from others: the data of its wakers.
@@ -221,7 +256,7 @@ impl TaskRef {
 
     /// Whether no core has taken it in yet. The core's thread, or whoever has made the task.
     pub(crate) fn is_newborn(&self) -> bool {
-        self.key() == usize::MAX
+        self.header().key.get() == NEWBORN
     }
 
     /// Says that the task is about to be put into the inbox, before anybody else can wake it.
@@ -250,9 +285,9 @@ impl TaskRef {
     /// thread has woken it. The core's thread.
     pub(crate) fn schedule(&self, core: &Core, mailed: bool) {
         let header = self.header();
-        if !header.scheduled.get() && !header.done.get() {
-            header.scheduled.set(true);
-            core.enqueue(self.0.as_ptr(), header.origin.background, mailed);
+        if !header.flags.has(Flag::Scheduled) && !header.flags.has(Flag::Done) {
+            header.flags.raise(Flag::Scheduled);
+            core.enqueue(self.0.as_ptr(), header.flags.has(Flag::Background), mailed);
         }
     }
 
@@ -268,31 +303,31 @@ impl TaskRef {
         task.set_last_run(now);
         task.run();
         // A task that has woken itself before it was done is still in the queue.
-        if task.header().done.get() && !task.header().scheduled.get() {
+        if task.header().flags.has(Flag::Done) && !task.header().flags.has(Flag::Scheduled) {
             remove(task.key()).release();
         }
     }
 
     fn run(&self) {
         let header = self.header();
-        debug_assert!(header.scheduled.get());
-        header.scheduled.set(false);
-        if header.done.get() {
+        debug_assert!(header.flags.has(Flag::Scheduled));
+        header.flags.lower(Flag::Scheduled);
+        if header.flags.has(Flag::Done) {
             return;
         }
-        if header.aborted.get() {
+        if header.flags.has(Flag::Aborted) {
             return self.fail(JoinError::cancelled());
         }
         // SAFETY: the waker takes no reference of its own, and goes before the task can.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(raw_waker(self.0.as_ptr())) });
         let mut context = Context::from_waker(&waker);
         let _mark = Mark::new(header);
-        let span = header.origin.label.as_ref().and_then(|label| label.span.as_ref());
+        let span = header.label.as_ref().and_then(|label| label.span.as_ref());
         let _within = span.map(tracing::Span::enter);
         // SAFETY: the vtable is of this task; it is running here and nowhere else.
         if unsafe { (header.vtable.poll)(self.as_ptr(), &mut context) } {
             self.finish();
-        } else if header.aborted.get() {
+        } else if header.flags.has(Flag::Aborted) {
             // It aborted itself.
             self.fail(JoinError::cancelled());
         }
@@ -300,7 +335,7 @@ impl TaskRef {
 
     /// Ends the task now, unless it is done. The core's thread, while the task does not run.
     pub(crate) fn fail(&self, error: JoinError) {
-        if !self.header().done.get() {
+        if !self.header().flags.has(Flag::Done) {
             // SAFETY: the vtable is of this task, which is not running.
             unsafe { (self.header().vtable.fail)(self.as_ptr(), error) };
             self.finish();
@@ -309,11 +344,11 @@ impl TaskRef {
 
     fn finish(&self) {
         let header = self.header();
-        header.done.set(true);
+        header.flags.raise(Flag::Done);
         if let Some(joiner) = header.joiner.take() {
             joiner.wake();
         }
-        if !header.joined.get() {
+        if !header.flags.has(Flag::Joined) {
             self.drop_result();
         }
     }
@@ -326,8 +361,8 @@ impl TaskRef {
     /// Wishes the task to end. The core's thread.
     pub(super) fn abort(&self) {
         let header = self.header();
-        if !header.done.get() && header.shared.is_current() {
-            header.aborted.set(true);
+        if !header.flags.has(Flag::Done) && header.shared.is_current() {
+            header.flags.raise(Flag::Aborted);
             self.schedule(&Core::current(), false);
         }
     }
@@ -352,7 +387,10 @@ impl TaskRef {
         // owner's half of the count is merged into the shared one.
         unsafe {
             let references = &header.as_ref().references;
-            debug_assert!(header.as_ref().done.get() && !header.as_ref().scheduled.get());
+            debug_assert!(
+                header.as_ref().flags.has(Flag::Done)
+                    && !header.as_ref().flags.has(Flag::Scheduled)
+            );
             if references.sub_local() | references.merge() {
                 (header.as_ref().vtable.free)(header.as_ptr());
             }
@@ -362,7 +400,7 @@ impl TaskRef {
     /// Takes a task out of the queue without running it: the core is going.
     pub(crate) fn unschedule(queued: *mut Header) {
         // SAFETY: the core's own reference outlives the queue's: see `release`.
-        unsafe { (*queued).scheduled.set(false) };
+        unsafe { (*queued).flags.lower(Flag::Scheduled) };
     }
 }
 
@@ -393,8 +431,8 @@ pub(crate) fn running(tell: &mut dyn FnMut(&'static Location<'static>, Option<&s
     let header = RUNNING.get();
     if !header.is_null() {
         // SAFETY: the core keeps a task that runs; what is read here was written before it ran.
-        let origin = unsafe { &(*header).origin };
-        tell(origin.location, origin.label.as_ref().and_then(|label| label.name.as_deref()));
+        let (location, label) = unsafe { ((*header).location, &(*header).label) };
+        tell(location, label.as_ref().and_then(|label| label.name.as_deref()));
     }
 }
 

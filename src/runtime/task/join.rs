@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
-use super::cell::{Header, TaskRef};
+use super::cell::{Flag, Header, TaskRef};
 
 /// Waits for a spawned task, or ends it.
 ///
@@ -31,7 +31,7 @@ pub struct JoinHandle<T> {
 
 impl<T> JoinHandle<T> {
     pub(crate) fn new<F: Future<Output = T>>(task: &TaskRef) -> JoinHandle<T> {
-        task.header().joined.set(true);
+        task.header().flags.raise(Flag::Joined);
         JoinHandle { task: task.clone_ref(), take: Header::take_result::<F>, result: PhantomData }
     }
 
@@ -48,7 +48,7 @@ impl<T> JoinHandle<T> {
 
     /// Whether the task is done, so that awaiting the handle would not wait.
     pub fn is_finished(&self) -> bool {
-        self.task.header().done.get()
+        self.task.header().flags.has(Flag::Done)
     }
 }
 
@@ -57,7 +57,7 @@ impl<T> Future for JoinHandle<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let header = self.task.header();
-        if header.done.get() {
+        if header.flags.has(Flag::Done) {
             // SAFETY: `take` was made for the future of this task, which is done, and whose result
             // belongs to this handle.
             return Poll::Ready(unsafe { (self.take)(self.task.as_ptr()) });
@@ -76,9 +76,9 @@ impl<T> Unpin for JoinHandle<T> {}
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         let header = self.task.header();
-        header.joined.set(false);
+        header.flags.lower(Flag::Joined);
         drop(header.joiner.take());
-        if header.done.get() {
+        if header.flags.has(Flag::Done) {
             self.task.drop_result();
         }
     }

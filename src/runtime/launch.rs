@@ -213,8 +213,8 @@ pub(super) struct Plan {
     pub(super) accept: Accept,
 }
 
-/// Runs `main`, which was started at this place, once on each core, and waits for all. The first error stops the others and is the
-/// result; a panic does so too, and goes on in the caller.
+/// Runs `main`, which was started at this place, once on each core, and waits for all. The first
+/// error stops the others and is the result; a panic does so too, and goes on in the caller.
 pub(super) fn run<F, Fut>(
     plan: &Plan,
     config: &Config,

@@ -2,8 +2,8 @@
 //!
 //! Both come the same way: a multishot receive, where the ring has it, delivers into the handle's
 //! feed, ahead of the reader up to a limit; it needs a buffer to be armed, and where there is none
-//! the reader stands in the pool's line. They differ in their pool, in the operation, and in what a
-//! filled buffer stands for.
+//! the reader stands in the pool's line. They differ in their pool, in the operation, and in
+//! what an answer without a buffer stands for.
 
 use std::io;
 use std::marker::PhantomData;

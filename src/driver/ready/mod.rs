@@ -58,6 +58,14 @@ pub(super) struct Event {
     pub(super) write_ended: bool,
 }
 
+impl Event {
+    /// One of a selector that is asked for again by whoever waits again, and that reports the end
+    /// as often as it is asked.
+    fn asked_for(fd: RawFd, generation: u32, readable: bool, writable: bool) -> Event {
+        Event { fd, generation, readable, writable, read_ended: false, write_ended: false }
+    }
+}
+
 /// How the kernel is asked about descriptors. Each selector has these functions after an `open` of its
 /// own, which makes it and lets it watch its notifier.
 trait Selector {

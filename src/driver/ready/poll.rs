@@ -92,15 +92,7 @@ impl Selector for Poll {
             let failed = what & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0;
             let readable = failed || what & READABLE != 0;
             let writable = failed || what & libc::POLLOUT != 0;
-            events.push(Event {
-                fd: asked.fd,
-                generation,
-                readable,
-                writable,
-                // Whoever waits again is asked for again: poll reports the end as often as asked.
-                read_ended: false,
-                write_ended: false,
-            });
+            events.push(Event::asked_for(asked.fd, generation, readable, writable));
             if readable {
                 asked.events &= !READABLE;
             }

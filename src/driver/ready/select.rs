@@ -94,15 +94,7 @@ impl Selector for Select {
             if !readable && !writable {
                 continue;
             }
-            events.push(Event {
-                fd,
-                generation,
-                readable,
-                writable,
-                // Whoever waits again is asked for again: select reports the end as often as asked.
-                read_ended: false,
-                write_ended: false,
-            });
+            events.push(Event::asked_for(fd, generation, readable, writable));
             if readable {
                 self.readable.remove(fd);
             }

@@ -55,6 +55,11 @@ pub fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
             Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
         },
     };
+    exit_code(ended)
+}
+
+/// How a program ends; an error is told first.
+fn exit_code(ended: io::Result<()>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

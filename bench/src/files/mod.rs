@@ -127,13 +127,7 @@ pub fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
             Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
         },
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    crate::exit_code(ended)
 }
 
 /// `None`: nothing is asked of us, since this is a test run, or what is asked is another bench's.

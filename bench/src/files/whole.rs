@@ -1,10 +1,9 @@
 //! Many small files, each read whole, from memory after the first round, as configuration, templates
 //! and certificates are.
 
-use std::cell::Cell;
+use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,16 +56,16 @@ pub(super) fn run<const AT_A_TIME: usize>(
     let count = paths.len() as u64;
     Sample::of(|| {
         match name {
-            "ringpark-uring" => {
-                Builder::new().backend(Backend::Uring).block_on(tasks(paths, AT_A_TIME))??
-            }
-            "ringpark-epoll" => {
-                Builder::new().backend(Backend::Epoll).block_on(tasks(paths, AT_A_TIME))??
+            "ringpark-uring" | "ringpark-epoll" => {
+                let backend =
+                    if name == "ringpark-epoll" { Backend::Epoll } else { Backend::Uring };
+                let core = Builder::new().backend(backend);
+                core.block_on(on_ringpark(paths, Arc::default(), AT_A_TIME))??
             }
             "ringpark-uring-2-cores" => {
                 let next = Arc::new(AtomicUsize::new(0));
                 let cores = Builder::new().backend(Backend::Uring).cores(2);
-                cores.run(|| shared(paths.clone(), next.clone(), AT_A_TIME))?;
+                cores.run(|| on_ringpark(paths.clone(), next.clone(), AT_A_TIME.div_ceil(2)))?;
             }
             "tokio-current-thread" => {
                 let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -90,42 +89,24 @@ fn check(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-async fn tasks(paths: Arc<[PathBuf]>, at_a_time: usize) -> io::Result<()> {
-    let next = Rc::new(Cell::new(0));
+/// Reads files on this core, of which others may take some of the same.
+async fn on_ringpark(
+    paths: Arc<[PathBuf]>,
+    next: Arc<AtomicUsize>,
+    at_a_time: usize,
+) -> io::Result<()> {
     let tasks: Vec<_> = (0..at_a_time)
-        .map(|_| {
-            let (paths, next) = (paths.clone(), next.clone());
-            ringpark::spawn(async move {
-                while let Some(path) = paths.get(next.replace(next.get() + 1)) {
-                    check(&ringpark::fs::read(path).await?)?;
-                }
-                io::Result::Ok(())
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.map_err(io::Error::other)??;
-    }
-    Ok(())
-}
-
-/// The same on one of several cores.
-async fn shared(paths: Arc<[PathBuf]>, next: Arc<AtomicUsize>, at_a_time: usize) -> io::Result<()> {
-    let tasks: Vec<_> = (0..at_a_time.div_ceil(2))
         .map(|_| {
             let (paths, next) = (paths.clone(), next.clone());
             ringpark::spawn(async move {
                 while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
                     check(&ringpark::fs::read(path).await?)?;
                 }
-                io::Result::Ok(())
+                Ok(())
             })
         })
         .collect();
-    for task in tasks {
-        task.await.map_err(io::Error::other)??;
-    }
-    Ok(())
+    all_done(tasks).await
 }
 
 async fn on_tokio(paths: Arc<[PathBuf]>, at_a_time: usize) -> io::Result<()> {
@@ -137,10 +118,19 @@ async fn on_tokio(paths: Arc<[PathBuf]>, at_a_time: usize) -> io::Result<()> {
                 while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
                     check(&tokio::fs::read(path).await?)?;
                 }
-                io::Result::Ok(())
+                Ok(())
             })
         })
         .collect();
+    all_done(tasks).await
+}
+
+/// Waits for tasks; the first that has failed is the result.
+async fn all_done<T, E>(tasks: Vec<T>) -> io::Result<()>
+where
+    T: Future<Output = Result<io::Result<()>, E>>,
+    E: std::error::Error + Send + Sync + 'static,
+{
     for task in tasks {
         task.await.map_err(io::Error::other)??;
     }

@@ -1,6 +1,5 @@
 //! Starts contestants and loads, in rounds, and collects their samples.
 
-use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd};
@@ -38,17 +37,17 @@ pub fn run(options: &Options) -> io::Result<Report> {
 
 /// What there is to run, as text.
 pub fn list() -> String {
-    let mut text = String::from("workloads (those marked * run only when they are named)\n");
-    for workload in Workload::ALL {
-        let mark = if workload.usual { ' ' } else { '*' };
-        writeln!(text, "{mark} {:<16} {}", workload.name, workload.about)
-            .expect("a string takes all");
-    }
+    let line = |usual: bool, name: &str, about: &str| {
+        let mark = if usual { ' ' } else { '*' };
+        format!("{mark} {name:<21} {about}\n")
+    };
+    let workloads = Workload::ALL.iter().map(|one| line(one.usual, one.name, one.about));
+    let contestants =
+        contestants::ALL.iter().map(|one| line(one.is_usual(), one.name(), one.about()));
+    let mut text = String::from("workloads (what is marked * runs only when it is named)\n");
+    text.extend(workloads);
     text += "contestants\n";
-    for contestant in contestants::ALL {
-        writeln!(text, "  {:<16} {}", contestant.name(), contestant.about())
-            .expect("a string takes all");
-    }
+    text.extend(contestants);
     text
 }
 

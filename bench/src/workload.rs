@@ -24,15 +24,19 @@ pub enum Shape {
         /// Connections, each with one message under way.
         connections: usize,
     },
-    /// Closed loop of small messages through a relay to an origin that echoes.
+    /// Closed loop of messages through a relay to an origin that echoes.
     Relayed {
         /// Connections, each with one message under way.
         connections: usize,
+        /// Bytes of a message.
+        size: usize,
     },
     /// As fast as it goes in one direction through a relay.
     Bulk {
         /// Connections that send without pause.
         streams: usize,
+        /// Whether for every 64 KiB that arrive a small message goes back.
+        acknowledged: bool,
     },
     /// Connect, send one small message to an echo server, read the answer, close, and again.
     Churn {
@@ -139,14 +143,26 @@ impl Workload {
             )
             .by_name()
         },
-        Self::relay("relay-64", "64 bytes there and back through a relay, 64 connections", 64),
-        Self::relay(
-            "relay-1000",
-            "64 bytes there and back through a relay, 1000 connections",
-            1000,
-        ),
+        Self::relay("relay-64", "relay, 64 bytes, 64 connections", 64, MESSAGE_SIZE),
+        Self::relay("relay-1000", "relay, 64 bytes, 1000 connections", 1000, MESSAGE_SIZE),
+        Self::relay("relay-1x4k", "relay, 4 KiB, 1 connection", 1, 4 << 10).by_name(),
+        Self::relay("relay-1x16k", "relay, 16 KiB, 1 connection", 1, 16 << 10).by_name(),
+        Self::relay("relay-1x64k", "relay, 64 KiB, 1 connection", 1, 64 << 10).by_name(),
+        Self::relay("relay-16x1k", "relay, 1 KiB, 16 connections", 16, 1 << 10).by_name(),
+        Self::relay("relay-16x4k", "relay, 4 KiB, 16 connections", 16, 4 << 10).by_name(),
+        Self::relay("relay-16x8k", "relay, 8 KiB, 16 connections", 16, 8 << 10).by_name(),
+        Self::relay("relay-16x16k", "relay, 16 KiB, 16 connections", 16, 16 << 10).by_name(),
+        Self::relay("relay-16x32k", "relay, 32 KiB, 16 connections", 16, 32 << 10).by_name(),
+        Self::relay("relay-16x64k", "relay, 64 KiB, 16 connections", 16, 64 << 10).by_name(),
+        Self::relay("relay-16x256k", "relay, 256 KiB, 16 connections", 16, 256 << 10).by_name(),
+        Self::relay("relay-64x4k", "relay, 4 KiB, 64 connections", 64, 4 << 10).by_name(),
+        Self::relay("relay-64x16k", "relay, 16 KiB, 64 connections", 64, 16 << 10).by_name(),
+        Self::relay("relay-64x64k", "relay, 64 KiB, 64 connections", 64, 64 << 10).by_name(),
         Self::bulk("bulk-1", "bulk through a relay, 1 stream", 1),
         Self::bulk("bulk-16", "bulk through a relay, 16 streams", 16),
+        Self::bulk("bulk-acked-1", "bulk, 1 stream, and 64 bytes back for each 64 KiB", 1).acked(),
+        Self::bulk("bulk-acked-16", "bulk, 16 streams, and 64 bytes back for each 64 KiB", 16)
+            .acked(),
         Self {
             name: "churn",
             about: "connect, one request of 64 bytes, close; 64 at a time",
@@ -219,16 +235,21 @@ impl Workload {
         }
     }
 
-    const fn relay(name: &'static str, about: &'static str, connections: usize) -> Self {
+    const fn relay(
+        name: &'static str,
+        about: &'static str,
+        connections: usize,
+        size: usize,
+    ) -> Self {
         Self {
-            shape: Shape::Relayed { connections },
-            ..Self::echo(name, about, connections, MESSAGE_SIZE)
+            shape: Shape::Relayed { connections, size },
+            ..Self::echo(name, about, connections, size)
         }
     }
 
     const fn bulk(name: &'static str, about: &'static str, streams: usize) -> Self {
         Self {
-            shape: Shape::Bulk { streams },
+            shape: Shape::Bulk { streams, acknowledged: false },
             cost_unit: "CPU ns/KiB",
             rate_unit: "KiB/s",
             ..Self::echo(name, about, streams, MESSAGE_SIZE)
@@ -242,6 +263,12 @@ impl Workload {
             rate_unit: "wakes/s",
             ..Self::echo(name, about, 1, MESSAGE_SIZE)
         }
+    }
+
+    /// A bulk workload with acknowledgements, by name.
+    const fn acked(self) -> Self {
+        let Shape::Bulk { streams, .. } = self.shape else { panic!("it is not bulk") };
+        Self { shape: Shape::Bulk { streams, acknowledged: true }, ..self.by_name() }
     }
 
     const fn by_name(self) -> Self {

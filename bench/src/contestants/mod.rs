@@ -76,6 +76,11 @@ pub trait Contestant: Sync {
     /// Whether it has something to run for this.
     fn offers(&self, shape: Shape) -> bool;
 
+    /// Whether it takes part without being named.
+    fn is_usual(&self) -> bool {
+        true
+    }
+
     /// Called once before everything else. An error says why it cannot be had here, and leaves it
     /// out; `scratch` is a directory for whatever it needs, until the harness ends.
     fn prepare(&self, scratch: &Path) -> io::Result<()> {
@@ -113,6 +118,10 @@ pub const ALL: &[&dyn Contestant] = &[
     &ringpark::Ringpark::POLL,
     &ringpark::Ringpark::SPINNING,
     &ringpark::Ringpark::UNWATCHED,
+    &ringpark::Ringpark::COPY,
+    &ringpark::Ringpark::SPLICE,
+    &ringpark::Ringpark::EPOLL_COPY,
+    &ringpark::Ringpark::EPOLL_SPLICE,
     &tokio::Tokio::DEFAULT,
     &tokio::Tokio::LARGE,
     #[cfg(feature = "peers")]
@@ -148,6 +157,15 @@ pub const REFERENCES: &[Reference] = &[
     Reference { title: "/epoll", contestants: &["ringpark-epoll"] },
     Reference { title: "/tokio", contestants: &["tokio"] },
     Reference { title: "/unwatched", contestants: &["ringpark-unwatched"] },
+    Reference {
+        title: "/forced",
+        contestants: &[
+            "ringpark-copy",
+            "ringpark-splice",
+            "ringpark-epoll-copy",
+            "ringpark-epoll-splice",
+        ],
+    },
     Reference { title: "/floor", contestants: &["raw-uring", "raw-epoll", "raw-splice"] },
 ];
 

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ringpark::io::RelayPath;
 use ringpark::net::{TcpListener, TcpStream};
 use ringpark::{Backend, Builder};
 
@@ -21,6 +22,8 @@ pub(super) struct Ringpark {
     spin: Option<Duration>,
     /// Whether other threads can read its counters.
     watched: bool,
+    /// The path of relays.
+    path: RelayPath,
 }
 
 impl Ringpark {
@@ -32,35 +35,61 @@ impl Ringpark {
         backend: Backend::Uring,
         spin: None,
         watched: true,
+        path: RelayPath::Auto,
     };
     pub(super) const EPOLL: Self = Self {
         name: "ringpark-epoll",
         about: "the same on epoll: the baseline",
         backend: Backend::Epoll,
-        spin: None,
-        watched: true,
+        ..Self::URING
     };
     pub(super) const POLL: Self = Self {
         name: "ringpark-poll",
         about: "the same on poll(2)",
         backend: Backend::Poll,
-        spin: None,
-        watched: true,
+        ..Self::URING
     };
     pub(super) const SPINNING: Self = Self {
         name: "ringpark-spin",
         about: "io_uring, looking for work for up to 50 µs before it sleeps",
-        backend: Backend::Uring,
         spin: Some(Duration::from_micros(50)),
-        watched: true,
+        ..Self::URING
     };
     pub(super) const UNWATCHED: Self = Self {
         name: "ringpark-unwatched",
         about: "io_uring, without counters that other threads can read: what these cost",
-        backend: Backend::Uring,
-        spin: None,
         watched: false,
+        ..Self::URING
     };
+    pub(super) const COPY: Self = Self {
+        name: "ringpark-copy",
+        about: "io_uring; relays never splice",
+        path: RelayPath::Copy,
+        ..Self::URING
+    };
+    pub(super) const SPLICE: Self = Self {
+        name: "ringpark-splice",
+        about: "io_uring; relays always splice",
+        path: RelayPath::Splice,
+        ..Self::URING
+    };
+    pub(super) const EPOLL_COPY: Self = Self {
+        name: "ringpark-epoll-copy",
+        about: "epoll; relays never splice",
+        path: RelayPath::Copy,
+        ..Self::EPOLL
+    };
+    pub(super) const EPOLL_SPLICE: Self = Self {
+        name: "ringpark-epoll-splice",
+        about: "epoll; relays always splice",
+        path: RelayPath::Splice,
+        ..Self::EPOLL
+    };
+
+    /// Whether its relays choose their path themselves.
+    fn chooses(&self) -> bool {
+        self.path == RelayPath::Auto
+    }
 }
 
 impl Contestant for Ringpark {
@@ -72,7 +101,14 @@ impl Contestant for Ringpark {
         self.about
     }
 
+    fn is_usual(&self) -> bool {
+        self.chooses()
+    }
+
     fn offers(&self, shape: Shape) -> bool {
+        if !self.chooses() {
+            return matches!(shape, Shape::Relayed { .. } | Shape::Bulk { .. });
+        }
         if shape.service() == Service::EchoOnAll {
             return matches!(self.name, "ringpark-uring" | "ringpark-epoll");
         }
@@ -84,7 +120,7 @@ impl Contestant for Ringpark {
     }
 
     fn serve(&self, order: &Order, announce: Announce<'_>) -> io::Result<()> {
-        let order = order.clone();
+        let (order, path) = (order.clone(), self.path);
         if matches!(order, Order::EchoOnAll) {
             return self.serve_on_all(announce);
         }
@@ -95,7 +131,9 @@ impl Contestant for Ringpark {
                 let (stream, _) = listener.accept().await?;
                 match order {
                     Order::Echo => drop(ringpark::spawn(echo(stream))),
-                    Order::Relay { origin, .. } => drop(ringpark::spawn(relay(stream, origin))),
+                    Order::Relay { origin, .. } => {
+                        drop(ringpark::spawn(relay(stream, origin, path)));
+                    }
                     _ => return Err(unfit(self.name, &order)),
                 }
             }
@@ -147,8 +185,8 @@ async fn echo(stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-async fn relay(client: TcpStream, origin: SocketAddr) -> io::Result<()> {
+async fn relay(client: TcpStream, origin: SocketAddr, path: RelayPath) -> io::Result<()> {
     let server = TcpStream::connect(origin).await?;
-    ringpark::io::relay(&client, &server).await?;
+    ringpark::io::relay(&client, &server).path(path).await?;
     Ok(())
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::process::{resident_bytes, CpuClock};
 use crate::stats::Histogram;
-use crate::workload::{Shape, MESSAGE_SIZE};
+use crate::workload::Shape;
 
 /// Longer than any contestant may be silent.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -87,10 +87,12 @@ pub fn run(order: &Order) -> io::Result<Sample> {
     match order.shape {
         Shape::Echo { connections, size } => messages::run(order, &vec![size; connections], None),
         Shape::Skewed { connections } => messages::run_skewed(order, connections),
-        Shape::Relayed { connections } => {
-            messages::run(order, &vec![MESSAGE_SIZE; connections], Some(&origin(order)?))
+        Shape::Relayed { connections, size } => {
+            messages::run(order, &vec![size; connections], Some(&origin(order)?))
         }
-        Shape::Bulk { streams } => bulk::run(order, streams, &origin(order)?),
+        Shape::Bulk { streams, acknowledged } => {
+            bulk::run(order, streams, acknowledged, &origin(order)?)
+        }
         Shape::Churn { connections } => churn::run(order, connections),
         Shape::Idle { connections } => idle::run(order, connections, None),
         Shape::IdlePairs { pairs } => idle::run(order, pairs, Some(&origin(order)?)),
@@ -211,7 +213,7 @@ mod tests {
     use crate::contestants::{self, Contestant};
     use crate::harness;
     use crate::process::Scratch;
-    use crate::workload::Service;
+    use crate::workload::{Service, MESSAGE_SIZE};
 
     fn order(warm_up_ms: u64, window_ms: u64) -> Order {
         Order {
@@ -310,8 +312,10 @@ mod tests {
                 Shape::Skewed { connections: 20 },
                 Shape::Churn { connections: 4 },
                 Shape::Idle { connections: 100 },
-                Shape::Relayed { connections: 4 },
-                Shape::Bulk { streams: 2 },
+                Shape::Relayed { connections: 4, size: MESSAGE_SIZE },
+                Shape::Relayed { connections: 3, size: 256 * 1024 },
+                Shape::Bulk { streams: 2, acknowledged: false },
+                Shape::Bulk { streams: 2, acknowledged: true },
                 Shape::IdlePairs { pairs: 100 },
             ];
             for shape in shapes.into_iter().filter(|shape| contestant.offers(*shape)) {

@@ -162,7 +162,8 @@ impl<T: 'static> Handle<T> {
                 timers.set_waker(key, cx.waker())
             }
             other => {
-                let key = timers.insert(at, cx.waker().clone());
+                let ahead = clock::ahead(at).unwrap_or_default();
+                let key = timers.insert(at, ahead, cx.waker().clone());
                 deadline.timer.set(Some((key, at)));
                 other.and_then(|(key, _)| timers.remove(key))
             }

@@ -15,22 +15,28 @@ pub(crate) fn now() -> Instant {
 }
 
 /// Whether this moment has come.
+pub(crate) fn has_come(at: Instant) -> bool {
+    ahead(at).is_none()
+}
+
+/// How far ahead this moment is, at least; `None` if it has come.
 ///
 /// Mostly it is far ahead, and then a coarse clock tells, which costs a fraction of the exact one.
-pub(crate) fn has_come(at: Instant) -> bool {
-    !is_surely_ahead(at) && at <= now()
+pub(crate) fn ahead(at: Instant) -> Option<Duration> {
+    surely_ahead(at).or_else(|| at.checked_duration_since(now()).filter(|left| !left.is_zero()))
 }
 
 /// How far the coarse clock may be from the exact one, with plenty to spare: it is behind by a tick
 /// of the kernel, 10 ms at most.
 const COARSE: Duration = Duration::from_millis(50);
 
-/// Whether this moment is ahead, as far as a coarse clock can tell.
-fn is_surely_ahead(at: Instant) -> bool {
+/// How far ahead this moment is at least, as far as a coarse clock can tell.
+fn surely_ahead(at: Instant) -> Option<Duration> {
     /// The same moment by both clocks.
     static MOMENT: OnceLock<(Instant, Duration)> = OnceLock::new();
     let (exact, coarse) = MOMENT.get_or_init(|| (now(), sys::coarse_now()));
-    at > *exact + sys::coarse_now().saturating_sub(*coarse) + COARSE
+    let latest = *exact + sys::coarse_now().saturating_sub(*coarse) + COARSE;
+    at.checked_duration_since(latest).filter(|left| !left.is_zero())
 }
 
 /// The time `delay` from now; some decades from now if it cannot be said.
@@ -52,11 +58,12 @@ mod tests {
     fn a_moment_has_come_when_it_is_not_ahead() {
         let start = now();
         assert!(has_come(start));
+        assert!(ahead(now() + COARSE / 2).is_some_and(|left| left <= COARSE / 2));
         assert!(!has_come(start + FAR));
-        assert!(is_surely_ahead(start + FAR));
+        assert!(surely_ahead(start + FAR).is_some_and(|left| left <= FAR));
         let soon = now() + COARSE + Duration::from_millis(10);
         while now() < soon {}
-        assert!(!is_surely_ahead(soon));
+        assert_eq!(surely_ahead(soon), None);
         assert!(has_come(soon));
     }
 

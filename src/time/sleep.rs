@@ -95,7 +95,8 @@ impl Sleep {
         };
         let mut timers = core.timers.borrow_mut();
         if let Some(waker) = timers.remove(key) {
-            let key = timers.insert(deadline, waker);
+            let ahead = clock::ahead(deadline).unwrap_or_default();
+            let key = timers.insert(deadline, ahead, waker);
             self.state = State::Armed(Rc::downgrade(&core), key);
         }
     }
@@ -140,12 +141,12 @@ impl Future for Sleep {
             State::Armed(..) => self.disarm(),
             State::Unarmed | State::Elapsed => {}
         }
-        if clock::has_come(self.deadline) {
+        let Some(ahead) = clock::ahead(self.deadline) else {
             self.state = State::Elapsed;
             return Poll::Ready(());
-        }
+        };
         let waker = cx.waker().clone();
-        let key = current.timers.borrow_mut().insert(self.deadline, waker);
+        let key = current.timers.borrow_mut().insert(self.deadline, ahead, waker);
         self.state = State::Armed(Rc::downgrade(&current), key);
         Poll::Pending
     }

@@ -25,6 +25,10 @@
 //! The top level is a ring: its slots are counted from the position's one, and a timer beyond its
 //! reach waits in the farthest slot and is placed anew from there, as often as it takes.
 //!
+//! Timers that are far ahead share ticks: a tick is rounded up by at most 1/64 of the time that is
+//! left, and 2 ms. So a thousand deadlines of one second wake their core some hundred times, and not
+//! a thousand.
+//!
 //! Ticks fire in order, and the timers of one tick in the order in which they were armed (if they
 //! were armed within the wheel's reach): lists are first in, first out, and cascading a slot keeps
 //! its order.
@@ -47,6 +51,13 @@ const LISTS: usize = DUE + 1;
 /// A tick. Timers are late by up to one, and a deadline of 10 ms may be late by 1 ms in all.
 const TICK_NS: u32 = 250_000;
 const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK_NS as u64;
+
+/// From these times on ahead, ticks are rounded up to a multiple of so many.
+const SHARED: [(Duration, u64); 3] = [
+    (Duration::from_millis(128), 8),
+    (Duration::from_millis(64), 4),
+    (Duration::from_millis(32), 2),
+];
 
 /// Ticks are cut off here (73 million years), far below any overflow of the sums in this file.
 const TICK_MAX: u64 = 1 << 63;
@@ -124,11 +135,13 @@ impl Wheel {
         self.len
     }
 
-    /// Arms a timer: the first [`Wheel::expire`] at or after `at` hands out `waker`.
+    /// Arms a timer: [`Wheel::expire`] hands out `waker` at or after `at`, which is `ahead` from now,
+    /// or more.
     ///
     /// A timer that is overdue already fires at the next `expire`, whatever time that is given.
-    pub(crate) fn insert(&mut self, at: Instant, waker: Waker) -> TimerKey {
-        let tick = self.tick_after(at);
+    pub(crate) fn insert(&mut self, at: Instant, ahead: Duration, waker: Waker) -> TimerKey {
+        let shared = SHARED.iter().find(|(from, _)| ahead >= *from).map_or(1, |(_, ticks)| *ticks);
+        let tick = self.tick_after(at).next_multiple_of(shared);
         let index = self.allocate(tick, waker);
         self.place(index);
         self.len += 1;

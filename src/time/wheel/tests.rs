@@ -41,7 +41,7 @@ impl Rig {
 
     fn arm(&mut self, after: Duration, number: usize) -> TimerKey {
         let waker = self.waker(number);
-        self.wheel.insert(self.start + after, waker)
+        self.wheel.insert(self.start + after, Duration::ZERO, waker)
     }
 
     /// The numbers that fire when the time is `after` the start.
@@ -83,12 +83,38 @@ fn an_exact_deadline_fires_at_its_own_tick() {
 }
 
 #[test]
+fn timers_that_are_far_ahead_share_ticks_and_are_late_by_a_64th_at_most() {
+    for millis in [1, 31, 32, 64, 127, 128, 1000, 60_000] {
+        let mut rig = Rig::new();
+        let ahead = Duration::from_millis(millis);
+        let waker = rig.waker(1);
+        rig.wheel.insert(rig.start + ahead + NANO, ahead, waker);
+        let late = rig.next().unwrap() - ahead;
+        assert!(late >= NANO && late <= TICK.max(ahead / 64), "late by {late:?} after {ahead:?}");
+    }
+    let mut rig = Rig::new();
+    for number in 0..1000 {
+        let ahead = Duration::from_secs(1) + number as u32 * TICK;
+        let waker = rig.waker(number);
+        rig.wheel.insert(rig.start + ahead, ahead, waker);
+    }
+    let mut wakeups = 0;
+    let mut fired = 0;
+    while let Some(next) = rig.next() {
+        let now = rig.expire(next).len();
+        (wakeups, fired) = (wakeups + usize::from(now > 0), fired + now);
+    }
+    assert_eq!(fired, 1000);
+    assert_eq!(wakeups, 126);
+}
+
+#[test]
 fn an_overdue_timer_fires_at_once_even_if_time_stands_still() {
     let mut rig = Rig::new();
     assert_eq!(rig.expire(100 * TICK), []);
     let before_the_wheel = rig.start.checked_sub(TICK).unwrap();
     let waker = rig.waker(1);
-    rig.wheel.insert(before_the_wheel, waker);
+    rig.wheel.insert(before_the_wheel, Duration::ZERO, waker);
     rig.arm(50 * TICK, 2);
     rig.arm(100 * TICK, 3);
     assert_eq!(rig.next(), Some(100 * TICK));
@@ -193,7 +219,7 @@ fn absurd_instants_neither_overflow_nor_fire() {
         }
     };
     let waker = rig.waker(1);
-    let key = rig.wheel.insert(farthest, waker);
+    let key = rig.wheel.insert(farthest, YEAR, waker);
     assert!(rig.next().unwrap() > YEAR / 2);
     assert_eq!(rig.expire(1000 * YEAR), []);
     assert!(rig.wheel.is_pending(key));

@@ -71,6 +71,7 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
 
 async fn relay(client: TcpStream, origin: SocketAddr) -> io::Result<()> {
     let server = TcpStream::connect(origin).await?;
+    server.set_nodelay(true)?;
     let (there, back) = compio::io::util::copy_bidirectional(client, server).await;
     there.and(back)?;
     Ok(())

@@ -81,6 +81,7 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
 
 async fn relay(client: TcpStream, origin: SocketAddr) -> io::Result<()> {
     let server = TcpStream::connect(origin).await?;
+    server.set_nodelay(true)?;
     let (client_read, client_write) = split(client);
     let (server_read, server_write) = split(server);
     let there = forward(client_read, server_write);

@@ -93,6 +93,7 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
 
 async fn relay(client: TcpStream, origin: SocketAddr, splice: bool) -> io::Result<()> {
     let server = TcpStream::connect_addr(origin).await?;
+    server.set_nodelay(true)?;
     let (client_read, client_write) = client.into_split();
     let (server_read, server_write) = server.into_split();
     let back = monoio::spawn(forward(server_read, client_write, splice));

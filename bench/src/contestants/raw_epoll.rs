@@ -183,6 +183,7 @@ impl Loop {
             let first = self.lanes.len();
             // Blocking, but on loopback, and before anything is measured.
             let server = Rc::new(TcpStream::connect(origin)?);
+            server.set_nodelay(true)?;
             server.set_nonblocking(true)?;
             self.open(client.clone(), server.clone(), first, first + 1)?;
             self.open(server, client, first + 1, first)?;

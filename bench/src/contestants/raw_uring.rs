@@ -177,6 +177,7 @@ impl Loop {
         let Some(origin) = self.origin else { return self.open(client, fd) };
         // Blocking, but on loopback, and before anything is measured.
         let server = TcpStream::connect(origin)?;
+        server.set_nodelay(true)?;
         let target = server.as_raw_fd();
         self.open(client, target)?;
         self.open(server, fd)

@@ -187,6 +187,7 @@ async fn echo(stream: TcpStream) -> io::Result<()> {
 
 async fn relay(client: TcpStream, origin: SocketAddr, path: RelayPath) -> io::Result<()> {
     let server = TcpStream::connect(origin).await?;
+    server.set_nodelay(true)?;
     ringpark::io::relay(&client, &server).path(path).await?;
     Ok(())
 }

@@ -110,6 +110,7 @@ async fn echo(mut stream: TcpStream, size: usize) -> io::Result<()> {
 
 async fn relay(mut client: TcpStream, origin: SocketAddr, size: usize) -> io::Result<()> {
     let mut server = TcpStream::connect(origin).await?;
+    server.set_nodelay(true)?;
     tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, size, size).await?;
     Ok(())
 }

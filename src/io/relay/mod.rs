@@ -32,6 +32,11 @@ use way::{Shared, Way};
 /// and a side that does not read stops the one that sends to it. Deadlines set on the streams hold
 /// in here.
 ///
+/// A relay passes on what is there and does not know where a message ends. So TCP connections want
+/// `TCP_NODELAY` ([`set_nodelay`](crate::net::TcpStream::set_nodelay); accepted ones have it from
+/// their listener): without it the rest of a message that came in two pieces is held back until the
+/// first is acknowledged, which may take 40 ms.
+///
 /// Awaiting gives the bytes carried each way, or a [`RelayError`], which tells them too. Dropping
 /// the future stops at once; what had been received and not sent on is lost.
 ///

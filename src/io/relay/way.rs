@@ -278,7 +278,11 @@ impl Pace {
     }
 
     fn is_bulk(&self, path: RelayPath) -> bool {
-        path == RelayPath::Splice || self.large >= RUN
+        match path {
+            RelayPath::Copy => false,
+            RelayPath::Splice => true,
+            RelayPath::Auto => self.large >= RUN,
+        }
     }
 
     #[cfg(target_os = "linux")]

@@ -22,6 +22,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "P3" => a_relay_that_never_waits_leaves_the_core_to_others,
     Every: "S5" => a_relay_of_bulk_ends_at_its_limit_of_bytes,
     Every: "S3" => pipes_are_pooled_and_one_with_bytes_in_it_is_closed,
+    Every: "" => a_relay_that_is_told_to_copy_never_splices,
 ];
 
 /// The same promises, where every byte that can be is spliced.
@@ -287,6 +288,26 @@ fn a_relay_of_bulk_ends_at_its_limit_of_bytes(variant: &Variant) {
         until("both have ended", || ends.iter().all(|end| end.is_finished())).await;
         let [client, server] = ends.map(|end| end.join().expect("no panic"));
         assert!(client <= b_to_a && server <= a_to_b);
+    });
+}
+
+/// A relay that is told to copy does not splice, however much bulk it sees.
+fn a_relay_that_is_told_to_copy_never_splices(variant: &Variant) {
+    let len = variant.scale(8 << 20).max(1 << 20);
+    variant.run(async {
+        let Scene { mut client, a, b, mut server } = scene();
+        let sending = std::thread::spawn(move || client.write_all(&vec![7; len as usize]));
+        let receiving = std::thread::spawn(move || {
+            std::io::copy(&mut server, &mut std::io::sink()).expect("the bytes come")
+        });
+        let relayed =
+            ringpark::spawn(async move { ringpark::io::relay(&a, &b).path(RelayPath::Copy).await });
+        let relayed = promptly("the relay", relayed).await.expect("no panic");
+        assert_eq!(counts(relayed.expect("both ends are well")), (len, 0));
+        let metrics = ringpark::metrics();
+        assert_eq!((metrics.relayed_copied, metrics.relayed_spliced), (len, 0));
+        sending.join().expect("no panic").expect("all is read");
+        assert_eq!(receiving.join().expect("no panic"), len);
     });
 }
 

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use bytes::Bytes;
 
-use super::pool::Blocks;
+use super::pool::Buffer;
 use super::IoBuf;
 
 /// Received bytes that lie in a buffer of the core.
@@ -31,19 +31,21 @@ use super::IoBuf;
 /// ```
 pub struct Lease {
     bytes: NonNull<u8>,
-    len: u32,
-    id: u16,
-    kind: Kind,
     /// Of the type that the kind says. (An enum of both pointers would take a word more, in every
     /// connection and every task that waits for one.)
     memory: NonNull<()>,
+    len: u32,
+    kind: Kind,
 }
 
-/// What the bytes lie in.
+/// What the bytes lie in. Of four bytes, so that no part of a lease is odd: it is moved at each step
+/// from the kernel to the user and back, and a processor that loads what it has stored in other
+/// parts waits for it.
 #[derive(Clone, Copy)]
+#[repr(u32)]
 enum Kind {
-    /// Buffer `id` of these `Blocks`.
-    Blocks,
+    /// A [`Buffer`] of the core.
+    Pooled,
     /// A `Vec<u8>` of their own, boxed, from when buffers were scarce.
     Heap,
     /// In nothing: there are none.
@@ -60,15 +62,10 @@ unsafe impl Sync for Lease {}
 
 impl Lease {
     /// # Safety
-    /// The bytes must be initialized and in no other lease, and the counts of the blocks and of
-    /// buffer `id` must have been raised for this lease.
-    pub(super) unsafe fn new(
-        bytes: NonNull<u8>,
-        len: u32,
-        id: u16,
-        blocks: NonNull<Blocks>,
-    ) -> Lease {
-        Lease { bytes, len, id, kind: Kind::Blocks, memory: blocks.cast() }
+    /// The bytes must be initialized and in no other lease, and the counts of the buffer and of its
+    /// blocks must have been raised for this lease.
+    pub(super) unsafe fn new(bytes: NonNull<u8>, len: u32, buffer: NonNull<Buffer>) -> Lease {
+        Lease { bytes, memory: buffer.cast(), len, kind: Kind::Pooled }
     }
 
     /// A lease of bytes that lie in no buffer of the core.
@@ -77,13 +74,13 @@ impl Lease {
         let len = u32::try_from(vec.len()).expect("a receive gives less than 4 GiB");
         let bytes = NonNull::from(vec.as_mut_slice()).cast();
         let memory = NonNull::from(Box::leak(vec)).cast();
-        Lease { bytes, len, id: 0, kind: Kind::Heap, memory }
+        Lease { bytes, memory, len, kind: Kind::Heap }
     }
 
     /// A lease of no bytes.
     pub(crate) fn empty() -> Lease {
         let (bytes, memory) = (NonNull::dangling(), NonNull::dangling());
-        Lease { bytes, len: 0, id: 0, kind: Kind::Nothing, memory }
+        Lease { bytes, memory, len: 0, kind: Kind::Nothing }
     }
 
     /// Drops the first `count` bytes, or all if there are fewer.
@@ -153,8 +150,8 @@ unsafe impl IoBuf for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         match self.kind {
-            // SAFETY: this lease's reference keeps the blocks alive until here.
-            Kind::Blocks => unsafe { Blocks::give_back(self.memory.cast(), self.id) },
+            // SAFETY: this lease's reference keeps the buffer alive until here.
+            Kind::Pooled => unsafe { Buffer::give_back(self.memory.cast()) },
             // SAFETY: `from_vec` has leaked this box for this lease.
             Kind::Heap => drop(unsafe { Box::from_raw(self.memory.cast::<Vec<u8>>().as_ptr()) }),
             Kind::Nothing => {}

@@ -61,7 +61,10 @@ pub(crate) trait BufferRing {
 }
 
 /// One buffer, without its memory.
-struct Buffer {
+pub(super) struct Buffer {
+    /// Its number, and the blocks that it belongs to: written once, before there is a lease.
+    id: u16,
+    blocks: Cell<NonNull<Blocks>>,
     /// Owner: the block; none while the pool is small.
     memory: Cell<Option<NonNull<u8>>>,
     /// Owner: bytes that have been filled.
@@ -128,26 +131,29 @@ impl Blocks {
     }
 
     /// So many leases of this buffer are out now. Owner.
-    fn set_leases(&self, id: u16, leases: u32) {
-        let buffer = &self.buffers[id as usize];
+    fn set_leases(&self, buffer: &Buffer, leases: u32) {
         buffer.leases.set(leases);
         if leases == 0 && !buffer.filling.get() {
-            self.emptied.borrow_mut().push(id);
+            self.emptied.borrow_mut().push(buffer.id);
         }
     }
+}
 
+impl Buffer {
     /// A lease has come home. Any thread.
     ///
     /// # Safety
-    /// `blocks` must be alive, and `id` the buffer of one of its leases, which is gone.
-    pub(super) unsafe fn give_back(blocks: NonNull<Blocks>, id: u16) {
-        // SAFETY: the lease's reference keeps the blocks alive until the end of this function.
+    /// `buffer` must be alive, and that of a lease which is gone.
+    pub(super) unsafe fn give_back(buffer: NonNull<Buffer>) {
+        // SAFETY: the lease's reference keeps the blocks, and the buffer with them, alive until the
+        // end of this function.
+        let (blocks, buffer) = unsafe { (buffer.as_ref().blocks.get(), buffer.as_ref()) };
+        // SAFETY: as above.
         let this = unsafe { blocks.as_ref() };
-        let buffer = &this.buffers[id as usize];
         let last = if this.home.is_current() {
             let leases = buffer.leases.get();
             debug_assert!(leases > 0, "a lease came home twice");
-            this.set_leases(id, leases - 1);
+            this.set_leases(buffer, leases - 1);
             this.references.sub_local()
         } else {
             // AcqRel, as in `collect_foreign`: if that came too early to see this, then its `dirty`
@@ -187,7 +193,9 @@ impl Pool {
     /// The same, where each receive must have room for `room_min` bytes, or for a whole buffer.
     pub(crate) fn with_room(config: PoolConfig, room_min: usize, home: Arc<Shared>) -> Rc<Pool> {
         assert!(config.count_base > 0 && config.count_base <= config.count_max && config.size > 0);
-        let buffer = || Buffer {
+        let buffer = |id| Buffer {
+            id,
+            blocks: Cell::new(NonNull::dangling()),
             memory: Cell::new(None),
             filled: Cell::new(0),
             leases: Cell::new(0),
@@ -195,7 +203,7 @@ impl Pool {
             back: AtomicU32::new(0),
         };
         let blocks = Box::new(Blocks {
-            buffers: std::iter::repeat_with(buffer).take(config.count_max.into()).collect(),
+            buffers: (0..config.count_max).map(buffer).collect(),
             size: config.size,
             references: Biased::new(1),
             home,
@@ -203,8 +211,11 @@ impl Pool {
             starving: AtomicBool::new(false),
             emptied: RefCell::new(Vec::new()),
         });
+        let blocks = NonNull::from(Box::leak(blocks));
+        // SAFETY: the pool's own reference keeps them alive.
+        unsafe { blocks.as_ref() }.buffers.iter().for_each(|buffer| buffer.blocks.set(blocks));
         Rc::new(Pool {
-            blocks: NonNull::from(Box::leak(blocks)),
+            blocks,
             config,
             room_min: room_min.min(config.size as usize),
             ring: RefCell::new(None),
@@ -356,10 +367,10 @@ impl Pool {
     fn collect_foreign(&self) {
         let blocks = self.blocks();
         blocks.dirty.store(false, Ordering::SeqCst);
-        for (id, buffer) in blocks.buffers.iter().enumerate() {
+        for buffer in &blocks.buffers {
             let back = buffer.back.swap(0, Ordering::AcqRel);
             if back > 0 {
-                blocks.set_leases(id as u16, buffer.leases.get() - back);
+                blocks.set_leases(buffer, buffer.leases.get() - back);
             }
         }
     }
@@ -388,20 +399,19 @@ impl Pool {
         assert!(end <= self.config.size, "the kernel filled more than there was room");
         buffer.filled.set(end);
         // SAFETY: the kernel has filled these bytes, and gives them out once.
-        unsafe { self.cut(id, start, len) }
+        unsafe { self.cut(buffer, start, len) }
     }
 
     /// # Safety
     /// The bytes must be filled, within the buffer, and in no other lease.
-    unsafe fn cut(&self, id: u16, start: u32, len: u32) -> Lease {
-        let buffer = self.buffer(id);
+    unsafe fn cut(&self, buffer: &Buffer, start: u32, len: u32) -> Lease {
         let memory = buffer.memory.get().expect("a buffer in use has memory");
         buffer.leases.set(buffer.leases.get() + 1);
         self.blocks().references.add_local();
         // SAFETY: within the block, as the caller vouches.
         let bytes = unsafe { memory.add(start as usize) };
         // SAFETY: as the caller vouches; the counts have been raised for this lease.
-        unsafe { Lease::new(bytes, len, id, self.blocks) }
+        unsafe { Lease::new(bytes, len, NonNull::from(buffer)) }
     }
 
     fn current_room(&self) -> Option<Room> {
@@ -447,7 +457,7 @@ impl Pool {
         let end = (start + len).next_multiple_of(ALIGNMENT as u32).min(self.config.size);
         buffer.filled.set(end);
         // SAFETY: as the caller vouches; `filled` goes up, so no other lease has these bytes.
-        let lease = unsafe { self.cut(id, start, len) };
+        let lease = unsafe { self.cut(buffer, start, len) };
         debug_assert!(start + len <= self.config.size);
         lease
     }

@@ -11,67 +11,50 @@ use std::task::{Context, Poll, Waker};
 use crate::driver::Token;
 
 /// Items in order, and the multishot operation that they come from.
+///
+/// It seldom has more than one item, and there are as many feeds as connections: the first item stands
+/// in it, and the others need memory only while there are any. So an item is moved in once and out
+/// once, and nothing else is touched.
 pub(crate) struct Feed<T> {
-    items: Cell<Items<T>>,
+    first: Cell<Option<io::Result<T>>>,
+    /// Those behind the first. There are none without a first.
+    others: Cell<Option<Others<T>>>,
     armed: Cell<Option<Token>>,
     waker: Cell<Option<Waker>>,
 }
 
-/// A queue that seldom has more than one item, of which there are as many as connections: the first
-/// stands in it, and the others need memory only while there are any.
-struct Items<T> {
-    first: Option<io::Result<T>>,
-    // Boxed once more, so that an idle connection pays one word for it.
-    #[allow(clippy::box_collection)]
-    others: Option<Box<VecDeque<io::Result<T>>>>,
-}
-
-impl<T> Default for Items<T> {
-    fn default() -> Items<T> {
-        Items { first: None, others: None }
-    }
-}
-
-impl<T> Items<T> {
-    fn push_back(&mut self, item: io::Result<T>) {
-        match self.first {
-            None => self.first = Some(item),
-            Some(_) => self.others.get_or_insert_default().push_back(item),
-        }
-    }
-
-    fn push_front(&mut self, item: io::Result<T>) {
-        if let Some(second) = self.first.replace(item) {
-            self.others.get_or_insert_default().push_front(second);
-        }
-    }
-
-    fn pop_front(&mut self) -> Option<io::Result<T>> {
-        let item = self.first.take();
-        if let Some(others) = &mut self.others {
-            self.first = others.pop_front();
-            if others.is_empty() {
-                self.others = None;
-            }
-        }
-        item
-    }
-
-    fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.others.as_ref().map_or(0, |others| others.len())
-    }
-}
+// Boxed once more, so that an idle connection pays one word for it.
+#[allow(clippy::box_collection)]
+type Others<T> = Box<VecDeque<io::Result<T>>>;
 
 impl<T> Feed<T> {
     pub(crate) fn new() -> Feed<T> {
-        Feed { items: Cell::default(), armed: Cell::new(None), waker: Cell::new(None) }
+        Feed {
+            first: Cell::new(None),
+            others: Cell::new(None),
+            armed: Cell::new(None),
+            waker: Cell::new(None),
+        }
     }
 
-    fn with_items<R>(&self, call: impl FnOnce(&mut Items<T>) -> R) -> R {
-        let mut items = self.items.take();
-        let result = call(&mut items);
-        self.items.set(items);
-        result
+    #[cold]
+    fn push_other(
+        &self,
+        item: io::Result<T>,
+        place: fn(&mut VecDeque<io::Result<T>>, io::Result<T>),
+    ) {
+        let mut others = self.others.take().unwrap_or_default();
+        place(&mut others, item);
+        self.others.set(Some(others));
+    }
+
+    /// The first has been taken: the next moves up.
+    #[cold]
+    fn move_up(&self, mut others: Others<T>) {
+        self.first.set(others.pop_front());
+        if !others.is_empty() {
+            self.others.set(Some(others));
+        }
     }
 
     /// The multishot operation, if one is under way.
@@ -90,32 +73,58 @@ impl<T> Feed<T> {
     }
 
     pub(crate) fn push(&self, item: io::Result<T>) {
-        self.with_items(|items| items.push_back(item));
+        // Nearly always there is none before it.
+        if let Some(first) = self.first.replace(Some(item)) {
+            if let Some(item) = self.first.replace(Some(first)) {
+                self.push_other(item, VecDeque::push_back);
+            }
+        }
     }
 
     /// Puts what is left of an item back to where it was.
     pub(crate) fn put_back(&self, item: T) {
-        self.with_items(|items| items.push_front(Ok(item)));
+        self.put_first(Ok(item));
+    }
+
+    fn put_first(&self, item: io::Result<T>) {
+        if let Some(second) = self.first.replace(Some(item)) {
+            self.push_other(second, VecDeque::push_front);
+        }
     }
 
     /// Takes the first item, unless that is an error.
     pub(crate) fn pop_good(&self) -> Option<T> {
-        self.with_items(|items| match items.first {
-            Some(Ok(_)) => items.pop_front().and_then(Result::ok),
-            _ => None,
-        })
+        match self.pop()? {
+            Ok(item) => Some(item),
+            Err(error) => {
+                self.put_first(Err(error));
+                None
+            }
+        }
     }
 
     pub(crate) fn pop(&self) -> Option<io::Result<T>> {
-        self.with_items(Items::pop_front)
+        let item = self.first.take();
+        if let Some(others) = self.others.take() {
+            self.move_up(others);
+        }
+        item
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.with_items(|items| items.len())
+    /// Whether there are so many items, which is two at least.
+    pub(crate) fn has(&self, count: usize) -> bool {
+        debug_assert!(count > 1);
+        let others = self.others.take();
+        let long = others.as_ref().is_some_and(|others| others.len() >= count - 1);
+        self.others.set(others);
+        long
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.with_items(|items| items.first.is_none())
+        let first = self.first.take();
+        let empty = first.is_none();
+        self.first.set(first);
+        empty
     }
 
     /// Drops all items.
@@ -165,7 +174,7 @@ mod tests {
     fn items_come_out_in_order() {
         let feed = Feed::new();
         (1..=4).for_each(|item| feed.push(Ok(item)));
-        assert_eq!(feed.len(), 4);
+        assert!(feed.has(4) && !feed.has(5));
         let first = feed.pop().unwrap().unwrap();
         feed.put_back(first);
         let all: Vec<i32> = std::iter::from_fn(|| feed.pop()).map(Result::unwrap).collect();

@@ -140,38 +140,36 @@ enum Receiving<'a> {
 }
 
 impl<'a> NextLease<'a> {
-    /// What comes after the turn.
-    fn with_turn(&self, turn: Turn<Chunk>) -> Receiving<'a> {
-        let ticket = Ticket::new(self.handle);
-        let multishot = self.handle.core.driver.borrow().has_multishot_recv();
-        match multishot || !self.handle.feed.is_empty() {
-            true => Receiving::Fed { multishot, ticket, _turn: turn },
-            false => Receiving::Empty { ticket, turn: Some(turn) },
-        }
-    }
-
     fn poll_stages(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
-        let pool = &self.handle.core.pool;
+        let handle = self.handle;
         loop {
+            // What comes next is stored only if there is something to wait for.
             self.stage = match &mut self.stage {
                 Receiving::Waiting(wait) => {
                     let turn = ready!(Pin::new(wait).poll(cx))?;
-                    self.with_turn(turn)
+                    let mut ticket = Ticket::new(handle);
+                    let multishot = handle.core.driver.borrow().has_multishot_recv();
+                    if multishot || !handle.feed.is_empty() {
+                        if let Poll::Ready(chunk) = ticket.poll_chunk(multishot, cx) {
+                            return Poll::Ready(chunk.and_then(|chunk| self.take(chunk)));
+                        }
+                        self.stage = Receiving::Fed { multishot, ticket, _turn: turn };
+                        return Poll::Pending;
+                    }
+                    if ticket.poll_room(cx)?.is_pending() {
+                        self.stage = Receiving::Empty { ticket, turn: Some(turn) };
+                        return Poll::Pending;
+                    }
+                    Receiving::Started(receive(handle, turn))
                 }
                 Receiving::Fed { multishot, ticket, .. } => {
                     let chunk = ready!(ticket.poll_chunk(*multishot, cx))?;
-                    let lease = chunk.expect("the feed is armed or has something").into_lease();
-                    if pool.is_starving() {
-                        // Others wait for a buffer: stand in line behind them for the next one.
-                        self.handle.cancel_feed();
-                    }
-                    return Poll::Ready(Ok((!lease.is_empty()).then_some(lease)));
+                    return Poll::Ready(self.take(chunk));
                 }
                 Receiving::Empty { ticket, turn } => {
                     ready!(ticket.poll_room(cx))?;
                     let turn = turn.take().expect("who waits for a buffer has the turn");
-                    let op = RecvPooled::new(turn, pool.clone());
-                    Receiving::Started(perform(self.handle, Interest::Readable, op))
+                    Receiving::Started(receive(handle, turn))
                 }
                 Receiving::Started(op) => {
                     let (lease, turn) = ready!(Pin::new(op).poll(cx));
@@ -185,6 +183,21 @@ impl<'a> NextLease<'a> {
             };
         }
     }
+
+    /// What has been received; `None` at the end of the stream.
+    fn take(&self, chunk: Option<Chunk>) -> io::Result<Option<Lease>> {
+        let lease = chunk.expect("the feed is armed or has something").into_lease();
+        if self.handle.core.pool.is_starving() {
+            // Others wait for a buffer: stand in line behind them for the next one.
+            self.handle.cancel_feed();
+        }
+        Ok((!lease.is_empty()).then_some(lease))
+    }
+}
+
+/// Receives into a buffer of the core, of which there is one.
+fn receive(handle: &Rc<Bytes>, turn: Turn<Chunk>) -> Perform<'_, Chunk, RecvPooled<Turn<Chunk>>> {
+    perform(handle, Interest::Readable, RecvPooled::new(turn, handle.core.pool.clone()))
 }
 
 impl Future for NextLease<'_> {

@@ -83,38 +83,44 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let WriteAll { direct, len, written, stage } = self.get_mut();
-        let handle = match stage {
-            Writing::Waiting(wait, _) => wait.handle(),
-            Writing::Started(op) => op.handle(),
+        let start = |turn: Turn<Chunk>, buffer, written| {
+            let limit = turn.handle().core.driver.borrow_mut().clip(*len - written);
+            direct(turn, buffer, written, limit)
         };
         loop {
-            let (result, buffer, turn) = match stage {
+            *stage = match stage {
                 Writing::Waiting(wait, buffer) => {
+                    let handle = wait.handle();
                     let turn = ready!(Pin::new(wait).poll(cx));
                     let buffer = buffer.take().expect("a write is polled until it is done");
-                    match turn {
-                        Ok(turn) => (Ok(None), buffer, turn),
+                    let turn = match turn {
+                        Ok(turn) => turn,
                         Err(error) => return Poll::Ready((Err(error), buffer)),
+                    };
+                    if *len == 0 {
+                        return Poll::Ready((Ok(()), buffer));
                     }
+                    Writing::Started(perform(handle, Interest::Writable, start(turn, buffer, 0)))
                 }
                 Writing::Started(op) => {
+                    let handle = op.handle();
                     let (result, buffer, turn) = ready!(Pin::new(op).poll(cx));
-                    (result.map(Some), buffer, turn)
+                    match result {
+                        Ok(0) => {
+                            return Poll::Ready((Err(incomplete(*written, write_zero())), buffer));
+                        }
+                        Ok(count) => *written += count,
+                        Err(error) => {
+                            return Poll::Ready((Err(incomplete(*written, error)), buffer));
+                        }
+                    }
+                    if *written >= *len {
+                        return Poll::Ready((Ok(()), buffer));
+                    }
+                    let rest = start(turn, buffer, *written);
+                    Writing::Started(perform(handle, Interest::Writable, rest))
                 }
             };
-            match result {
-                Ok(Some(0)) => {
-                    return Poll::Ready((Err(incomplete(*written, write_zero())), buffer));
-                }
-                Ok(count) => *written += count.unwrap_or(0),
-                Err(error) => return Poll::Ready((Err(incomplete(*written, error)), buffer)),
-            }
-            if written >= len {
-                return Poll::Ready((Ok(()), buffer));
-            }
-            let limit = handle.core.driver.borrow_mut().clip(*len - *written);
-            let op = direct(turn, buffer, *written, limit);
-            *stage = Writing::Started(perform(handle, Interest::Writable, op));
         }
     }
 }

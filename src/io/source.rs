@@ -66,7 +66,7 @@ pub(super) fn deliver<S: Source>(
         (errno, _) if says_nothing(errno) => {}
         (errno, _) => feed.push(Err(io::Error::from_raw_os_error(errno))),
     }
-    if feed.len() >= S::AHEAD_MAX {
+    if feed.has(S::AHEAD_MAX) {
         handle.cancel_feed();
     }
     waker

@@ -84,12 +84,12 @@ impl<O: Op, C: OnCore> Submission<O, C> {
     }
 
     /// Goes on until the operation is answered. Before it is started, each time, `refusal` is asked
-    /// whether it may be.
+    /// whether it may be; and why it ended, if it was cancelled and this future does not know.
     pub(crate) fn poll_with(
         &mut self,
         cx: &mut Context<'_>,
         refusal: impl Fn() -> Option<Refusal>,
-    ) -> Poll<Result<O::Output, Cancelled<O>>> {
+    ) -> Poll<O::Output> {
         let result = loop {
             let Some(token) = self.token else {
                 match refusal() {
@@ -114,12 +114,13 @@ impl<O: Op, C: OnCore> Submission<O, C> {
             }
         };
         let op = self.op.take().expect("an operation is polled until it is done");
-        Poll::Ready(match result {
+        Poll::Ready(op.finish(match result {
+            // The kernel has given it up, since it was asked to: the reason tells more.
             Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {
-                Err(Cancelled { op, error, why: self.cancelled })
+                Err(self.cancelled.or_else(refusal).map_or(error, io::Error::from))
             }
-            result => Ok(op.finish(result)),
-        })
+            result => result,
+        }))
     }
 
     /// Starts the operation; its result, if it was done at once.
@@ -159,29 +160,11 @@ impl<O: Op, C: OnCore> Submission<O, C> {
     }
 }
 
-/// An operation that the kernel has given up, because it was asked to.
-pub(crate) struct Cancelled<O> {
-    op: O,
-    /// The kernel's error.
-    error: io::Error,
-    /// Why it was asked, if its future has.
-    why: Option<Refusal>,
-}
-
-impl<O: Op> Cancelled<O> {
-    /// What the operation yields: an error that tells the reason, if the future or `refusal` knows.
-    pub(crate) fn finish(self, refusal: impl Fn() -> Option<Refusal>) -> O::Output {
-        let Cancelled { op, error, why } = self;
-        op.finish(Err(why.or_else(refusal).map_or(error, io::Error::from)))
-    }
-}
-
 impl<O: Op, C: OnCore> Future for Submission<O, C> {
     type Output = O::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
-        let polled = self.get_mut().poll_with(cx, || None);
-        polled.map(|result| result.unwrap_or_else(|cancelled| cancelled.finish(|| None)))
+        self.get_mut().poll_with(cx, || None)
     }
 }
 

@@ -120,8 +120,8 @@ impl<T, O: Op> Future for Perform<'_, T, O> {
         let Perform { submission } = self.get_mut();
         let interest = submission.interest();
         let refusal = || handle.refusal_to_start(interest);
-        if let Poll::Ready(result) = submission.poll_with(cx, refusal) {
-            return Poll::Ready(result.unwrap_or_else(|cancelled| cancelled.finish(refusal)));
+        if let Poll::Ready(output) = submission.poll_with(cx, refusal) {
+            return Poll::Ready(output);
         }
         handle.direction(interest).set_current(submission.token());
         if !submission.is_cancelled() {

@@ -66,7 +66,7 @@ impl Sink for Listening {
                 _ => feed.push(Err(error)),
             },
         }
-        if feed.len() >= AHEAD_MAX {
+        if feed.has(AHEAD_MAX) {
             self.cancel_feed();
         }
         feed.take_waker()

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use io_uring::register::{Probe, Restriction};
-use io_uring::{opcode, squeue, types, IoUring};
+use io_uring::{cqueue, opcode, squeue, types, IoUring};
 
 use crate::op::{self, Code};
 use crate::probe::Outcome;
@@ -111,14 +111,33 @@ fn ask(ring: &mut IoUring, entry: squeue::Entry) -> io::Result<i32> {
     // SAFETY: without a descriptor that fits nothing is done, and the caller keeps what is read before that.
     unsafe { ring.submission().push(&entry.user_data(1)) }
         .map_err(|_| io::Error::other("the submission queue is full of nothing"))?;
-    while ring.completion().is_empty() {
+    let answer = next_answer(ring, None)?;
+    if cqueue::more(answer.flags()) {
+        // A zero-copy send that fails may be followed by its notification, which is not to be taken
+        // for the answer to the next question. Who announces one and forgets it had better not be
+        // trusted with memory.
+        match next_answer(ring, Some(Duration::from_millis(100))) {
+            Ok(second) if cqueue::notif(second.flags()) => {}
+            Ok(_) => return Ok(libc::EINVAL),
+            Err(error) if error.raw_os_error() == Some(libc::ETIME) => return Ok(libc::EINVAL),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(-answer.result())
+}
+
+/// Submits what is queued, and waits for the next answer.
+fn next_answer(ring: &mut IoUring, patience: Option<Duration>) -> io::Result<cqueue::Entry> {
+    loop {
+        if let Some(answer) = ring.completion().next() {
+            return Ok(answer);
+        }
         let pending = ring.submission().len() as u32;
-        match enter(ring.as_raw_fd(), pending, 1, ENTER_GETEVENTS, None) {
+        match enter(ring.as_raw_fd(), pending, 1, ENTER_GETEVENTS, patience) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
     }
-    Ok(ring.completion().next().map_or(0, |answer| -answer.result()))
 }
 
 /// An entry for `code` that fails for want of a descriptor that fits.

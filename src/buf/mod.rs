@@ -25,6 +25,7 @@
 mod aligned;
 mod fixed;
 mod lease;
+mod lent;
 #[cfg(target_os = "linux")]
 mod pipes;
 mod pool;
@@ -34,6 +35,8 @@ pub use aligned::AlignedBuf;
 use fixed::Registration;
 pub use fixed::{FixedBuf, FixedPool};
 pub use lease::Lease;
+pub(crate) use lent::Lent;
+pub use lent::{Usage, ZeroCopy};
 #[cfg(target_os = "linux")]
 pub(crate) use pipes::{Pipes, PooledPipe, PIPE_SIZE};
 pub(crate) use pool::{BufferRing, Pool, PoolConfig};

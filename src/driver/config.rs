@@ -139,6 +139,10 @@ features! {
     MultishotRecv = "multishot-recv";
     /// Incremental consumption of buffers (6.12): small messages share one.
     IncrementalBuffers = "incremental-buffers";
+    /// Sends out of the memory that the bytes are in (6.0; since 6.2 the kernel says whether it has
+    /// copied them all the same). Used by
+    /// [`write_all_zero_copy`](crate::net::SocketStream::write_all_zero_copy) alone.
+    ZeroCopy = "zero-copy";
     /// splice(2) through pipes: relays move bulk inside the kernel. On every backend of Linux, and
     /// the only one of these features that has nothing to do with the ring.
     Splice = "splice";
@@ -150,6 +154,7 @@ impl Feature {
         match self {
             Feature::MultishotAccept => Some(Code::AcceptMulti),
             Feature::MultishotRecv => Some(Code::RecvMulti),
+            Feature::ZeroCopy => Some(Code::SendZc),
             _ => None,
         }
     }

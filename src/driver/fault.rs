@@ -1,10 +1,11 @@
 //! A seeded disturber that can stand over any backend: what may go wrong in a kernel, on demand.
 //!
-//! It only does what a kernel may do: refuse an operation with EINTR or EAGAIN, move fewer bytes than
-//! asked for, find no buffer, deliver completions late and in another order, and so let cancels
-//! arrive before or after the result that they race with. The order of one operation's own
-//! completions stays, and so does that of completions which fill the ring's buffers, since those
-//! are promised. The same seed gives the same decisions.
+//! It only does what a kernel may do: refuse an operation with EINTR or EAGAIN, or a zero-copy send for
+//! want of memory that may be locked, move fewer bytes than asked for, find no buffer, deliver
+//! completions late and in another order, and so let cancels arrive before or after the result that
+//! they race with. The order of one operation's own completions stays, and so does that of
+//! completions which fill the ring's buffers, since those are promised. The same seed gives the same
+//! decisions.
 
 use std::io;
 
@@ -44,6 +45,9 @@ impl Faults {
         // A close that says EINTR has closed: to refuse it would be a lie.
         if code == Code::Close || !self.one_in(16) {
             return None;
+        }
+        if code == Code::SendZc && self.one_in(2) {
+            return Some(libc::ENOMEM);
         }
         Some(if self.one_in(2) { libc::EINTR } else { libc::EAGAIN })
     }

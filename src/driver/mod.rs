@@ -12,9 +12,10 @@
 //!   coalesced.
 //!
 //! The promise: for each operation that was not done at once there is exactly one final completion
-//! (a multishot operation has items before it), even after a cancel, even at shutdown, and the
-//! operation's memory is not touched after it. Backends never wake tasks and never run user code:
-//! `turn` fills a batch, the runtime lets go of the driver, then wakes.
+//! (a multishot operation has items before it, and a zero-copy send its result), even after a
+//! cancel, even at shutdown, and the operation's memory is not touched after it. Backends never wake
+//! tasks and never run user code: `turn` fills a batch, the runtime lets go of the driver, then
+//! wakes.
 //!
 //! # Selection
 //! [`choose`] takes the environment (`RINGPARK_BACKEND`), then the builder, then the best that works
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::buf::{Pool, PoolConfig};
+use crate::buf::{Pool, PoolConfig, Usage};
 use crate::op::{Code, Interest, Op};
 use crate::runtime::Shared;
 use crate::sys::Notify;
@@ -48,7 +49,7 @@ pub use config::{Backend, Feature, UnknownName};
 pub(crate) use config::{Config, Features};
 pub use error::{NotPollable, SetupError};
 pub(crate) use fault::Faults;
-pub(crate) use slots::{Delivery, Orphan, Sink, Slots};
+pub(crate) use slots::{Delivery, Loan, Orphan, Sink, Slots};
 pub(crate) use token::Token;
 
 use ready::Ready;
@@ -75,16 +76,37 @@ pub(crate) struct Filled {
 impl Completion {
     const BUFFER: u32 = 1 << 0;
     const MORE: u32 = 1 << 1;
+    const NOTIFICATION: u32 = 1 << 3;
     const BUFFER_MORE: u32 = 1 << 4;
+    /// In the *result* of a notification (`IORING_NOTIF_USAGE_ZC_COPIED`). We keep it in the flags of
+    /// the result that the notification is put together with.
+    const COPIED: u32 = 1 << 31;
 
     /// What the runtime itself says to an operation.
     pub(crate) fn errno(token: Token, errno: i32) -> Completion {
         Completion { token, result: -errno, flags: 0 }
     }
 
-    /// The operation goes on: this is an item, not the end.
+    /// The operation goes on: this is an item, or the result of a send whose memory the kernel still
+    /// reads, and not the end.
     pub(crate) fn more(&self) -> bool {
         self.flags & Completion::MORE != 0
+    }
+
+    /// This result and the notification that has followed it, as one.
+    fn with(self, notification: Completion) -> Completion {
+        let copied = notification.result as u32 & Completion::COPIED;
+        Completion { flags: Completion::NOTIFICATION | copied, ..self }
+    }
+
+    /// What the kernel says of the memory that a result, with its notification, was about. It also
+    /// says that it has copied when there was nothing to copy: so this counts only if bytes went out.
+    fn usage(&self) -> Option<Usage> {
+        let says = self.flags & Completion::NOTIFICATION != 0 && self.result > 0;
+        says.then_some(match self.flags & Completion::COPIED {
+            0 => Usage::ZeroCopy,
+            _ => Usage::Copied,
+        })
     }
 
     /// The buffer that the kernel chose.
@@ -151,6 +173,9 @@ pub(crate) struct Driver {
     faults: Option<Box<Faults>>,
     backend: Backend,
     splices: bool,
+    /// Whether a zero-copy send may be asked to say whether it has copied: so it seems, until the
+    /// kernel refuses to (before 6.2).
+    reports_usage: bool,
     /// The counts as they were when the backend ended.
     last: Counts,
     /// This process is a fork of the one that the backend belongs to.
@@ -172,6 +197,7 @@ impl Driver {
             faults,
             backend,
             splices,
+            reports_usage: true,
             last: Counts::default(),
             forked: false,
         }
@@ -181,6 +207,16 @@ impl Driver {
     #[cfg(target_os = "linux")]
     pub(crate) fn splices(&self) -> bool {
         self.splices
+    }
+
+    /// Whether zero-copy sends may be asked to say whether they have copied.
+    pub(crate) fn reports_usage(&self) -> bool {
+        self.reports_usage
+    }
+
+    /// The kernel refuses to say it, and need not be asked again.
+    pub(crate) fn forget_reports(&mut self) {
+        self.reports_usage = false;
     }
 
     pub(crate) fn backend(&self) -> Backend {
@@ -327,6 +363,20 @@ impl Driver {
         }
     }
 
+    /// The result, if it has come, else remembers whom to wake: see [`Slots::take`].
+    pub(crate) fn take<O: Op>(
+        &mut self,
+        token: Token,
+        waker: &Waker,
+        op: &O,
+    ) -> Option<Completion> {
+        let completion = self.slots.take(token, waker)?;
+        if O::CODE.is_answered_twice() {
+            self.slots.settle(completion, op.loan());
+        }
+        Some(completion)
+    }
+
     /// Asks for an operation to end. Its completion still comes.
     pub(crate) fn cancel(&mut self, token: Token) {
         if self.faults.as_ref().is_some_and(|faults| faults.will_answer(token)) {
@@ -343,13 +393,15 @@ impl Driver {
     pub(crate) fn orphan<O: Op>(&mut self, token: Token, op: O) -> Option<(O, Completion)> {
         let mut op = Some(op);
         let done = self.slots.orphan(token, || op.take().map(|op| Box::new(op) as Box<dyn Orphan>));
-        match done {
-            Some(completion) => op.map(|op| (op, completion)),
-            None => {
-                self.cancel(token);
-                None
-            }
+        let Some(completion) = done else {
+            self.cancel(token);
+            return None;
+        };
+        let op = op.expect("what is done is not kept");
+        if O::CODE.is_answered_twice() {
+            self.slots.settle(completion, op.loan());
         }
+        Some((op, completion))
     }
 
     /// The future of a parked operation is gone: nothing needs to be kept.

@@ -321,7 +321,7 @@ async fn end_operation<T: 'static>(handle: &Handle<T>, token: Token) {
     handle.core.driver.borrow_mut().cancel(token);
     poll_fn(|cx| {
         let mut driver = handle.core.driver.borrow_mut();
-        if !driver.slots.is_in_flight(token) {
+        if !driver.slots.is_unanswered(token) {
             return Poll::Ready(());
         }
         driver.slots.watch(token, cx.waker());

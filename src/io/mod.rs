@@ -18,6 +18,7 @@ mod source;
 mod stdio;
 mod submission;
 pub(crate) mod turn;
+pub(crate) mod zero_copy;
 
 pub use descriptor::Descriptor;
 pub(crate) use error::{incomplete, timed_out};

@@ -104,7 +104,8 @@ impl<O: Op, C: OnCore> Submission<O, C> {
                     },
                 }
             };
-            let taken = self.place.core().driver.borrow_mut().slots.take(token, cx.waker());
+            let op = self.op.as_ref().expect("an operation in flight has its data");
+            let taken = self.place.core().driver.borrow_mut().take(token, cx.waker(), op);
             let Some(completion) = taken else {
                 return Poll::Pending;
             };

@@ -13,14 +13,18 @@
 //! | started, future alive | the future, which may move | the kernel |
 //! | started, future dropped | the slot (one box) | the kernel |
 //! | answered | `finish` or `discard`, exactly one of them | whoever gets it from there |
+//! | answered, memory lent (a zero-copy send) | as above, and the slot has a share in the memory | the kernel reads it |
 //!
 //! The data may move while the kernel works, so whatever an entry points to lives on the heap.
 
 use std::io;
 use std::os::fd::RawFd;
+use std::rc::Rc;
 
 #[cfg(target_os = "linux")]
 use io_uring::squeue::Entry;
+
+use crate::driver::{Loan, Orphan};
 
 mod accept;
 #[cfg(target_os = "linux")]
@@ -38,6 +42,7 @@ mod send;
 mod sendmany;
 mod sendmsg;
 mod sendto;
+mod sendzc;
 mod shutdown;
 mod socket;
 #[cfg(target_os = "linux")]
@@ -72,6 +77,7 @@ pub(crate) use send::Send;
 pub(crate) use sendmany::{Outgoing, SendMany};
 pub(crate) use sendmsg::SendMsg;
 pub(crate) use sendto::{is_busy, Envelope, SendTo};
+pub(crate) use sendzc::SendZc;
 pub(crate) use shutdown::Shutdown;
 pub(crate) use socket::Socket;
 #[cfg(target_os = "linux")]
@@ -134,11 +140,21 @@ pub(crate) unsafe trait Op: Sized + 'static {
 
     /// What to do with the result now that nobody wants it: what it owns is handed on or closed.
     fn discard(self, result: io::Result<u32>);
+
+    /// A share in the memory that the kernel goes on reading after the result. Asked for only where
+    /// [`Code::is_answered_twice`].
+    fn loan(&self) -> Rc<dyn Loan> {
+        unreachable!("{:?} lends nothing", Self::CODE)
+    }
 }
 
-impl<O: Op> crate::driver::Orphan for O {
+impl<O: Op> Orphan for O {
     fn discard(self: Box<Self>, result: io::Result<u32>) {
         Op::discard(*self, result);
+    }
+
+    fn loan(&self) -> Rc<dyn Loan> {
+        Op::loan(self)
     }
 }
 
@@ -203,6 +219,8 @@ codes! {
     Send = "send", Send, "5.6";
     /// Several buffers to a socket, or a message with an address.
     SendMsg = "sendmsg", SendMsg, "5.3";
+    /// Bytes to a socket, out of the memory that they are in.
+    SendZc = "send-zc", SendZc, "6.0";
     /// The end of one or both halves of a connection. Attempted at once: the ring would punt it.
     Shutdown = "shutdown", Shutdown, "5.11";
     /// A new socket.
@@ -230,6 +248,11 @@ impl Code {
         self.row().name
     }
 
+    /// Whether the kernel may answer twice: with the result, and when it has let go of the memory.
+    pub(crate) const fn is_answered_twice(self) -> bool {
+        matches!(self, Code::SendZc)
+    }
+
     /// All operations, in the order of the table.
     pub(crate) fn all() -> impl Iterator<Item = Code> {
         const ALL: [Code; TABLE.len()] = [
@@ -248,6 +271,7 @@ impl Code {
             Code::RecvMsgMulti,
             Code::Send,
             Code::SendMsg,
+            Code::SendZc,
             Code::Shutdown,
             Code::Socket,
             Code::Splice,

@@ -33,12 +33,20 @@ impl<S, B: IoBuf> Send<S, B> {
         Send::new(socket, buffer, start, limit, libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
     }
 
+    pub(super) fn flags(&self) -> i32 {
+        self.flags
+    }
+
+    pub(super) fn buffer(&self) -> &B {
+        &self.buffer
+    }
+
     fn new(socket: S, buffer: B, start: usize, limit: usize, flags: i32) -> Send<S, B> {
         let limit = limit.min(sys::TRANSFER_MAX) as u32;
         Send { socket, buffer, start, limit, flags }
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.buffer.as_slice()[self.start..][..self.limit as usize]
     }
 }

@@ -72,6 +72,10 @@ const DEADLOCK_PATIENCE: Duration = Duration::from_millis(100);
 /// How long the end of a runtime waits for the kernel to answer what is in flight.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long it waits if all is answered and only memory is missing that peers have not acknowledged
+/// yet: whoever reads slowly is not to hold up the end.
+const RETURN_LIMIT: Duration = Duration::from_millis(500);
+
 /// One core's everything. It belongs to its thread; what others may touch is in `shared`.
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
@@ -438,6 +442,14 @@ impl Core {
                     waker.wake();
                 }
             }
+            Delivery::Returned { loan, usage } => {
+                let waker = loan.returned(usage);
+                // Whoever is woken finds that the memory is nobody else's.
+                drop(loan);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+            }
             Delivery::Detached(code) => {
                 if let Err(error) = completion.into_result() {
                     let op = code.name();
@@ -510,7 +522,7 @@ impl Core {
         drop(driver);
         let start = clock::now();
         let mut batch = Vec::new();
-        while self.driver.borrow().slots.in_flight() > 0 && start.elapsed() < DRAIN_LIMIT {
+        while self.must_drain(start.elapsed()) {
             let wait = Wait::For(Duration::from_millis(100));
             if let Err(error) = self.driver.borrow_mut().turn(wait, &mut batch) {
                 tracing::error!(target: "ringpark", %error, "the backend has failed");
@@ -534,6 +546,15 @@ impl Core {
         // A waker of a foreign thread may have come late.
         drop(self.shared.close());
         self.shared.load.end();
+    }
+
+    /// Whether the kernel may still be waited for, after so much time.
+    fn must_drain(&self, waited: Duration) -> bool {
+        let slots = &self.driver.borrow().slots;
+        match slots.in_flight() - slots.lent() {
+            0 => slots.lent() > 0 && waited < RETURN_LIMIT,
+            _ => waited < DRAIN_LIMIT,
+        }
     }
 
     /// Drops the future of every task, and whatever their destructors spawn.
@@ -571,17 +592,27 @@ impl Core {
         }
         let ops: Vec<String> = driver
             .slots
-            .unanswered()
+            .unfinished()
             .take(10)
             .map(|(code, fd, cancel)| format!("{} on {fd} (cancel: {cancel:?})", code.name()))
             .collect();
+        let (ops, only_lent) = (ops.join(", "), left == driver.slots.lent());
+        driver.slots.leak();
+        if only_lent {
+            // A lease among it keeps its pool by itself, and nothing is written to any more.
+            return tracing::warn!(
+                target: "ringpark",
+                left,
+                ops,
+                "peers have not acknowledged what was sent without a copy: its memory is leaked"
+            );
+        }
         tracing::error!(
             target: "ringpark",
             left,
-            ops = ops.join(", "),
+            ops,
             "the kernel still works on operations at the runtime's end: their memory is leaked"
         );
-        driver.slots.leak();
         self.pools().for_each(|pool| pool.leak());
     }
 
@@ -615,6 +646,8 @@ impl Core {
             buffers: self.pools().map(|pool| pool.buffers() as u64).sum(),
             relayed_copied: self.relayed.copied.get(),
             relayed_spliced: self.relayed.spliced.get(),
+            zero_copy_sent: driver.slots.zero_copy_sent,
+            zero_copy_copied: driver.slots.zero_copy_copied,
             notifies: self.shared.notifies.load(RELAXED),
             wakes: self.wakes.get(),
             remote_wakes: self.remote_wakes.get(),

@@ -180,6 +180,7 @@ fn trial(
             opcode::Connect::new(no_fd, address.as_ptr().cast(), length).build()
         }
         Code::SendMsg => opcode::SendMsg::new(no_fd, header).build(),
+        Code::SendZc => opcode::SendZc::new(no_fd, null, 0).build(),
         // Read only: without a descriptor it is not written to.
         Code::RecvMsg => opcode::RecvMsg::new(no_fd, std::ptr::from_ref(header).cast_mut()).build(),
         // They are never asked of the ring.

@@ -178,6 +178,7 @@ impl Uring {
             Feature::RegisteredRing => self.enter_flags & ENTER_REGISTERED_RING != 0,
             Feature::MultishotAccept => self.has(Code::AcceptMulti),
             Feature::MultishotRecv => self.has(Code::RecvMulti),
+            Feature::ZeroCopy => self.has(Code::SendZc),
             Feature::IncrementalBuffers => self.has(Code::RecvMulti) && self.features.has(feature),
             _ => self.features.has(feature),
         };

@@ -46,6 +46,7 @@ mod udp;
 mod unix;
 mod unix_datagrams;
 mod wakes;
+mod zero_copy;
 
 use harness::Behaviour;
 
@@ -85,6 +86,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     udp::LIST,
     unix::LIST,
     unix_datagrams::LIST,
+    zero_copy::LIST,
     rows::LIST,
 ];
 

@@ -46,6 +46,7 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("recvmsg", "descriptors_go_along_with_bytes"),
     ("send", "bytes_written_before_close_arrive"),
     ("sendmsg", "vectored_writes_go_on_where_they_stopped"),
+    ("send-zc", "zero_copy_over_loopback_is_reported_as_copied"),
     ("shutdown", "shutdown_of_writing_leaves_reading_alone"),
     ("socket", "a_cancel_during_connect_leaves_nothing"),
     ("splice", "pipes_are_pooled_and_one_with_bytes_in_it_is_closed"),
@@ -57,7 +58,7 @@ const OPERATIONS: &[(&str, &str)] = &[
 const SURFACE: &[(&str, &[&str])] = &[
     ("net/udp", &["udp"]),
     ("net/unix", &["unix", "unix_datagrams"]),
-    ("net/socket_stream.rs", &["streams", "read_write", "connect"]),
+    ("net/socket_stream.rs", &["streams", "read_write", "connect", "zero_copy"]),
     ("net/resolve.rs", &["connect"]),
     ("io/pipe.rs", &["processes"]),
     ("io/stdio.rs", &["processes"]),

@@ -205,6 +205,7 @@ const OPS: &[&str] = &[
     "recv-multishot",
     "send",
     "sendmsg",
+    "send-zc",
     "shutdown",
     "socket",
     "write",

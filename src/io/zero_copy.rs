@@ -1,0 +1,117 @@
+//! Bytes that go out of the memory that they are in: several sends, each of which gives its turn up
+//! with its result, while the kernel goes on reading.
+
+use std::io;
+use std::rc::Rc;
+
+use super::error::{incomplete, write_zero};
+use super::inbound::Bytes;
+use super::turn::{perform, turn};
+use crate::buf::{IoBuf, Lent, Usage, ZeroCopy};
+use crate::driver::Driver;
+use crate::op::{Code, Interest, Send, SendZc};
+
+/// Writes all of the buffer, in one turn, without a copy where that can be. The second future is that
+/// of the buffer's return.
+pub(crate) async fn write_all<B: IoBuf>(
+    handle: &Rc<Bytes>,
+    buffer: B,
+) -> (io::Result<()>, ZeroCopy<B>) {
+    let lent = Lent::new(buffer);
+    let result = write_lent(handle, &lent).await;
+    (result, ZeroCopy::new(lent))
+}
+
+async fn write_lent<B: IoBuf>(handle: &Rc<Bytes>, lent: &Rc<Lent<B>>) -> io::Result<()> {
+    let mut turn = turn(handle, Interest::Writable).await?;
+    let mut way = Way::first(&handle.core.driver.borrow());
+    let (len, mut written) = (lent.bytes_init(), 0);
+    while written < len {
+        let limit = handle.core.driver.borrow_mut().clip(len - written);
+        let (result, _, back) = match way {
+            Way::ZeroCopy { report } => {
+                let op = SendZc::all(turn, lent.clone(), written, limit, report);
+                perform(handle, Interest::Writable, op).await
+            }
+            Way::Ordinary => {
+                let op = Send::all(turn, lent.clone(), written, limit);
+                perform(handle, Interest::Writable, op).await
+            }
+        };
+        turn = back;
+        match result {
+            Ok(0) => return Err(incomplete(written, write_zero())),
+            Ok(count) => written += count,
+            Err(error) => {
+                way = way.after(&error).ok_or_else(|| incomplete(written, error))?;
+                continue;
+            }
+        }
+        match way {
+            // The notification says it.
+            Way::ZeroCopy { report: true } => {}
+            Way::ZeroCopy { report: false } => {
+                lent.note(Usage::Unknown);
+                handle.core.driver.borrow_mut().forget_reports();
+            }
+            Way::Ordinary => lent.note(Usage::Copied),
+        }
+    }
+    Ok(())
+}
+
+/// How the next bytes go out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// Without a copy; `report` asks the kernel to say whether there was one all the same.
+    ZeroCopy { report: bool },
+    /// By a send like any other.
+    Ordinary,
+}
+
+impl Way {
+    fn first(driver: &Driver) -> Way {
+        match driver.takes(Code::SendZc) {
+            true => Way::ZeroCopy { report: driver.reports_usage() },
+            false => Way::Ordinary,
+        }
+    }
+
+    /// Another way, where the error says no more than that this one is closed.
+    fn after(self, error: &io::Error) -> Option<Way> {
+        match (self, error.raw_os_error()?) {
+            // The kernel does not know the flag (before 6.2).
+            (Way::ZeroCopy { report: true }, libc::EINVAL) => Some(Way::ZeroCopy { report: false }),
+            // Pages that are sent are charged to the locked memory of the user, and not every kind of
+            // socket can send them.
+            (
+                Way::ZeroCopy { .. },
+                libc::EINVAL | libc::ENOMEM | libc::ENOBUFS | libc::EOPNOTSUPP,
+            ) => Some(Way::Ordinary),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_leads_to_the_next_way_and_an_error_to_none() {
+        let after = |way: Way, errno| way.after(&io::Error::from_raw_os_error(errno));
+        let (reported, silent) = (Way::ZeroCopy { report: true }, Way::ZeroCopy { report: false });
+        // 6.0 and 6.1, and then a kernel that likes neither.
+        assert_eq!(after(reported, libc::EINVAL), Some(silent));
+        assert_eq!(after(silent, libc::EINVAL), Some(Way::Ordinary));
+        for errno in [libc::ENOMEM, libc::ENOBUFS, libc::EOPNOTSUPP] {
+            assert_eq!(after(reported, errno), Some(Way::Ordinary));
+            assert_eq!(after(silent, errno), Some(Way::Ordinary));
+            assert_eq!(after(Way::Ordinary, errno), None);
+        }
+        for errno in [libc::EPIPE, libc::ECONNRESET, libc::ECANCELED] {
+            assert_eq!(after(reported, errno), None);
+        }
+        assert_eq!(reported.after(&crate::io::closed()), None);
+    }
+}

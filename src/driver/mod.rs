@@ -350,7 +350,7 @@ impl Driver {
         }
     }
 
-    /// Starts a multishot operation whose items go to `sink`. Rings only.
+    /// Starts a multishot operation whose items go to `sink`, or one with a single item. Rings only.
     pub(crate) fn start_stream(
         &mut self,
         code: Code,

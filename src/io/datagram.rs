@@ -19,6 +19,7 @@ struct Datagrams;
 impl Source for Datagrams {
     const MULTISHOT: Code = Code::RecvMsgMulti;
     const AHEAD_MAX: usize = 128;
+    const PIECE: Option<Code> = None;
 
     fn pool(core: &Core) -> &Rc<Pool> {
         core.datagram_pool()

@@ -48,6 +48,8 @@ pub(crate) struct Handle<T: 'static> {
     closing: Cell<bool>,
     /// Nothing more is to be read.
     read_over: Cell<bool>,
+    /// More comes than is taken: what is received next is asked for piece by piece.
+    pub(super) piecewise: Cell<bool>,
     read: Direction,
     write: Direction,
     /// What a multishot operation has delivered.
@@ -70,6 +72,7 @@ impl<T: 'static> Handle<T> {
             users: Cell::new(1),
             closing: Cell::new(false),
             read_over: Cell::new(false),
+            piecewise: Cell::new(false),
             read: Direction::default(),
             write: Direction::default(),
             feed: Feed::new(),

@@ -62,6 +62,7 @@ pub(super) struct Stream;
 impl Source for Stream {
     const MULTISHOT: Code = Code::RecvMulti;
     const AHEAD_MAX: usize = 4;
+    const PIECE: Option<Code> = Some(Code::Recv);
 
     fn pool(core: &Core) -> &Rc<Pool> {
         &core.pool

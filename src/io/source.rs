@@ -4,6 +4,20 @@
 //! feed, ahead of the reader up to a limit; it needs a buffer to be armed, and where there is none
 //! the reader stands in the pool's line. They differ in their pool, in the operation, and in
 //! what an answer without a buffer stands for.
+//!
+//! # Bulk
+//! A multishot receive is stopped at the limit, but only at the next entry into the kernel, and until
+//! then it goes on: a stream in bulk would fill buffers as fast as they can be had, none of which is
+//! in the cache any more when the reader comes to it. So a stream whose reader has fallen behind goes
+//! on piece by piece, each of which is asked for when the one before has been taken. It is given back
+//! to the multishot when a small piece shows that the socket had no more.
+//!
+//! ```text
+//!                 the feed has reached its limit
+//!   multishot ─────────────────────────────────────▶ piece by piece
+//!       ◀───────────────────────────────────────────────
+//!                 a small piece that left room in its buffer
+//! ```
 
 use std::io;
 use std::marker::PhantomData;
@@ -26,6 +40,10 @@ pub(super) trait Source {
     /// What it may deliver ahead of the reader, before it is stopped.
     const AHEAD_MAX: usize;
 
+    /// The receive of one piece, into a buffer that the kernel chooses; none where each receive takes
+    /// a buffer anyway.
+    const PIECE: Option<Code>;
+
     /// Where the buffers come from.
     fn pool(core: &Core) -> &Rc<Pool>;
 
@@ -36,7 +54,13 @@ pub(super) trait Source {
     fn nothing() -> Lease;
 }
 
-/// Takes one answer of the multishot receive into the feed; `last` says that no other follows.
+/// Buffers so long at least are worth a receive of their own.
+const PIECE_MIN: u32 = 32 << 10;
+
+/// A piece so long at most, that leaves room in its buffer, is not of a stream in bulk.
+const SMALL: u32 = 8 << 10;
+
+/// Takes one answer of the receive into the feed; `last` says that no other follows.
 /// Returns whom to wake.
 pub(super) fn deliver<S: Source>(
     handle: &Bytes,
@@ -49,7 +73,8 @@ pub(super) fn deliver<S: Source>(
     }
     let pool = S::pool(&handle.core);
     let count = completion.result.max(0) as u32;
-    let lease = completion.buffer().map(|it| pool.filled_by_kernel(it.id, count, it.more));
+    let filled = completion.buffer();
+    let lease = filled.map(|it| pool.filled_by_kernel(it.id, count, it.more));
     let waker = feed.take_waker();
     match (-completion.result, lease) {
         // Nobody is there to take it, and buffers are scarce: it shall not keep one.
@@ -68,6 +93,9 @@ pub(super) fn deliver<S: Source>(
     }
     if feed.has(S::AHEAD_MAX) {
         handle.cancel_feed();
+        handle.piecewise.set(true);
+    } else if handle.piecewise.get() && count <= SMALL && filled.is_some_and(|it| it.more) {
+        handle.piecewise.set(false);
     }
     waker
 }
@@ -124,7 +152,7 @@ impl<'a, S: Source> Ticket<'a, S> {
         Poll::Pending
     }
 
-    /// Starts the multishot receive if there may be a buffer for it; else waits for one.
+    /// Starts a receive if there may be a buffer for it; else waits for one.
     fn arm(&mut self, cx: &mut Context<'_>) {
         let handle = self.handle;
         if !self.may_try(cx) {
@@ -136,7 +164,10 @@ impl<'a, S: Source> Ticket<'a, S> {
             cx.waker().wake_by_ref();
             return;
         }
-        match driver.start_stream(S::MULTISHOT, handle.fd(), S::sink(handle)) {
+        let piece = S::PIECE
+            .filter(|_| handle.piecewise.get() && S::pool(&handle.core).buffer_size() >= PIECE_MIN);
+        let code = piece.unwrap_or(S::MULTISHOT);
+        match driver.start_stream(code, handle.fd(), S::sink(handle)) {
             Some(token) => handle.feed.set_armed(token),
             // The runtime has ended.
             None => handle.feed.push(Err(Closed::error())),

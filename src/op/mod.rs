@@ -67,7 +67,7 @@ pub(crate) use poll::poll_sqe;
 pub(crate) use poll::Poll;
 pub(crate) use read::Read;
 #[cfg(target_os = "linux")]
-pub(crate) use recv::recv_multi_sqe;
+pub(crate) use recv::{recv_multi_sqe, recv_piece_sqe};
 pub(crate) use recv::{Leftovers, Recv, RecvPooled};
 #[cfg(target_os = "linux")]
 pub(crate) use recvdatagram::recvmsg_multi_sqe;

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 
 #[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
+use io_uring::{opcode, squeue, squeue::Entry, types::Fd};
 
 use super::{Code, Interest, KeepsOpen, Op};
 use crate::buf::{IoBufMut, Lease, Pool};
@@ -48,6 +48,13 @@ impl<S, B: IoBufMut> Recv<S, B> {
 #[cfg(target_os = "linux")]
 pub(crate) fn recv_multi_sqe(fd: RawFd, group: u16, cap: u32) -> Entry {
     opcode::RecvMulti::new(Fd(fd), group).len(cap).build()
+}
+
+/// The entry that receives once, into one of the buffers of `group`.
+#[cfg(target_os = "linux")]
+pub(crate) fn recv_piece_sqe(fd: RawFd, group: u16) -> Entry {
+    let entry = opcode::Recv::new(Fd(fd), std::ptr::null_mut(), 0).buf_group(group).build();
+    entry.flags(squeue::Flags::BUFFER_SELECT)
 }
 
 /// Tells a buffer how many of its bytes the kernel has filled.

@@ -290,7 +290,7 @@ impl Uring {
         Started::Parked(token)
     }
 
-    /// Submits a multishot operation.
+    /// Submits a multishot operation, or one whose only answer goes the same way.
     pub(super) fn start_stream(
         &mut self,
         slots: &mut Slots,
@@ -303,6 +303,7 @@ impl Uring {
         let entry = match code {
             Code::AcceptMulti => op::accept_multi_sqe(fd),
             Code::RecvMulti => op::recv_multi_sqe(fd, GROUP, self.recv_cap),
+            Code::Recv => op::recv_piece_sqe(fd, GROUP),
             Code::RecvMsgMulti => op::recvmsg_multi_sqe(fd, DATAGRAM_GROUP),
             _ => unreachable!("{code:?} has no multishot form"),
         };

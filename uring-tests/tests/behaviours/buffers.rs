@@ -24,6 +24,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "" => a_lease_returned_from_another_thread_wakes_a_reader_that_waits,
     Every: "" => a_pool_of_one_small_buffer_carries_a_stream,
     Every: "" => one_slow_consumer_does_not_starve_the_rest,
+    Every: "" => bulk_does_not_make_the_pool_grow_to_its_limit,
 ];
 
 /// Whatever holds bytes can be written, and comes back.
@@ -361,5 +362,48 @@ fn one_slow_consumer_does_not_starve_the_rest(variant: &Variant) {
             assert_eq!(got, round.to_ne_bytes());
         }
         drop(held);
+    });
+}
+
+/// Streams in bulk, whose readers are slower than their writers, take the buffers that they need, and
+/// not all that there may be; then messages come as before.
+fn bulk_does_not_make_the_pool_grow_to_its_limit(variant: &Variant) {
+    const STREAMS: usize = 8;
+    let len = variant.scale(16 << 20).max(4 << 20) as usize;
+    variant.run(async {
+        let readers: Vec<_> = (0..STREAMS)
+            .map(|index| {
+                let (ours, mut plain) = half();
+                let pattern = Pattern::new(variant.seed() + index as u64);
+                let bytes = pattern.bytes(0, len);
+                let writer = std::thread::spawn(move || {
+                    plain.write_all(&bytes).expect("the reader reads");
+                    plain
+                });
+                ringpark::spawn(async move {
+                    let mut checker = pattern.checker();
+                    let (mut left, mut most) = (len, 0);
+                    while left > 0 {
+                        let lease = ours.recv().await.expect("bytes come").expect("not the end");
+                        checker.take(&lease);
+                        left -= lease.len();
+                        // The others come first, and the kernel goes on.
+                        ringpark::yield_now().await;
+                        most = most.max(ringpark::metrics().buffers);
+                    }
+                    let mut plain = writer.join().expect("all was read");
+                    for _ in 0..10 {
+                        plain.write_all(b"small").expect("the reader reads");
+                        assert_eq!(receive(&ours, 5).await, b"small");
+                    }
+                    most
+                })
+            })
+            .collect();
+        for reader in readers {
+            let most = promptly("a reader", reader).await.expect("every byte in order");
+            // At the limit there are 1024, or 2048 small ones.
+            assert!(most <= 512, "{most} buffers for {STREAMS} streams");
+        }
     });
 }

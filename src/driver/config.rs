@@ -210,7 +210,8 @@ pub(crate) struct Config {
     pub(crate) completion_entries: u32,
     /// Buffers, unless the backend's default is good.
     pub(crate) pool: Option<PoolConfig>,
-    /// How long to look for completions before sleeping, at most.
+    /// How long to look for completions before sleeping, at most: what a wake-up costs, or what the
+    /// builder says.
     pub(crate) spin: Duration,
     /// How long a task may hold its core unnoticed.
     pub(crate) stall_limit: Option<Duration>,

@@ -24,6 +24,7 @@ mod shared;
 mod spin;
 mod stall;
 mod task;
+mod wakeup;
 
 pub(crate) use self::core::Core;
 pub(crate) use biased::Biased;

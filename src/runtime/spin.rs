@@ -12,13 +12,11 @@
 //!                               └───────────────────────────────────────┘
 //! ```
 //!
-//! An idle core sleeps once and stays asleep, and one whose work comes seldom never looks.
+//! An idle core sleeps once and stays asleep, and one whose work comes seldom never looks. `max` is
+//! what a wake-up costs (see `wakeup`), unless the builder says otherwise.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
-
-/// How long a core looks at most, unless it is told otherwise: about what a wake-up costs.
-pub(super) const MAX: Duration = Duration::from_micros(50);
 
 /// Sleeps up to so many times as long as a look may have been a wake-up for the greater part.
 const NEAR: u32 = 16;
@@ -89,6 +87,8 @@ impl Spin {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MAX: Duration = Duration::from_micros(50);
 
     /// Work comes `gap` after the last, and to be woken costs `wake`. Says whether it was waited for
     /// by looking.

@@ -72,6 +72,11 @@ impl Notify for WakeFd {
     }
 }
 
+/// Calls `call` while waits of this thread end on time: nothing lets them do so here.
+pub(crate) fn punctually<T>(_call: impl FnOnce() -> T) -> io::Result<T> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Whether the kernel cuts a message into a series of datagrams.
 pub(crate) const SENDS_SERIES: bool = false;
 

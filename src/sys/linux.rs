@@ -88,6 +88,32 @@ pub(crate) fn pin_to(cpu: usize) -> io::Result<()> {
     cvt(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set.as_ptr()) }).map(drop)
 }
 
+/// Calls `call` while waits of this thread end on time: as a rule the kernel may let them last 50 µs
+/// longer, to wake up for several at once (PR_SET_TIMERSLACK in prctl(2)).
+pub(crate) fn punctually<T>(call: impl FnOnce() -> T) -> io::Result<T> {
+    let slack = timer_slack()?;
+    set_timer_slack(1)?;
+    let result = call();
+    set_timer_slack(slack)?;
+    Ok(result)
+}
+
+/// How much longer waits of this thread may last, in nanoseconds.
+fn timer_slack() -> io::Result<libc::c_ulong> {
+    let none: libc::c_ulong = 0;
+    // SAFETY: the request takes no pointer.
+    let slack = cvt(unsafe { libc::prctl(libc::PR_GET_TIMERSLACK, none, none, none, none) })?;
+    Ok(slack as libc::c_ulong)
+}
+
+/// Sets it. Zero stands for what the thread began with; a thread in real time has none, whatever is
+/// set.
+fn set_timer_slack(nanos: libc::c_ulong) -> io::Result<()> {
+    let none: libc::c_ulong = 0;
+    // SAFETY: the request takes a number.
+    cvt(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanos, none, none, none) }).map(drop)
+}
+
 /// Lets the kernel put datagrams together (5.0).
 pub(crate) fn set_udp_gro(socket: &socket2::Socket, on: bool) -> io::Result<()> {
     set_option(socket, libc::SOL_UDP, libc::UDP_GRO, on)
@@ -124,4 +150,16 @@ pub(crate) fn peer_credentials(fd: RawFd) -> io::Result<(i32, u32, u32)> {
     let result =
         unsafe { libc::getsockopt(fd, level, name, (&raw mut who).cast(), &raw mut length) };
     cvt(result).map(|_| (who.pid, who.uid, who.gid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_punctual_only_while_they_are_asked_to_be() {
+        let before = timer_slack().expect("it can be asked for");
+        assert_eq!(punctually(|| timer_slack().expect("as before")).expect("it can be set"), 1);
+        assert_eq!(timer_slack().expect("as before"), before);
+    }
 }

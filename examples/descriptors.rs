@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         let listener = UnixListener::bind(&path).await?;
         println!("listening on {}", path.to_string_lossy());
         loop {
-            let (stream, _) = listener.accept().await?;
+            let stream = listener.accept_stream().await?;
             ringpark::spawn(async move {
                 if let Err(error) = serve(stream).await {
                     eprintln!("descriptors: {error}");

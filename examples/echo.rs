@@ -70,6 +70,8 @@ fn run(options: Options) -> io::Result<()> {
 
 async fn serve(addr: SocketAddr) -> io::Result<()> {
     let listener = TcpListener::bind(addr).await?;
+    // Once for all connections, which inherit it.
+    listener.set_nodelay(true)?;
     eprintln!("listening on {}", listener.local_addr()?);
     loop {
         let (stream, peer) = listener.accept().await?;
@@ -82,7 +84,6 @@ async fn serve(addr: SocketAddr) -> io::Result<()> {
 }
 
 async fn echo(stream: TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
     while let Some(lease) = stream.recv().await? {
         let (sent, _) = stream.write_all(lease).await;
         sent?;

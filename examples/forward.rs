@@ -44,7 +44,7 @@ async fn run(listen: SocketAddr, upstream: SocketAddr) -> io::Result<()> {
     let socket = Rc::new(UdpSocket::bind(listen).await?);
     println!("listening on {listen}");
     ringpark::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
+        while let Ok(client) = listener.accept_stream().await {
             ringpark::spawn(async move {
                 let server = TcpStream::connect(upstream).await?;
                 ringpark::io::relay(&client, &server).await?;

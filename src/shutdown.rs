@@ -56,8 +56,8 @@ const CUT_BOUND: Duration = Duration::from_secs(5);
 /// });
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0").await?;
-/// while let Some(accepted) = shutdown.unless(Stage::Stopping, listener.accept()).await {
-///     let (stream, _) = accepted?;
+/// while let Some(accepted) = shutdown.unless(Stage::Stopping, listener.accept_stream()).await {
+///     let stream = accepted?;
 ///     shutdown.spawn(async move { stream.write_all("hello\n").await.0 });
 /// }
 /// listener.close().await?;

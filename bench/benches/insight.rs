@@ -103,7 +103,7 @@ async fn measure() -> String {
         let (dumping, over) = (dumping.clone(), over.clone());
         move || round_trips(&mut StdStream::connect(address).expect("it listens"), &dumping, &over)
     });
-    let (stream, _) = listener.accept().await.expect("a client");
+    let stream = listener.accept_stream().await.expect("a client");
     let echo = ringpark::spawn(async move {
         while let Some(lease) = stream.recv().await.expect("no reset") {
             stream.write_all(lease).await.0.expect("the client reads");

@@ -171,7 +171,7 @@ async fn round_trips_ringpark(count: u64) -> Duration {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let address = listener.local_addr().expect("its address");
     let echo = ringpark::spawn(async move {
-        let (stream, _) = listener.accept().await.expect("a connection");
+        let stream = listener.accept_stream().await.expect("a connection");
         while let Some(lease) = stream.recv().await.expect("bytes or the end") {
             stream.write_all(lease).await.0.expect("an echo");
         }

@@ -25,7 +25,7 @@ use crate::sys;
 /// ringpark::Builder::new().cores(2).run(|| async {
 ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
 ///     let client = TcpStream::connect(listener.local_addr()?).await?;
-///     let (server, _) = listener.accept().await?;
+///     let server = listener.accept_stream().await?;
 ///
 ///     let handoff = server.into_handoff().await?;
 ///     let moved = ringpark::spawn_anywhere(move || async move {

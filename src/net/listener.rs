@@ -119,12 +119,14 @@ impl TcpListener {
     /// before they were accepted are passed over. When descriptors run out, a warning is logged,
     /// connections wait in the kernel, and accepting goes on as soon as there are some.
     ///
+    /// The address takes a system call: [`accept_stream`](TcpListener::accept_stream) does without.
+    ///
     /// # Errors
     /// `TimedOut` after the deadline; [`Closed`](crate::Closed); what is wrong with the listener
     /// itself.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
-            let stream = TcpStream::from_handle(self.acceptor.accept().await?);
+            let stream = self.accept_stream().await?;
             match stream.peer_addr() {
                 Ok(address) => return Ok((stream, address)),
                 // Reset before it could be accepted: it is passed over like any aborted one.
@@ -132,6 +134,27 @@ impl TcpListener {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The same without the address, for those who do not need it, or only now and then: the stream
+    /// tells it later ([`peer_addr`](TcpStream::peer_addr)), for as long as it is connected.
+    ///
+    /// Nobody asks here whether the connection still is: one that was reset before it was accepted may
+    /// be given too, and its first operation fails.
+    ///
+    /// # Errors
+    /// As for [`accept`](TcpListener::accept).
+    pub async fn accept_stream(&self) -> io::Result<TcpStream> {
+        Ok(TcpStream::from_handle(self.acceptor.accept().await?))
+    }
+
+    /// Sets `TCP_NODELAY` for the connections that will come, which inherit it: one system call for
+    /// all of them. See [`TcpStream::set_nodelay`].
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        options::with(self.acceptor.handle(), |socket| socket.set_tcp_nodelay(on))
     }
 
     /// The address that it listens on.

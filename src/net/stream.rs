@@ -100,7 +100,8 @@ impl TcpStream {
         options::with(self.handle(), |socket| socket.tcp_nodelay())
     }
 
-    /// Sets `TCP_NODELAY`. Accepted connections inherit it from their listener.
+    /// Sets `TCP_NODELAY`. Accepted connections inherit it from their listener
+    /// ([`TcpListener::set_nodelay`](crate::net::TcpListener::set_nodelay)).
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         options::with(self.handle(), |socket| socket.set_tcp_nodelay(on))
     }

@@ -128,7 +128,7 @@ impl Contestant for Ringpark {
             let listener = TcpListener::from_std(listen()?)?;
             announce(listener.local_addr()?)?;
             loop {
-                let (stream, _) = listener.accept().await?;
+                let stream = listener.accept_stream().await?;
                 match order {
                     Order::Echo => drop(ringpark::spawn(echo(stream))),
                     Order::Relay { origin, .. } => {
@@ -159,7 +159,7 @@ impl Ringpark {
         self.core().accept(ringpark::Accept::ByLoad).run(|| async {
             let listener = TcpListener::from_std(listener.try_clone()?)?;
             loop {
-                let (stream, _) = listener.accept().await?;
+                let stream = listener.accept_stream().await?;
                 drop(ringpark::spawn(movable::echo(stream)));
             }
         })

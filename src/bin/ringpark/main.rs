@@ -10,6 +10,7 @@ mod limits;
 mod listen;
 mod metrics;
 mod open;
+mod peer;
 mod probe;
 mod proxy;
 mod repeat;

@@ -18,8 +18,8 @@ const HEAD_MAX: usize = 8 << 10;
 /// Answers requests for as long as it is awaited.
 pub async fn serve(listener: TcpListener, totals: impl Fn() -> Vec<Total>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        match listener.accept_stream().await {
+            Ok(stream) => {
                 stream.set_deadline(Some(Instant::now() + PATIENCE));
                 if let Err(err) = answer(&stream, &totals()).await {
                     debug!("a request for metrics: {err}");

@@ -6,7 +6,6 @@
 
 use std::future::IntoFuture;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +24,7 @@ use crate::limits::{self, count_of_threads, Room};
 use crate::listen::{Addresses, Listen};
 use crate::metrics;
 use crate::open::Open;
+use crate::peer::Peer;
 use crate::repeat::{kept_back, Repeat};
 use crate::signals::{tell, Watch};
 use crate::totals::{Ending, Totals};
@@ -202,6 +202,10 @@ async fn core(proxy: Arc<Proxy>) -> io::Result<()> {
         }
     }
     let listeners = proxy.listen.listeners().await?;
+    for listener in &listeners {
+        // For all their connections, which inherit it.
+        listener.set_nodelay(true)?;
+    }
     // Until all that was let in is served, so that no core ends before another has gone so far.
     let letting_in = proxy.shutdown.guard();
     proxy.core_listens();
@@ -241,9 +245,9 @@ async fn accept_until_stopped(proxy: &Arc<Proxy>, listener: &TcpListener, open: 
             proxy.shutdown.unless(Stage::Stopping, room).await;
             continue;
         }
-        match proxy.shutdown.unless(Stage::Stopping, listener.accept()).await {
+        match proxy.shutdown.unless(Stage::Stopping, listener.accept_stream()).await {
             None => break,
-            Some(Ok((client, peer))) => start(proxy, open, client, peer),
+            Some(Ok(client)) => start(proxy, open, client),
             Some(Err(err)) => {
                 if let Some(count) = proxy.accept_trouble.due(Instant::now()) {
                     warn!("cannot accept a connection: {err}{}", kept_back(count));
@@ -260,16 +264,16 @@ async fn let_in(proxy: &Arc<Proxy>, listener: &TcpListener, open: &Rc<Open>) {
         warn!("cannot stop listening in order: {err}");
         return;
     }
-    while let Ok((client, peer)) = listener.accept().await {
-        start(proxy, open, client, peer);
+    while let Ok(client) = listener.accept_stream().await {
+        start(proxy, open, client);
     }
 }
 
 /// Serves a connection in a task of its own.
-fn start(proxy: &Arc<Proxy>, open: &Rc<Open>, client: TcpStream, peer: SocketAddr) {
+fn start(proxy: &Arc<Proxy>, open: &Rc<Open>, client: TcpStream) {
     let (proxy, guards) = (proxy.clone(), (open.enter(), proxy.shutdown.guard()));
     drop(ringpark::spawn(async move {
-        serve(&proxy, client, peer).await;
+        serve(&proxy, client).await;
         drop(guards);
     }));
 }
@@ -292,7 +296,8 @@ async fn see_out(proxy: &Proxy) {
     }
 }
 
-async fn serve(proxy: &Proxy, client: TcpStream, peer: SocketAddr) {
+async fn serve(proxy: &Proxy, client: TcpStream) {
+    let peer = Peer::for_debug(&client);
     let Some(connected) = proxy.shutdown.unless(Stage::Cut, proxy.upstreams.connect()).await else {
         proxy.totals.cut_unconnected();
         return;
@@ -300,17 +305,16 @@ async fn serve(proxy: &Proxy, client: TcpStream, peer: SocketAddr) {
     let Some(server) = connected else {
         proxy.totals.refused();
         if let Some(count) = proxy.upstream_trouble.due(Instant::now()) {
+            let peer = Peer::of(&client);
             warn!("no upstream works, so {peer} was sent away{}", kept_back(count));
         }
         return;
     };
-    for stream in [&client, &server] {
-        if let Err(err) = stream.set_nodelay(true) {
-            // The peer may have gone already; the relay will find out.
-            debug!("{peer}: cannot set TCP_NODELAY: {err}");
-        }
+    if let Err(err) = server.set_nodelay(true) {
+        // The upstream may have gone already; the relay will find out.
+        debug!("{peer}: cannot set TCP_NODELAY: {err}");
     }
-    let (ending, bytes) = relay(proxy, &client, &server, peer).await;
+    let (ending, bytes) = relay(proxy, &client, &server, &peer).await;
     debug!("{peer}: {ending:?}, {} bytes in, {} bytes out", bytes.a_to_b, bytes.b_to_a);
     proxy.totals.ended(ending, bytes);
 }
@@ -319,7 +323,7 @@ async fn relay(
     proxy: &Proxy,
     client: &TcpStream,
     server: &TcpStream,
-    peer: SocketAddr,
+    peer: &Peer,
 ) -> (Ending, ringpark::io::Transferred) {
     let mut relay = ringpark::io::relay(client, server);
     if let Some(idle) = proxy.idle_timeout {

@@ -30,7 +30,7 @@ use crate::op::Socket;
 /// let address = SocketAddr::from_abstract_name(format!("ringpark-{}", std::process::id()))?;
 /// let listener = UnixListener::bind_addr(&address).await?;
 /// let client = UnixStream::connect_addr(&address).await?;
-/// let (server, _) = listener.accept().await?;
+/// let server = listener.accept_stream().await?;
 /// client.write_all("hello").await.0?;
 /// assert_eq!(&server.recv().await?.unwrap()[..], b"hello");
 /// # Ok(()) }) }
@@ -79,13 +79,23 @@ impl UnixListener {
     /// side was bound. When descriptors run out, a warning is logged, connections wait in the kernel,
     /// and accepting goes on as soon as there are some.
     ///
+    /// The address takes a system call: [`accept_stream`](UnixListener::accept_stream) does without.
+    ///
     /// # Errors
     /// `TimedOut` after the deadline; [`Closed`](crate::Closed); what is wrong with the listener
     /// itself.
     pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let stream = UnixStream::from_handle(self.acceptor.accept().await?);
+        let stream = self.accept_stream().await?;
         let address = stream.peer_addr()?;
         Ok((stream, address))
+    }
+
+    /// The same without the address, which hardly anybody needs: clients are seldom bound.
+    ///
+    /// # Errors
+    /// As for [`accept`](UnixListener::accept).
+    pub async fn accept_stream(&self) -> io::Result<UnixStream> {
+        Ok(UnixStream::from_handle(self.acceptor.accept().await?))
     }
 
     /// The address that it listens on.

@@ -20,6 +20,8 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "X2" => dropped_accepts_lose_no_connection,
     Every: "" => connections_made_before_accept_are_served,
     Every: "" => the_address_of_the_peer_is_told,
+    Every: "" => a_stream_can_be_accepted_without_its_address,
+    Every: "" => connections_inherit_nodelay_from_their_listener,
     Every: "" => a_burst_of_connections_is_accepted_in_full,
     Every: "" => a_listener_of_the_standard_library_can_join,
     Every: "" => a_listener_on_ipv6_accepts,
@@ -254,6 +256,53 @@ fn the_address_of_the_peer_is_told(variant: &Variant) {
             assert_eq!(stream.peer_addr().expect("it is connected"), peer);
             assert_eq!(stream.local_addr().expect("it is connected"), address);
         }
+    });
+}
+
+/// Who does not need the address gets the stream, which tells it later. A connection that was reset
+/// before is passed over, or given and fails; it hurts no other.
+fn a_stream_can_be_accepted_without_its_address(variant: &Variant) {
+    variant.run(async {
+        let (listener, address) = listener().await;
+        for _ in 0..5 {
+            reset(StdStream::connect(address).expect("the listener listens"));
+            let mut client = StdStream::connect(address).expect("the listener listens");
+            client.write_all(b"real").expect("there is room");
+            loop {
+                let stream = promptly("an accept", listener.accept_stream()).await.expect("waits");
+                let read = promptly("a read", stream.read_exact(Vec::with_capacity(4))).await;
+                if let (Ok(()), bytes) = read {
+                    assert_eq!(bytes, b"real");
+                    let name = client.local_addr().expect("it is connected");
+                    assert_eq!(stream.peer_addr().expect("it is connected"), name);
+                    break;
+                }
+                assert_kind(read.0, std::io::ErrorKind::ConnectionReset);
+            }
+        }
+        {
+            let mut accept = pin!(listener.accept_stream());
+            start(accept.as_mut()).await;
+        }
+        let _client = StdStream::connect(address).expect("the listener listens");
+        promptly("an accept", listener.accept_stream()).await.expect("it is not lost");
+        listener.close().await.expect("the first close");
+        assert_closed(listener.accept_stream().await);
+    });
+}
+
+/// What is set on the listener need not be set on each connection.
+fn connections_inherit_nodelay_from_their_listener(variant: &Variant) {
+    variant.run(async {
+        let (listener, address) = listener().await;
+        for on in [true, false] {
+            listener.set_nodelay(on).expect("the option is known");
+            let _client = StdStream::connect(address).expect("the listener listens");
+            let stream = promptly("an accept", listener.accept_stream()).await.expect("waits");
+            assert_eq!(stream.nodelay().expect("the option is known"), on);
+        }
+        listener.close().await.expect("the first close");
+        assert_closed(listener.set_nodelay(true));
     });
 }
 

@@ -107,7 +107,7 @@ fn abstract_addresses_need_no_path(variant: &Variant) {
             let bound = listener.local_addr().expect("it is bound");
             assert_eq!(bound.as_abstract_name(), address("x").as_abstract_name());
             let client = UnixStream::connect_addr(&address("x")).await.expect("it listens");
-            let (server, _) = promptly("an accept", listener.accept()).await.expect("one comes");
+            let server = promptly("an accept", listener.accept_stream()).await.expect("one comes");
             client.write_all(vec![round; 3]).await.0.expect("it reads");
             let lease = server.recv().await.expect("bytes").expect("not the end");
             assert_eq!(lease[0], round);

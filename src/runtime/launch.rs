@@ -225,6 +225,9 @@ where
     F: Fn() -> Fut + Send + Sync,
     Fut: Future<Output = io::Result<()>>,
 {
+    if let Err(error) = sys::make_room_for_descriptors() {
+        tracing::debug!(target: "ringpark", %error, "room for descriptors is made as they come");
+    }
     let group = Arc::new(Group::default());
     let one = |index: usize| {
         let outcome = catch_unwind(AssertUnwindSafe(|| {

@@ -4,7 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use super::{cvt, position, read, set_option, write, Notify};
+use super::{cvt, position, read, scratch, set_option, write, Notify};
 
 /// What poll(2) says when the peer has closed its writing side.
 pub(crate) const POLLRDHUP: libc::c_short = libc::POLLRDHUP;
@@ -60,6 +60,29 @@ impl Notify for EventFd {
             }
         }
     }
+}
+
+/// Room is made for so many descriptors: 8 bytes and two bits of the kernel's memory each, so 528 KiB,
+/// which a process takes once. A proxy relays 30,000 connections with them. Children that are forked
+/// get as much of it as they have descriptors.
+const DESCRIPTORS_AT_ONCE: u64 = 65_536;
+
+/// Lets the kernel make room for descriptors, as far as the limit permits, while this thread may be
+/// the only one. Its table begins with 64 and doubles when it is full, and where threads share it,
+/// whoever needs the next descriptor waits until no processor looks at the old one any more: for
+/// some ten milliseconds, in which a core does nothing else (`expand_fdtable` in Linux's fs/file.c).
+///
+/// Where there is room already, nothing happens.
+pub(crate) fn make_room_for_descriptors() -> io::Result<()> {
+    let (limit, _) = scratch::limit(libc::RLIMIT_NOFILE);
+    let room = limit.unwrap_or(u64::MAX).min(DESCRIPTORS_AT_ONCE);
+    let last = room.saturating_sub(1) as libc::c_int;
+    let any = EventFd::new(true)?;
+    // SAFETY: F_DUPFD_CLOEXEC takes a number.
+    let highest = cvt(unsafe { libc::fcntl(any.fd(), libc::F_DUPFD_CLOEXEC, last) })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    drop(unsafe { OwnedFd::from_raw_fd(highest) });
+    Ok(())
 }
 
 /// The processors that this thread may run on, in order.

@@ -23,6 +23,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "" => cores_talk_to_each_other,
     Every: "Z2" => wakes_from_foreign_threads_are_never_lost,
     Every: "Z2" => single_wakes_of_a_sleeping_core_are_never_lost,
+    Once: "" => cores_start_with_room_for_descriptors,
     Once: "" => cores_can_be_pinned,
     Once: "" => a_processor_that_does_not_exist_is_a_clear_error,
 ];
@@ -267,6 +268,19 @@ fn single_wakes_of_a_sleeping_core_are_never_lost(variant: &Variant) {
         drop(requests);
         thread.join().expect("no panic");
     });
+}
+
+/// The kernel's table of descriptors has its size before there are threads, as it grows slowly then.
+fn cores_start_with_room_for_descriptors(_: &Variant) {
+    let wanted = sys::descriptor_limit().min(65_536);
+    let before = sys::descriptors();
+    let run = ringpark::Builder::new().cores(2).run(|| async move {
+        let room = sys::room_for_descriptors();
+        assert!(room >= wanted, "room for {room} descriptors of {wanted}");
+        Ok(())
+    });
+    run.expect("both end well");
+    assert_eq!(sys::descriptors(), before, "nothing but room");
 }
 
 /// Each core on a processor of its own.

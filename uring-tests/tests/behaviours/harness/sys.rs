@@ -118,6 +118,13 @@ pub fn descriptor_limit() -> libc::rlim_t {
     limit(libc::RLIMIT_NOFILE).rlim_cur
 }
 
+/// How many descriptors the kernel's table of this process has room for.
+pub fn room_for_descriptors() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+    let size = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+    size.expect("the kernel tells it").trim().parse().expect("a number")
+}
+
 /// Sets the soft limit of descriptors.
 pub fn set_descriptor_limit(soft: libc::rlim_t) {
     let limits = libc::rlimit { rlim_cur: soft, ..limit(libc::RLIMIT_NOFILE) };

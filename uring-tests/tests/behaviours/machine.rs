@@ -1,4 +1,4 @@
-//! The machine: what it costs, and that it neither sleeps nor works when it should not.
+//! The machine: what it costs, and that it does not sleep when it should not.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -24,9 +24,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "P5" => a_deadlock_with_tasks_names_them,
     Every: "P5" => waiting_for_a_task_that_nothing_can_wake_is_a_deadlock,
     Every: "P5" => a_wait_for_another_thread_is_no_deadlock,
-    Every: "" => an_idle_core_uses_no_processor_time,
     Faultless: "" => a_core_enters_the_kernel_at_most_once_a_turn,
-    Faultless: "" => a_busy_spin_ends_when_nothing_happens,
     Every: "" => metrics_count_what_was_done,
 ];
 
@@ -309,24 +307,6 @@ fn a_wait_for_another_thread_is_no_deadlock(variant: &Variant) {
     }
 }
 
-/// An idle core uses no processor time to speak of.
-fn an_idle_core_uses_no_processor_time(variant: &Variant) {
-    variant.run(async {
-        let (ours, _plain) = half();
-        let (listener, _) = listener().await;
-        let mut recv = pin!(ours.recv());
-        start(recv.as_mut()).await;
-        let mut accept = pin!(listener.accept());
-        start(accept.as_mut()).await;
-        sleep(ms(20)).await;
-        let (used, turns) = (sys::thread_cpu_time(), ringpark::metrics().turns);
-        sleep(ms(300)).await;
-        let (used, turns) = (sys::thread_cpu_time() - used, ringpark::metrics().turns - turns);
-        assert!(used < ms(30), "{used:?} of processor time in 300 ms of nothing");
-        assert!(turns < 30 || variant.has_faults(), "{turns} turns in 300 ms of nothing");
-    });
-}
-
 /// One kernel entry a turn submits, waits and collects.
 fn a_core_enters_the_kernel_at_most_once_a_turn(variant: &Variant) {
     variant.run(async {
@@ -346,23 +326,6 @@ fn a_core_enters_the_kernel_at_most_once_a_turn(variant: &Variant) {
         assert!(entries <= turns, "{entries} kernel entries in {turns} turns");
         ours.close().await.expect("the first close");
         echo.await.expect("no panic");
-    });
-}
-
-/// Busy-polling before sleep is bounded: with nothing to do the core does sleep.
-fn a_busy_spin_ends_when_nothing_happens(variant: &Variant) {
-    variant.run_on(variant.builder().spin(ms(1)), async {
-        let (ours, other) = pair();
-        for _ in 0..100 {
-            send(&ours, b"ping").await;
-            receive(&other, 4).await;
-        }
-        let used = sys::thread_cpu_time();
-        let mut recv = pin!(ours.recv());
-        start(recv.as_mut()).await;
-        sleep(ms(300)).await;
-        let used = sys::thread_cpu_time() - used;
-        assert!(used < ms(60), "{used:?} of processor time in 300 ms of nothing");
     });
 }
 

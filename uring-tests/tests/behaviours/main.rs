@@ -28,6 +28,7 @@ mod ending;
 mod files;
 mod fixed_buffers;
 mod handoff;
+mod idle;
 mod insight;
 mod machine;
 mod placement;
@@ -67,6 +68,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     relay_bounds::LIST,
     relay_bounds::SPLICED,
     machine::LIST,
+    idle::LIST,
     cancellation::LIST,
     shutdown::LIST,
     running::LIST,

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use ringpark::io::RelayPath;
 use ringpark::net::TcpStream;
 use ringpark::time::{sleep, timeout};
 
@@ -201,7 +202,9 @@ fn random_cancel_points_leak_no_descriptor(variant: &Variant) {
                         }
                     }
                     12 => {
-                        let joined = ringpark::io::relay(one, other).into_future();
+                        let path = [RelayPath::Auto, RelayPath::Copy, RelayPath::Splice];
+                        let path = path[rng.usize(0..path.len())];
+                        let joined = ringpark::io::relay(one, other).path(path).into_future();
                         drop(run_for_a_while(&mut rng, joined).await);
                     }
                     13 => {

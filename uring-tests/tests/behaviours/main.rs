@@ -1,7 +1,8 @@
 //! The behaviour suite: what ringpark promises, written once and run on every variant of it.
 //!
-//! A *variant* is a backend as it comes, io_uring without one of its optional features, or a backend
-//! under the seeded fault decorator. A *behaviour* is a promise, a function in one of the files
+//! A *variant* is a backend as it comes, io_uring without one of its optional features, a backend
+//! whose cores look for work before they sleep whatever the machine, or a backend under the seeded
+//! fault decorator. A *behaviour* is a promise, a function in one of the files
 //! here. A *trial* is a pair of them, named `variant::behaviour`, and runs in a process of its own,
 //! so that descriptors, limits, filters and a hang are its own affair.
 //!
@@ -64,9 +65,9 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     buffers::LIST,
     streams::LIST,
     relay::LIST,
-    relay::SPLICED,
+    relay::BY_EACH_PATH,
     relay_bounds::LIST,
-    relay_bounds::SPLICED,
+    relay_bounds::BY_EACH_PATH,
     machine::LIST,
     idle::LIST,
     cancellation::LIST,
@@ -87,6 +88,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     fixed_buffers::LIST,
     udp::LIST,
     unix::LIST,
+    unix::BY_EACH_PATH,
     unix_datagrams::LIST,
     zero_copy::LIST,
     rows::LIST,

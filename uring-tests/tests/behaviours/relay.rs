@@ -1,6 +1,5 @@
 //! The relay: both directions at once, ends passed through, counts that are exact.
 
-use std::cell::Cell;
 use std::future::IntoFuture;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream as StdStream};
@@ -10,31 +9,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringpark::io::{Relay, RelayError, RelayPath, Transferred};
+use ringpark::io::{RelayError, Transferred};
 use ringpark::net::TcpStream;
 use ringpark::time::sleep;
 use ringpark::Feature;
 
 use crate::harness::*;
 
-/// Behaviours that are there already, on the path that splices.
-macro_rules! spliced {
-    ($($($row:literal)|+ => $function:ident),* $(,)?) => {
-        &[$(Behaviour {
-            rows: &[$($row),+],
-            name: concat!(stringify!($function), "_spliced"),
-            on: On::Every,
-            body: |variant| {
-                $crate::relay::PATH.set(ringpark::io::RelayPath::Splice);
-                $function(variant);
-            },
-        }),*]
-    };
-}
-pub(crate) use spliced;
-
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
+    Every: "S1"|"S2" => a_relay_splices_bulk_and_copies_small_messages,
+];
+
+/// Those that hold whatever path the bytes take.
+pub const BY_EACH_PATH: &[Behaviour] = relays![
     Every: "S1" => relay_moves_both_directions_at_once,
     Every: "S1" => relay_passes_a_half_close_through,
     Every: "S1" => relay_passes_a_half_close_through_the_other_way,
@@ -44,31 +32,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "S4" => relay_goes_on_with_bytes_that_a_peek_or_a_dropped_recv_left,
     Every: "" => a_dropped_relay_leaves_the_streams_usable,
     Every: "" => close_ends_a_relay,
-    Every: "S1"|"S2" => a_relay_splices_bulk_and_copies_small_messages,
 ];
-
-/// The same promises, where every byte that can be is spliced.
-pub const SPLICED: &[Behaviour] = spliced![
-    "S1" => relay_moves_both_directions_at_once,
-    "S1" => relay_passes_a_half_close_through,
-    "S1" => relay_passes_a_half_close_through_the_other_way,
-    "S1"|"S2" => relay_reports_a_reset_and_ends_both,
-    "S2" => relay_counts_what_arrived_when_it_fails,
-    "S4" => relay_sends_bytes_already_read_first,
-    "S4" => relay_goes_on_with_bytes_that_a_peek_or_a_dropped_recv_left,
-    "" => a_dropped_relay_leaves_the_streams_usable,
-    "" => close_ends_a_relay,
-];
-
-thread_local! {
-    /// The path of the relays of this trial.
-    pub static PATH: Cell<RelayPath> = const { Cell::new(RelayPath::Auto) };
-}
-
-/// A relay by the path of this trial.
-pub fn relay<'a>(a: &'a TcpStream, b: &'a TcpStream) -> Relay<'a> {
-    ringpark::io::relay(a, b).path(PATH.get())
-}
 
 /// A client and a server, plain, and our two ends between them.
 pub struct Scene {

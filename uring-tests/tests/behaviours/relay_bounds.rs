@@ -8,10 +8,17 @@ use ringpark::io::{RelayPath, Transferred};
 use ringpark::time::sleep;
 
 use crate::harness::*;
-use crate::relay::{counts, relay, scene, spliced, Scene};
+use crate::relay::{counts, scene, Scene};
 
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
+    Every: "S5" => a_relay_of_bulk_ends_at_its_limit_of_bytes,
+    Every: "S3" => pipes_are_pooled_and_one_with_bytes_in_it_is_closed,
+    Every: "" => a_relay_that_is_told_to_copy_never_splices,
+];
+
+/// Those that hold whatever path the bytes take.
+pub const BY_EACH_PATH: &[Behaviour] = relays![
     Every: "S5" => relay_ends_when_both_directions_are_idle,
     Every: "S5" => relay_is_not_idle_while_one_direction_is_busy,
     Every: "S5" => relay_ends_when_its_total_time_is_up,
@@ -20,21 +27,6 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "D12" => relay_under_an_expired_write_deadline_sends_nothing,
     Every: "" => an_idle_relay_holds_no_buffer,
     Every: "P3" => a_relay_that_never_waits_leaves_the_core_to_others,
-    Every: "S5" => a_relay_of_bulk_ends_at_its_limit_of_bytes,
-    Every: "S3" => pipes_are_pooled_and_one_with_bytes_in_it_is_closed,
-    Every: "" => a_relay_that_is_told_to_copy_never_splices,
-];
-
-/// The same promises, where every byte that can be is spliced.
-pub const SPLICED: &[Behaviour] = spliced![
-    "S5" => relay_ends_when_both_directions_are_idle,
-    "S5" => relay_is_not_idle_while_one_direction_is_busy,
-    "S5" => relay_ends_when_its_total_time_is_up,
-    "S5" => relay_ends_at_its_limit_of_bytes,
-    "S6" => a_slow_reader_stops_its_writer_and_nobody_else,
-    "D12" => relay_under_an_expired_write_deadline_sends_nothing,
-    "" => an_idle_relay_holds_no_buffer,
-    "P3" => a_relay_that_never_waits_leaves_the_core_to_others,
 ];
 
 /// S5: when nothing moves in either direction for the idle time, it ends.

@@ -3,6 +3,7 @@
 pub mod alloc;
 mod cores;
 pub mod log;
+mod paths;
 pub mod pattern;
 mod place;
 pub mod support;
@@ -15,6 +16,8 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 pub use cores::{on_two_cores, on_two_cores_of};
+pub(crate) use paths::relays;
+pub use paths::{by, relay};
 pub use pattern::{Checker, Pattern};
 pub use place::Place;
 pub use support::*;

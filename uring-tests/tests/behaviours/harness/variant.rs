@@ -34,6 +34,7 @@ enum Kind {
     Plain(Backend),
     Without(Feature),
     Faults(Backend),
+    Spinning(Backend),
     Once,
 }
 
@@ -44,6 +45,13 @@ pub struct Variant(Kind);
 /// What cannot be on a backend, and why. The README's table of platforms says so too.
 const IMPOSSIBLE: &[(Backend, &str, &str)] =
     &[(Backend::Kqueue, "an_eventfd_can_be_read_and_written", NO_EVENTFD)];
+
+/// Those that are run with cores that look for work before they sleep: two that differ in how they
+/// look.
+const SPINNING: &[Backend] = &[Backend::Uring, Backend::Epoll];
+
+/// How long these look: longer than a machine needs to bring the next message.
+const SPIN: Duration = Duration::from_micros(50);
 
 const NO_EVENTFD: &str = "libkqueue cannot wait for an eventfd, which is Linux's own";
 
@@ -61,9 +69,10 @@ impl Variant {
         let plain = Backend::HERE.iter().copied().map(Kind::Plain);
         let without = Feature::ALL.iter().copied().map(Kind::Without);
         let faults = Backend::HERE.iter().copied().map(Kind::Faults);
+        let spinning = SPINNING.iter().copied().map(Kind::Spinning);
         let kinds: Vec<Kind> = match on {
-            On::Every => plain.chain(without).chain(faults).collect(),
-            On::Faultless => plain.chain(without).collect(),
+            On::Every => plain.chain(without).chain(spinning).chain(faults).collect(),
+            On::Faultless => plain.chain(without).chain(spinning).collect(),
             On::Plain => plain.collect(),
             On::Uring => std::iter::once(Kind::Plain(Backend::Uring)).chain(without).collect(),
             On::PlainUring => vec![Kind::Plain(Backend::Uring)],
@@ -75,7 +84,7 @@ impl Variant {
     /// The backend that runs.
     pub fn backend(&self) -> Backend {
         match self.0 {
-            Kind::Plain(backend) | Kind::Faults(backend) => backend,
+            Kind::Plain(backend) | Kind::Spinning(backend) | Kind::Faults(backend) => backend,
             Kind::Without(_) => Backend::Uring,
             Kind::Once => panic!("a test that is run once chooses its backends itself"),
         }
@@ -103,7 +112,7 @@ impl Variant {
             // It has room for few descriptors.
             Kind::Plain(Backend::Select) => 10,
             Kind::Plain(_) | Kind::Once => 1,
-            Kind::Without(_) => 10,
+            Kind::Without(_) | Kind::Spinning(_) => 10,
             Kind::Faults(_) => 20,
         };
         (full / divisor).max(1)
@@ -130,7 +139,10 @@ impl Variant {
         match self.0 {
             Kind::Plain(_) | Kind::Once => builder,
             Kind::Without(feature) => builder.without(feature),
-            Kind::Faults(_) => builder.faults(self.seed()),
+            Kind::Spinning(_) => builder.spin(SPIN),
+            // One or the other, whatever the machine: this part of the seed decides nothing else.
+            Kind::Faults(_) if self.seed() >> 63 == 0 => builder.faults(self.seed()).spin(SPIN),
+            Kind::Faults(_) => builder.faults(self.seed()).spin(Duration::ZERO),
         }
     }
 
@@ -160,6 +172,7 @@ impl fmt::Display for Variant {
         match self.0 {
             Kind::Plain(backend) => write!(f, "{backend}"),
             Kind::Without(feature) => write!(f, "uring-without-{feature}"),
+            Kind::Spinning(backend) => write!(f, "{backend}-spinning"),
             Kind::Faults(backend) => write!(f, "{backend}-faults"),
             Kind::Once => write!(f, "once"),
         }

@@ -140,54 +140,16 @@ enum Receiving<'a> {
     Done,
 }
 
-impl<'a> NextLease<'a> {
-    fn poll_stages(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
-        let handle = self.handle;
-        loop {
-            // What comes next is stored only if there is something to wait for.
-            self.stage = match &mut self.stage {
-                Receiving::Waiting(wait) => {
-                    let turn = ready!(Pin::new(wait).poll(cx))?;
-                    let mut ticket = Ticket::new(handle);
-                    let multishot = handle.core.driver.borrow().has_multishot_recv();
-                    if multishot || !handle.feed.is_empty() {
-                        if let Poll::Ready(chunk) = ticket.poll_chunk(multishot, cx) {
-                            return Poll::Ready(chunk.and_then(|chunk| self.take(chunk)));
-                        }
-                        self.stage = Receiving::Fed { multishot, ticket, _turn: turn };
-                        return Poll::Pending;
-                    }
-                    if ticket.poll_room(cx)?.is_pending() {
-                        self.stage = Receiving::Empty { ticket, turn: Some(turn) };
-                        return Poll::Pending;
-                    }
-                    Receiving::Started(receive(handle, turn))
-                }
-                Receiving::Fed { multishot, ticket, .. } => {
-                    let chunk = ready!(ticket.poll_chunk(*multishot, cx))?;
-                    return Poll::Ready(self.take(chunk));
-                }
-                Receiving::Empty { ticket, turn } => {
-                    ready!(ticket.poll_room(cx))?;
-                    let turn = turn.take().expect("who waits for a buffer has the turn");
-                    Receiving::Started(receive(handle, turn))
-                }
-                Receiving::Started(op) => {
-                    let (lease, turn) = ready!(Pin::new(op).poll(cx));
-                    if let Some(lease) = lease? {
-                        return Poll::Ready(Ok((!lease.is_empty()).then_some(lease)));
-                    }
-                    let ticket = Ticket::new(self.handle);
-                    Receiving::Empty { ticket, turn: Some(turn) }
-                }
-                Receiving::Done => panic!("a receive was polled after it was done"),
-            };
-        }
+impl NextLease<'_> {
+    /// It is over: whoever keeps the future longer than that must not keep the turn. Before the
+    /// result is made, so that this is made where it is wanted, and not moved there.
+    fn end(&mut self) {
+        self.stage = Receiving::Done;
     }
 
     /// What has been received; `None` at the end of the stream.
-    fn take(&self, chunk: Option<Chunk>) -> io::Result<Option<Lease>> {
-        let lease = chunk.expect("the feed is armed or has something").into_lease();
+    fn take(&self, chunk: io::Result<Option<Chunk>>) -> io::Result<Option<Lease>> {
+        let lease = chunk?.expect("the feed is armed or has something").into_lease();
         if self.handle.core.pool.is_starving() {
             // Others wait for a buffer: stand in line behind them for the next one.
             self.handle.cancel_feed();
@@ -196,23 +158,73 @@ impl<'a> NextLease<'a> {
     }
 }
 
-/// Receives into a buffer of the core, of which there is one.
-fn receive(handle: &Rc<Bytes>, turn: Turn<Chunk>) -> Perform<'_, Chunk, RecvPooled<Turn<Chunk>>> {
-    perform(handle, Interest::Readable, RecvPooled::new(turn, handle.core.pool.clone()))
-}
-
 impl Future for NextLease<'_> {
     type Output = io::Result<Option<Lease>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let polled = this.poll_stages(cx);
-        if polled.is_ready() {
-            // Whoever keeps the future longer than it takes must not keep the turn.
-            this.stage = Receiving::Done;
+        let handle = this.handle;
+        loop {
+            // What comes next is stored only if there is something to wait for.
+            this.stage = match &mut this.stage {
+                Receiving::Waiting(wait) => {
+                    let turn = match ready!(Pin::new(wait).poll(cx)) {
+                        Ok(turn) => turn,
+                        Err(error) => {
+                            this.end();
+                            return Poll::Ready(Err(error));
+                        }
+                    };
+                    let mut ticket = Ticket::new(handle);
+                    let multishot = handle.core.driver.borrow().has_multishot_recv();
+                    if multishot || !handle.feed.is_empty() {
+                        if let Poll::Ready(chunk) = ticket.poll_chunk(multishot, cx) {
+                            this.end();
+                            return Poll::Ready(this.take(chunk));
+                        }
+                        this.stage = Receiving::Fed { multishot, ticket, _turn: turn };
+                        return Poll::Pending;
+                    }
+                    // Nearly always there is a buffer.
+                    match ticket.poll_room(cx) {
+                        Poll::Ready(Ok(())) => Receiving::Started(receive(handle, turn)),
+                        _ => Receiving::Empty { ticket, turn: Some(turn) },
+                    }
+                }
+                Receiving::Fed { multishot, ticket, .. } => {
+                    let chunk = ready!(ticket.poll_chunk(*multishot, cx));
+                    this.end();
+                    return Poll::Ready(this.take(chunk));
+                }
+                Receiving::Empty { ticket, turn } => match ready!(ticket.poll_room(cx)) {
+                    Ok(()) => {
+                        let turn = turn.take().expect("who waits for a buffer has the turn");
+                        Receiving::Started(receive(handle, turn))
+                    }
+                    Err(error) => {
+                        this.end();
+                        return Poll::Ready(Err(error));
+                    }
+                },
+                Receiving::Started(op) => {
+                    let (received, turn) = ready!(Pin::new(op).poll(cx));
+                    if let Ok(None) = received {
+                        let ticket = Ticket::new(handle);
+                        this.stage = Receiving::Empty { ticket, turn: Some(turn) };
+                        continue;
+                    }
+                    this.end();
+                    return Poll::Ready(received.map(|lease| lease.filter(|it| !it.is_empty())));
+                }
+                Receiving::Done => panic!("a receive was polled after it was done"),
+            };
         }
-        polled
     }
+}
+
+/// Receives into a buffer of the core, of which there is one.
+fn receive(handle: &Rc<Bytes>, turn: Turn<Chunk>) -> Perform<'_, Chunk, RecvPooled<Turn<Chunk>>> {
+    perform(handle, Interest::Readable, RecvPooled::new(turn, handle.core.pool.clone()))
 }
 
 /// The next item of the feed. If nothing is there and nothing under way, the answer is `None`.

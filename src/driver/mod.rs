@@ -265,6 +265,14 @@ impl Driver {
         }
     }
 
+    /// Whether the kernel goes on filling a buffer where the last receive ended.
+    pub(crate) fn fills_on(&self) -> bool {
+        match &self.engine {
+            Engine::Uring(uring) => uring.fills_on(),
+            _ => false,
+        }
+    }
+
     /// Whether multishot receives of datagrams into buffers of the core are to be had.
     pub(crate) fn has_multishot_recvmsg(&self) -> bool {
         match &self.engine {

@@ -42,6 +42,10 @@ impl Uring {
         match *self {}
     }
 
+    pub(super) fn fills_on(&self) -> bool {
+        match *self {}
+    }
+
     pub(super) fn attach(&mut self, _pool: &Rc<Pool>) {
         match *self {}
     }

@@ -10,7 +10,8 @@
 //! then it goes on: a stream in bulk would fill buffers as fast as they can be had, none of which is
 //! in the cache any more when the reader comes to it. So a stream whose reader has fallen behind goes
 //! on piece by piece, each of which is asked for when the one before has been taken. It is given back
-//! to the multishot when a small piece shows that the socket had no more.
+//! to the multishot when a small piece shows that the socket had no more. So it is where the kernel
+//! goes on filling a buffer (6.12), and buffers are large.
 //!
 //! ```text
 //!                 the feed has reached its limit
@@ -164,8 +165,11 @@ impl<'a, S: Source> Ticket<'a, S> {
             cx.waker().wake_by_ref();
             return;
         }
-        let piece = S::PIECE
-            .filter(|_| handle.piecewise.get() && S::pool(&handle.core).buffer_size() >= PIECE_MIN);
+        // Where each piece takes a buffer, none would show that there was no more.
+        let piece = S::PIECE.filter(|_| {
+            let large = S::pool(&handle.core).buffer_size() >= PIECE_MIN;
+            handle.piecewise.get() && large && driver.fills_on()
+        });
         let code = piece.unwrap_or(S::MULTISHOT);
         match driver.start_stream(code, handle.fd(), S::sink(handle)) {
             Some(token) => handle.feed.set_armed(token),

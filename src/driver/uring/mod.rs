@@ -202,6 +202,11 @@ impl Uring {
         self.usable.has(code)
     }
 
+    /// Whether the kernel goes on filling a buffer where the last receive ended.
+    pub(super) fn fills_on(&self) -> bool {
+        self.features.has(Feature::IncrementalBuffers)
+    }
+
     /// The buffers that suit this ring.
     pub(super) fn pool_config(&self) -> PoolConfig {
         self.pool_config

@@ -263,7 +263,7 @@ impl Acceptor {
     fn empty_queue(&self) {
         let (fd, nonblocking) = (self.handle.fd(), self.is_nonblocking());
         for _ in 0..BACKLOG {
-            match sys::non_blocking(fd, nonblocking, || sys::accept(fd, nonblocking)) {
+            match sys::accept_now(fd, nonblocking) {
                 Ok(socket) => self.keep(Ok(socket)),
                 Err(error) if error.raw_os_error().is_some_and(is_aborted) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

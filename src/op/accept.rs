@@ -65,8 +65,7 @@ unsafe impl<L: Backlog> Op for Accept<L> {
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
-        let (fd, nonblocking) = (self.fd(), self.nonblocking);
-        let accepted = sys::non_blocking(fd, nonblocking, || sys::accept(fd, nonblocking))?;
+        let accepted = sys::accept_now(self.fd(), self.nonblocking)?;
         Ok(accepted.into_raw_fd() as u32)
     }
 

@@ -1,6 +1,8 @@
 //! Why a backend is refused, and what an operator can do about it, each as a command to paste. What
 //! the cause of an error is, is concluded in `diagnosis.rs`.
 
+use std::io;
+
 use super::Remedy;
 
 #[cfg(target_os = "linux")]
@@ -37,6 +39,14 @@ pub(crate) enum Cause {
     NotHere(String),
     /// An error that none of this explains.
     Unknown,
+}
+
+/// Of an error of making descriptors.
+pub(crate) fn of_descriptors(error: &io::Error) -> Vec<Cause> {
+    vec![match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => Cause::Descriptors,
+        _ => Cause::Unknown,
+    }]
 }
 
 impl Cause {

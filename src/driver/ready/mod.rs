@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::{Backend, Completion, Counts, SetupError, Slots, Started, Token, Wait};
 use crate::buf::PoolConfig;
 use crate::op::{Code, Interest, Op};
-use crate::probe::cause::Cause;
+use crate::probe::cause;
 use crate::sys::Notify;
 
 #[cfg(target_os = "linux")]
@@ -119,9 +119,7 @@ impl Ready {
             _ => return Err(SetupError::not_here(backend)),
         };
         let selector = opened.map_err(|source| {
-            SetupError::because(backend, "making its descriptors", source, |_| {
-                vec![Cause::Descriptors]
-            })
+            SetupError::because(backend, "making its descriptors", source, cause::of_descriptors)
         })?;
         Ok(Ready {
             selector,

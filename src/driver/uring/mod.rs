@@ -97,9 +97,7 @@ impl Uring {
     pub(super) fn open(config: &Config) -> Result<Uring, SetupError> {
         // The ring reads it, and so it must be one that lets a reader wait.
         let notifier = EventFd::new(false).map_err(|source| {
-            SetupError::because(super::Backend::Uring, "eventfd", source, |_| {
-                vec![Cause::Descriptors]
-            })
+            SetupError::because(super::Backend::Uring, "eventfd", source, cause::of_descriptors)
         })?;
         let setup::Built { mut ring, mut features, refused, mut usable, recv_cap, registered } =
             setup::build(config)?;

@@ -44,6 +44,14 @@ async fn socket() -> (UdpSocket, SocketAddr) {
     (socket, address)
 }
 
+/// An address that nobody answers at, and that nobody else gets: who holds it hears only itself.
+fn closed_address() -> (std::net::UdpSocket, SocketAddr) {
+    let holder = std::net::UdpSocket::bind(ANY).expect("a port on loopback");
+    let address = holder.local_addr().expect("it is bound");
+    holder.connect(address).expect("that only sets the address");
+    (holder, address)
+}
+
 async fn recv(socket: &UdpSocket) -> Datagram {
     promptly("a datagram", socket.recv()).await.expect("a datagram")
 }
@@ -178,8 +186,7 @@ fn dropped_udp_receives_lose_no_datagram(variant: &Variant) {
 /// Nobody listens: the next call says so.
 fn a_connected_udp_socket_hears_of_a_closed_port(variant: &Variant) {
     variant.run(async {
-        let (gone, address) = socket().await;
-        gone.close().await.expect("the first close");
+        let (_holder, address) = closed_address();
         for by_lease in [true, false] {
             let (client, _) = socket().await;
             client.connect(address).await.expect("that only sets the address");
@@ -483,8 +490,7 @@ fn options_of_a_udp_socket_take_effect(variant: &Variant) {
 /// SO_ERROR: a report that came while nobody asked.
 fn a_udp_socket_tells_its_pending_error_once(variant: &Variant) {
     variant.run(async {
-        let (gone, address) = socket().await;
-        gone.close().await.expect("the first close");
+        let (_holder, address) = closed_address();
         let (client, _) = socket().await;
         client.connect(address).await.expect("that only sets the address");
         assert!(client.take_error().expect("it is open").is_none());

@@ -5,8 +5,11 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The open descriptors of this process, with what they are.
-pub fn descriptors() -> BTreeMap<RawFd, PathBuf> {
+/// Descriptors, with what they are.
+pub type Descriptors = BTreeMap<RawFd, PathBuf>;
+
+/// The open ones of this process.
+pub fn descriptors() -> Descriptors {
     let folder = "/proc/self/fd";
     let entries = std::fs::read_dir(folder).expect("/proc is mounted");
     let mut open = BTreeMap::new();

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::thread::{self, JoinHandle};
 
 use rustix::process::Signal;
+use socket2::{Domain, Socket, Type};
 
 use crate::proxy::{bounded, summary, Proxy};
 
@@ -29,9 +30,12 @@ fn answering_at_the_end(connections: usize, tail: &'static str) -> (SocketAddr, 
     (addr, thread)
 }
 
-/// An address that nobody listens on.
-fn closed_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// An address that nobody listens on, and that nobody gets while it is held.
+fn closed_port() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
 }
 
 /// Says `words`, then shuts down writing, and returns the answer up to its end.
@@ -70,7 +74,7 @@ fn upstreams_take_turns() {
 
 #[test]
 fn an_upstream_that_refuses_is_passed_over_and_said_once() {
-    let refusing = closed_port();
+    let (_holder, refusing) = closed_port();
     let (working, server) = answering_at_the_end(3, "!");
     let proxy = Proxy::start(&[refusing, working], &[]);
     for _ in 0..3 {
@@ -111,7 +115,8 @@ fn a_name_is_looked_up() {
 
 #[test]
 fn with_no_upstream_the_client_is_sent_away_and_the_proxy_goes_on() {
-    let mut proxy = Proxy::start(&[closed_port()], &[]);
+    let (_holder, refusing) = closed_port();
+    let mut proxy = Proxy::start(&[refusing], &[]);
     let before = proxy.descriptors();
     for _ in 0..5 {
         assert_eq!(end_of(proxy.connect()), 0);

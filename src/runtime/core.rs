@@ -21,8 +21,11 @@
 //! are always ready, so that it would never have to wait: after `OPERATIONS` in one run it goes to
 //! the end of the queue too.
 
+mod deadlock;
+mod end;
+
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::{poll_fn, Future};
 use std::io;
 use std::panic::Location;
@@ -40,7 +43,7 @@ use super::origin::Origin;
 use super::shared::{Shared, RELAXED};
 use super::spin::Spin;
 use super::stall::Detector;
-use super::task::{Header, JoinError, JoinHandle, TaskRef};
+use super::task::{Header, JoinHandle, TaskRef};
 #[cfg(target_os = "linux")]
 use crate::buf::Pipes;
 use crate::buf::Pool;
@@ -65,16 +68,6 @@ const MEASURED: u64 = 32;
 
 /// Operations that a task may start in one run, at most.
 const OPERATIONS: u32 = 32;
-
-/// How long a core sleeps before it looks whether anything can wake it.
-const DEADLOCK_PATIENCE: Duration = Duration::from_millis(100);
-
-/// How long the end of a runtime waits for the kernel to answer what is in flight.
-const DRAIN_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long it waits if all is answered and only memory is missing that peers have not acknowledged
-/// yet: whoever reads slowly is not to hold up the end.
-const RETURN_LIMIT: Duration = Duration::from_millis(500);
 
 /// One core's everything. It belongs to its thread; what others may touch is in `shared`.
 pub(crate) struct Core {
@@ -461,159 +454,6 @@ impl Core {
         if let Some(waker) = watcher {
             waker.wake();
         }
-    }
-
-    /// Before a sleep without end, in which nothing is in flight: sleeps a moment first, and if
-    /// nothing has happened then looks whether anything ever can.
-    fn suspect_deadlock(&self, wait: Wait) -> Wait {
-        let in_flight = self.driver.borrow().slots.in_flight();
-        if wait != Wait::Forever || in_flight > 0 || self.pools().any(|pool| pool.is_starving()) {
-            return wait;
-        }
-        if self.suspected.replace(self.polls.get()) != self.polls.get() {
-            return Wait::For(DEADLOCK_PATIENCE);
-        }
-        self.check_deadlock();
-        Wait::Forever
-    }
-
-    /// Panics if nobody holds a waker who could use it.
-    fn check_deadlock(&self) {
-        if self.shared.has_handles() {
-            return;
-        }
-        let tasks = self.tasks.borrow();
-        // Wakers held in vain: that of the main future by `run`, and those by which tasks that
-        // nothing wakes would wake each other at their end.
-        let mut in_vain: HashMap<*const (), isize> = HashMap::new();
-        in_vain.insert(tasks[0].id(), 1);
-        for (_, task) in tasks.iter() {
-            if let Some(joiner) = task.joiner_id() {
-                *in_vain.entry(joiner).or_default() += 1;
-            }
-        }
-        let by_others = |task: &TaskRef| in_vain.get(&task.id()).copied().unwrap_or(0);
-        if tasks.iter().any(|(_, task)| task.may_be_woken(by_others(task))) {
-            return;
-        }
-        let waiting: Vec<String> = tasks
-            .iter()
-            .skip(1)
-            .map(|(_, task)| format!("the task spawned at {}", task.location()))
-            .take(10)
-            .collect();
-        let others = match waiting.is_empty() {
-            true => String::new(),
-            false => format!(", and so do {} tasks ({})", tasks.len() - 1, waiting.join(", ")),
-        };
-        drop(tasks);
-        panic!(
-            "deadlock: the main future waits{others}, but no operation is in flight, no timer is \
-             armed, and nobody holds a waker"
-        );
-    }
-
-    /// Ends the core: drops all tasks, and waits for the kernel to let go of their memory.
-    fn end(&self) {
-        self.group.leave(&self.shared);
-        self.drop_tasks();
-        let mut driver = self.driver.borrow_mut();
-        driver.slots.want_cancel_all();
-        drop(driver);
-        let start = clock::now();
-        let mut batch = Vec::new();
-        while self.must_drain(start.elapsed()) {
-            let wait = Wait::For(Duration::from_millis(100));
-            if let Err(error) = self.driver.borrow_mut().turn(wait, &mut batch) {
-                tracing::error!(target: "ringpark", %error, "the backend has failed");
-                break;
-            }
-            for completion in batch.drain(..) {
-                self.deliver(completion);
-            }
-        }
-        self.leak_unanswered();
-        // What the last completions woke or dropped may have spawned.
-        self.drop_tasks();
-        // Closes that the last completions have led to go out with this.
-        if let Err(error) = self.driver.borrow_mut().turn(Wait::No, &mut batch) {
-            tracing::error!(target: "ringpark", %error, "closing what the runtime still had open");
-        }
-        self.pools().for_each(|pool| pool.detach());
-        #[cfg(target_os = "linux")]
-        self.pipes.clear();
-        self.driver.borrow_mut().end();
-        // A waker of a foreign thread may have come late.
-        drop(self.shared.close());
-        self.shared.load.end();
-    }
-
-    /// Whether the kernel may still be waited for, after so much time.
-    fn must_drain(&self, waited: Duration) -> bool {
-        let slots = &self.driver.borrow().slots;
-        match slots.in_flight() - slots.lent() {
-            0 => slots.lent() > 0 && waited < RETURN_LIMIT,
-            _ => waited < DRAIN_LIMIT,
-        }
-    }
-
-    /// Drops the future of every task, and whatever their destructors spawn.
-    fn drop_tasks(&self) {
-        loop {
-            self.unschedule_all();
-            let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
-            if tasks.is_empty() {
-                return;
-            }
-            for (_, task) in &tasks {
-                task.fail(JoinError::cancelled());
-            }
-            // What they woke in their end is queued and still allocated.
-            self.unschedule_all();
-            for (_, task) in tasks {
-                task.release();
-            }
-        }
-    }
-
-    /// Empties the queues.
-    fn unschedule_all(&self) {
-        for queue in self.queues() {
-            queue.borrow_mut().drain(..).for_each(TaskRef::unschedule);
-        }
-    }
-
-    /// Gives up, without freeing it, what the kernel has not let go of in time.
-    fn leak_unanswered(&self) {
-        let mut driver = self.driver.borrow_mut();
-        let left = driver.slots.in_flight();
-        if left == 0 {
-            return;
-        }
-        let ops: Vec<String> = driver
-            .slots
-            .unfinished()
-            .take(10)
-            .map(|(code, fd, cancel)| format!("{} on {fd} (cancel: {cancel:?})", code.name()))
-            .collect();
-        let (ops, only_lent) = (ops.join(", "), left == driver.slots.lent());
-        driver.slots.leak();
-        if only_lent {
-            // A lease among it keeps its pool by itself, and nothing is written to any more.
-            return tracing::warn!(
-                target: "ringpark",
-                left,
-                ops,
-                "peers have not acknowledged what was sent without a copy: its memory is leaked"
-            );
-        }
-        tracing::error!(
-            target: "ringpark",
-            left,
-            ops,
-            "the kernel still works on operations at the runtime's end: their memory is leaked"
-        );
-        self.pools().for_each(|pool| pool.leak());
     }
 
     /// What the core has done so far.

@@ -36,6 +36,8 @@
 //! holds a reference until the task is done, and the result belongs to the `JoinHandle`, which is
 //! not `Send` either. What other threads may come to free is the memory alone.
 
+mod waker;
+
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
@@ -44,7 +46,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe, Location};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::super::atomic::{AtomicBool, Ordering};
@@ -53,6 +55,7 @@ use super::super::core::Core;
 use super::super::origin::{Label, Origin};
 use super::super::shared::Shared;
 use super::join::JoinError;
+use waker::raw_waker;
 
 /// The part of a task that does not depend on its future. It stands first in the cell.
 #[repr(C)]
@@ -573,44 +576,4 @@ unsafe fn drop_reference(header: *mut Header) {
         // SAFETY: that was the last reference.
         unsafe { free(header) };
     }
-}
-
-fn raw_waker(header: *const Header) -> RawWaker {
-    RawWaker::new(header.cast(), &WAKER)
-}
-
-static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
-
-unsafe fn clone(data: *const ()) -> RawWaker {
-    // SAFETY: a waker holds a reference.
-    unsafe { add_reference(data.cast()) };
-    raw_waker(data.cast())
-}
-
-unsafe fn wake(data: *const ()) {
-    // SAFETY: a waker holds a reference, which `wake` takes over.
-    unsafe {
-        wake_by_ref(data);
-        drop_waker(data);
-    }
-}
-
-unsafe fn wake_by_ref(data: *const ()) {
-    let pointer = data.cast::<Header>().cast_mut();
-    // SAFETY: a waker holds a reference.
-    let header = unsafe { &*pointer };
-    if header.shared.is_current() {
-        // SAFETY: the waker's reference outlives the borrowed one.
-        let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(pointer) });
-        Core::with_current(|core| task.schedule(core, false));
-    } else if !header.mailed.swap(true, Ordering::AcqRel) {
-        header.references.add_shared();
-        // SAFETY: the reference has just been added.
-        header.shared.send(unsafe { TaskRef::from_raw(pointer) });
-    }
-}
-
-unsafe fn drop_waker(data: *const ()) {
-    // SAFETY: a waker holds a reference, which it gives up.
-    unsafe { drop_reference(data.cast::<Header>().cast_mut()) };
 }

@@ -45,6 +45,7 @@ mod streams;
 mod tasks;
 mod time;
 mod udp;
+mod udp_options;
 mod unix;
 mod unix_datagrams;
 mod wakes;
@@ -87,6 +88,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     files::LIST,
     fixed_buffers::LIST,
     udp::LIST,
+    udp_options::LIST,
     unix::LIST,
     unix::BY_EACH_PATH,
     unix_datagrams::LIST,

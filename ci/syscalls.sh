@@ -2,11 +2,20 @@
 # In its steady state a core on io_uring makes one kind of call, io_uring_enter, and at most one each
 # turn. One connection that sends and waits takes two turns per message: one that the message ends,
 # and one that the answer's own completion ends. With many connections the turns are shared.
-# Usage: ci/syscalls.sh. Needs strace, python3, and leave to trace.
+# A relay in bulk makes splice(2) besides, and nothing else.
+# Usage: ci/syscalls.sh. Needs strace, python3, socat, and leave to trace.
 source "$(dirname "$0")/lib.sh"
 
 say 'release build'
 build_release
+
+# only CALL...: strace's table in $work/counts must know no others, sorted by name.
+only() {
+    sed 's/^/   /' "$work/counts"
+    local calls
+    calls=$(awk '$1 ~ /^[0-9.]+$/ && $NF != "total" { print $NF }' "$work/counts" | sort | xargs)
+    [[ $calls == "$*" ]] || fail "the calls are: $calls"
+}
 
 # count CONNECTIONS ROUNDS: leaves strace's table in $work/counts and the entries in $enters.
 count() {
@@ -29,10 +38,7 @@ count() {
     echo end >&"$to"
     wait "$load" || fail 'the load failed'
     end "$pid"
-    sed 's/^/   /' "$work/counts"
-    local calls
-    calls=$(awk '$1 ~ /^[0-9.]+$/ && $NF != "total" { print $NF }' "$work/counts")
-    [[ $calls == io_uring_enter ]] || fail "calls other than io_uring_enter: ${calls//$'\n'/ }"
+    only io_uring_enter
     enters=$(awk '$NF == "io_uring_enter" { print $4 }' "$work/counts")
 }
 
@@ -46,3 +52,22 @@ say '64 connections, 200 messages each'
 count 64 200
 ((enters <= 64 * 200)) || fail "$enters entries for 12800 messages"
 ok "$enters entries into the kernel for 12800 messages, and no other call"
+
+say 'bulk through a relay, for a second'
+start sink socat -d -d -u TCP-LISTEN:0,bind=127.0.0.1 /dev/null
+wait_for sink 'listening on '
+sink=$(sed -nE 's/.*listening on AF=2 (.*)/\1/p' "$work/sink.log")
+start proxy "$target/release/ringpark" proxy --listen 127.0.0.1:0 --backend uring --to "$sink"
+proxy=$started
+addr=$(listening proxy)
+start source socat -u /dev/zero "TCP:$addr"
+# Until it is in full flow.
+sleep 1
+start strace strace -f -c -o "$work/counts" -p "$proxy"
+tracer=$started
+wait_for strace 'attached'
+sleep 1
+kill -INT "$tracer"
+wait "$tracer" || true
+only io_uring_enter splice
+ok 'it is spliced, and there is no other call'

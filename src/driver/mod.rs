@@ -231,7 +231,9 @@ impl Driver {
         }
     }
 
-    /// Whether the backend works on non-blocking descriptors.
+    /// Whether what is read, written or accepted from is to be non-blocking. On a ring these operations
+    /// do not wait for a descriptor that is. Those of sockets do, and so connections and datagram
+    /// sockets are non-blocking everywhere, for the calls that the core makes itself.
     pub(crate) fn wants_nonblocking(&self) -> bool {
         matches!(self.engine, Engine::Ready(_))
     }

@@ -31,12 +31,10 @@ impl Pollable {
         Pollable { handle }
     }
 
-    /// Takes over a descriptor that is nobody else's, and sets the mode that the backend wants.
+    /// Takes over a socket that is nobody else's and does not listen.
     pub(crate) fn take_over(fd: OwnedFd) -> io::Result<Pollable> {
-        let core = Core::current();
-        let nonblocking = core.driver.borrow().wants_nonblocking();
-        sys::set_nonblocking(fd.as_raw_fd(), nonblocking)?;
-        Ok(Pollable { handle: Handle::new(core, fd, nonblocking) })
+        sys::set_nonblocking(fd.as_raw_fd(), true)?;
+        Ok(Pollable { handle: Handle::new(Core::current(), fd, true) })
     }
 
     pub(crate) fn handle(&self) -> &Rc<Bytes> {

@@ -80,8 +80,7 @@ impl Backlog for Turn<OwnedFd> {
 }
 
 impl Acceptor {
-    /// A socket that listens already, in the mode that the backend wants.
-    pub(super) fn new(core: Rc<Core>, fd: OwnedFd, nonblocking: bool) -> Acceptor {
+    fn new(core: Rc<Core>, fd: OwnedFd, nonblocking: bool) -> Acceptor {
         Acceptor {
             handle: Handle::new(core, fd, nonblocking),
             complained: Cell::new(false),
@@ -100,18 +99,13 @@ impl Acceptor {
 
     /// Another one on the same socket, which is given as a descriptor of its own.
     pub(super) fn twin(&self, core: Rc<Core>, fd: OwnedFd) -> Acceptor {
-        Acceptor::new(core, fd, self.is_nonblocking())
-    }
-
-    pub(super) fn is_nonblocking(&self) -> bool {
-        self.handle.is_nonblocking()
+        Acceptor::new(core, fd, self.handle.is_nonblocking())
     }
 
     /// Takes a socket over that listens, and sets the mode that the backend wants.
     pub(super) fn take_over(fd: OwnedFd) -> io::Result<Acceptor> {
         let core = Core::current();
-        let nonblocking = core.driver.borrow().wants_nonblocking();
-        sys::set_nonblocking(fd.as_raw_fd(), nonblocking)?;
+        let nonblocking = set_mode(&core, &fd)?;
         Ok(Acceptor::new(core, fd, nonblocking))
     }
 
@@ -123,7 +117,7 @@ impl Acceptor {
     /// when descriptors run out, connections wait.
     pub(super) async fn accept(&self) -> io::Result<Rc<Bytes>> {
         let socket = self.accept_socket().await?;
-        Ok(Handle::new(self.handle.core.clone(), socket, self.is_nonblocking()))
+        Ok(Handle::new(self.handle.core.clone(), socket, true))
     }
 
     /// The same, for whatever core.
@@ -261,7 +255,7 @@ impl Acceptor {
     /// accept from: the kernel wakes one acceptor for each connection, and if it was this one, just
     /// before it was stopped, nobody else would come for it until the next connection.
     fn empty_queue(&self) {
-        let (fd, nonblocking) = (self.handle.fd(), self.is_nonblocking());
+        let (fd, nonblocking) = (self.handle.fd(), self.handle.is_nonblocking());
         for _ in 0..BACKLOG {
             match sys::accept_now(fd, nonblocking) {
                 Ok(socket) => self.keep(Ok(socket)),
@@ -299,6 +293,13 @@ impl Drop for Gathered<'_> {
         self.0.stopped.set(Stopped::Yes);
         self.0.handle.wake_waiting(Interest::Readable);
     }
+}
+
+/// Sets the mode that the backend wants of what listens, which is told.
+pub(super) fn set_mode(core: &Core, listener: &OwnedFd) -> io::Result<bool> {
+    let nonblocking = core.driver.borrow().wants_nonblocking();
+    sys::set_nonblocking(listener.as_raw_fd(), nonblocking)?;
+    Ok(nonblocking)
 }
 
 /// A connection that went away while it waited to be accepted, or the network said no.

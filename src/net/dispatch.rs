@@ -15,7 +15,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,6 @@ use std::time::Duration;
 
 use super::acceptor::Acceptor;
 use crate::runtime::{Core, CoreHandle, JoinHandle};
-use crate::sys;
 use crate::time::sleep;
 
 /// Connections that may wait for one core.
@@ -33,8 +32,8 @@ const QUEUE_MAX: usize = 64;
 /// How long the acceptor waits when all queues are full.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// What is accepted: a connection and its mode, or what is wrong with the listener.
-type Accepted = io::Result<(OwnedFd, bool)>;
+/// What is accepted: a connection, or what is wrong with the listener.
+type Accepted = io::Result<OwnedFd>;
 
 /// What the listeners of one address share.
 pub(crate) struct Dispatcher {
@@ -110,7 +109,7 @@ impl Dispatcher {
         loop {
             let mut accepted = match listener.accept_socket().await {
                 Err(error) if crate::Closed::is(&error) => return,
-                other => other.map(|socket| (socket, listener.is_nonblocking())),
+                other => other,
             };
             while let Err(back) = self.place(accepted, QUEUE_MAX) {
                 accepted = back;
@@ -133,7 +132,7 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// The next connection for this core, in the mode that its backend wants.
+    /// The next connection for this core.
     pub(super) fn poll_next(
         &self,
         listener: &Acceptor,
@@ -145,7 +144,7 @@ impl Seat {
         };
         if let Some(accepted) = place.queue.pop_front() {
             drop(table);
-            return Poll::Ready(fit(accepted, listener));
+            return Poll::Ready(accepted);
         }
         let old = place.waker.replace(cx.waker().clone());
         let vacant = table.acceptor.is_none();
@@ -201,7 +200,7 @@ impl Seat {
     /// The end of this seat: hands on what it had, and the role of the acceptor.
     fn give_up(&self, left: VecDeque<Accepted>, keep: Option<&Acceptor>) {
         match keep {
-            Some(listener) => left.into_iter().for_each(|one| listener.keep(fit(one, listener))),
+            Some(listener) => left.into_iter().for_each(|one| listener.keep(one)),
             // Where nobody is left they are reset, like all that nobody has accepted.
             None => left.into_iter().for_each(|one| drop(self.dispatcher.place(one, usize::MAX))),
         }
@@ -219,22 +218,12 @@ impl Seat {
     }
 }
 
-/// The connection, in the mode that the listener's backend wants.
-fn fit(accepted: Accepted, listener: &Acceptor) -> io::Result<OwnedFd> {
-    let (socket, nonblocking) = accepted?;
-    if nonblocking != listener.is_nonblocking() {
-        sys::set_nonblocking(socket.as_raw_fd(), listener.is_nonblocking())?;
-    }
-    Ok(socket)
-}
-
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut left = self.stand_up();
         if let Some((listener, task)) = self.acceptor.take() {
             task.abort();
-            let mode = listener.is_nonblocking();
-            left.extend(listener.taken().map(|one| one.map(|socket| (socket, mode))));
+            left.extend(listener.taken());
         }
         self.give_up(left, None);
     }

@@ -11,7 +11,6 @@ use crate::io::handle::{Handle, Released};
 use crate::io::inbound::Chunk;
 use crate::op::Interest;
 use crate::runtime::Core;
-use crate::sys;
 
 /// A quiet connection that belongs to no core: it can be sent to any thread, and
 /// [adopted](Handoff::adopt) by another core.
@@ -29,7 +28,7 @@ use crate::sys;
 ///
 ///     let handoff = server.into_handoff().await?;
 ///     let moved = ringpark::spawn_anywhere(move || async move {
-///         handoff.adopt()?.write_all("from wherever").await.0
+///         handoff.adopt().write_all("from wherever").await.0
 ///     });
 ///     let (result, _greeting) = client.read_exact(vec![0; 13]).await;
 ///     result?;
@@ -42,7 +41,6 @@ use crate::sys;
 #[must_use = "dropping it closes the connection"]
 pub struct Handoff {
     fd: OwnedFd,
-    nonblocking: bool,
     unread: Vec<io::Result<Vec<u8>>>,
     read_deadline: Option<Instant>,
     write_deadline: Option<Instant>,
@@ -60,12 +58,11 @@ impl TcpStream {
         let handle = self.handle().clone();
         let read_deadline = handle.deadline(Interest::Readable);
         let write_deadline = handle.deadline(Interest::Writable);
-        let nonblocking = handle.is_nonblocking();
         let Released { fd, items } = crate::io::handle::release(&handle).await?;
         // Copied, so that the leases go back to their core at once.
         let copy = |chunk: Chunk| chunk.bytes().to_vec();
         let unread = items.into_iter().map(|item| item.map(copy)).collect();
-        Ok(Handoff { fd, nonblocking, unread, read_deadline, write_deadline })
+        Ok(Handoff { fd, unread, read_deadline, write_deadline })
     }
 }
 
@@ -78,24 +75,16 @@ impl Handoff {
     /// Makes this core serve the connection. The next read begins with what was unread; the
     /// deadlines are those that it had.
     ///
-    /// # Errors
-    /// Of fcntl(2), if this core's backend wants the descriptor in another mode.
-    ///
     /// # Panics
     /// Outside a runtime.
-    pub fn adopt(self) -> io::Result<TcpStream> {
-        let core = Core::current();
-        let nonblocking = core.driver.borrow().wants_nonblocking();
-        if nonblocking != self.nonblocking {
-            sys::set_nonblocking(self.fd.as_raw_fd(), nonblocking)?;
-        }
-        let handle = Handle::new(core, self.fd, nonblocking);
+    pub fn adopt(self) -> TcpStream {
+        let handle = Handle::new(Core::current(), self.fd, true);
         for item in self.unread {
             handle.feed.push(item.map(|bytes| Chunk::Lease(Lease::from_vec(bytes))));
         }
         handle.set_deadline(Interest::Readable, self.read_deadline);
         handle.set_deadline(Interest::Writable, self.write_deadline);
-        Ok(TcpStream::from_handle(handle))
+        TcpStream::from_handle(handle)
     }
 }
 

@@ -4,12 +4,11 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::rc::Rc;
 use std::time::Instant;
 
 use socket2::Domain;
 
-use super::acceptor::Acceptor;
+use super::acceptor::{self, Acceptor};
 use super::resolve::{resolve, ToSocketAddrs};
 use super::{options, TcpSocket, TcpStream};
 use crate::runtime::{Core, Protocol, Sharing};
@@ -99,9 +98,8 @@ impl TcpListener {
         let acceptor = match core.group.dispatches(address) {
             true => {
                 let seated = core.group.sit(address, || {
-                    let nonblocking = core.driver.borrow().wants_nonblocking();
-                    sys::set_nonblocking(listener.as_raw_fd(), nonblocking)?;
-                    Ok(listener.into())
+                    let fd = listener.into();
+                    acceptor::set_mode(&core, &fd).map(|_| fd)
                 })?;
                 Acceptor::seated(core, seated)?
             }
@@ -110,9 +108,9 @@ impl TcpListener {
         Ok(TcpListener { acceptor })
     }
 
-    /// A socket that listens already, in the mode that the backend wants.
-    pub(super) fn from_fd(core: Rc<Core>, fd: OwnedFd, nonblocking: bool) -> TcpListener {
-        TcpListener { acceptor: Acceptor::new(core, fd, nonblocking) }
+    /// A socket that listens already.
+    pub(super) fn of(fd: OwnedFd) -> io::Result<TcpListener> {
+        Ok(TcpListener { acceptor: Acceptor::take_over(fd)? })
     }
 
     /// The next connection, and the address that it comes from. Connections that were given up

@@ -46,9 +46,8 @@ impl TcpSocket {
 
     pub(super) async fn of(domain: Domain) -> io::Result<TcpSocket> {
         let core = Core::current();
-        let nonblocking = core.driver.borrow().wants_nonblocking();
-        let fd = Submission::new(core.clone(), Socket::stream(domain, nonblocking)).await?;
-        Ok(TcpSocket { handle: Handle::new(core, fd, nonblocking) })
+        let fd = Submission::new(core.clone(), Socket::stream(domain)).await?;
+        Ok(TcpSocket { handle: Handle::new(core, fd, true) })
     }
 
     /// Whether the address may be bound although connections of an earlier listener linger on it
@@ -78,8 +77,7 @@ impl TcpSocket {
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         self.with(|socket| socket.listen(backlog))?;
-        let fd = self.handle.take_fd()?;
-        Ok(TcpListener::from_fd(self.handle.core.clone(), fd, self.handle.is_nonblocking()))
+        TcpListener::of(self.handle.take_fd()?)
     }
 
     /// When `connect` fails with `TimedOut`; `None` for never. It may be moved while it waits.
@@ -95,7 +93,7 @@ impl TcpSocket {
     pub async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let turn = turn(&self.handle, Interest::Writable).await?;
         let address = SockAddr::from(address);
-        let op = Connect::new(turn, address, self.handle.is_nonblocking());
+        let op = Connect::new(turn, address);
         drop(perform(&self.handle, Interest::Writable, op).await?);
         self.handle.set_deadline(Interest::Writable, None);
         self.handle.add_user();

@@ -29,7 +29,7 @@ pub(crate) struct Accept<L> {
 }
 
 impl<L> Accept<L> {
-    /// `nonblocking` is the mode of the listener, and becomes that of the connection.
+    /// `nonblocking` is the mode of the listener.
     pub(crate) fn new(listener: L, nonblocking: bool) -> Accept<L> {
         Accept { listener, nonblocking }
     }
@@ -37,7 +37,7 @@ impl<L> Accept<L> {
 
 /// The flags of the accepted socket.
 #[cfg(target_os = "linux")]
-const FLAGS: i32 = libc::SOCK_CLOEXEC;
+const FLAGS: i32 = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
 
 /// The entry that accepts until it is cancelled. Each answer is a descriptor.
 #[cfg(target_os = "linux")]

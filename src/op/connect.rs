@@ -16,7 +16,6 @@ pub(crate) struct Connect<K> {
     socket: K,
     /// On the heap, since the entry points to it.
     address: Box<SockAddr>,
-    nonblocking: bool,
     /// An attempt is under way: the next one asks how it went.
     started: bool,
 }
@@ -30,8 +29,8 @@ impl<K> Connect<K> {
 }
 
 impl<K> Connect<K> {
-    pub(crate) fn new(socket: K, address: SockAddr, nonblocking: bool) -> Connect<K> {
-        Connect { socket, address: Box::new(address), nonblocking, started: false }
+    pub(crate) fn new(socket: K, address: SockAddr) -> Connect<K> {
+        Connect { socket, address: Box::new(address), started: false }
     }
 }
 
@@ -75,8 +74,7 @@ unsafe impl<K: KeepsOpen> Op for Connect<K> {
                 Err(error) => Err(error),
             };
         }
-        let begun =
-            sys::non_blocking(self.fd(), self.nonblocking, || socket.connect(&self.address));
+        let begun = socket.connect(&self.address);
         if self.is_local() {
             return match begun {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(busy()),

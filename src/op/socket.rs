@@ -9,20 +9,19 @@ use io_uring::{opcode, squeue::Entry};
 use super::{Code, Interest, Op};
 use crate::sys;
 
-/// A new socket, close-on-exec.
+/// A new socket, close-on-exec and non-blocking.
 pub(crate) struct Socket {
     domain: i32,
     kind: i32,
-    nonblocking: bool,
 }
 
 impl Socket {
-    pub(crate) fn stream(domain: socket2::Domain, nonblocking: bool) -> Socket {
-        Socket { domain: domain.into(), kind: libc::SOCK_STREAM, nonblocking }
+    pub(crate) fn stream(domain: socket2::Domain) -> Socket {
+        Socket { domain: domain.into(), kind: libc::SOCK_STREAM }
     }
 
-    pub(crate) fn datagram(domain: socket2::Domain, nonblocking: bool) -> Socket {
-        Socket { domain: domain.into(), kind: libc::SOCK_DGRAM, nonblocking }
+    pub(crate) fn datagram(domain: socket2::Domain) -> Socket {
+        Socket { domain: domain.into(), kind: libc::SOCK_DGRAM }
     }
 }
 
@@ -42,14 +41,13 @@ unsafe impl Op for Socket {
 
     #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
-        let mode = if self.nonblocking { libc::SOCK_NONBLOCK } else { 0 };
-        let kind = self.kind | libc::SOCK_CLOEXEC | mode;
+        let kind = self.kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         Some(opcode::Socket::new(self.domain, kind, 0).build())
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
         use std::os::fd::IntoRawFd;
-        let socket = sys::socket(self.domain, self.kind, self.nonblocking)?;
+        let socket = sys::socket(self.domain, self.kind)?;
         Ok(socket.into_raw_fd() as u32)
     }
 

@@ -11,7 +11,6 @@ use io_uring::squeue::Entry;
 
 use super::{Code, Interest, KeepsOpen, Op};
 use crate::buf::{Pipes, PooledPipe};
-use crate::sys;
 
 /// What became of an attempt to fill a pipe.
 pub(crate) enum Spliced {
@@ -33,7 +32,6 @@ pub(crate) trait Quota: 'static {
 /// open.
 pub(crate) struct SpliceIn<S, Q> {
     socket: S,
-    nonblocking: bool,
     pipes: Rc<Pipes>,
     limit: usize,
     quota: Rc<Q>,
@@ -42,16 +40,9 @@ pub(crate) struct SpliceIn<S, Q> {
 }
 
 impl<S, Q> SpliceIn<S, Q> {
-    /// Moves `limit` bytes at most, or what the quota leaves then; `nonblocking` is the mode of the
-    /// socket.
-    pub(crate) fn new(
-        socket: S,
-        nonblocking: bool,
-        pipes: Rc<Pipes>,
-        limit: usize,
-        quota: Rc<Q>,
-    ) -> SpliceIn<S, Q> {
-        SpliceIn { socket, nonblocking, pipes, limit, quota, pipe: None, refused: None }
+    /// Moves `limit` bytes at most, or what the quota leaves then.
+    pub(crate) fn new(socket: S, pipes: Rc<Pipes>, limit: usize, quota: Rc<Q>) -> SpliceIn<S, Q> {
+        SpliceIn { socket, pipes, limit, quota, pipe: None, refused: None }
     }
 
     /// Notes why nothing can be spliced.
@@ -93,7 +84,7 @@ unsafe impl<S: KeepsOpen, Q: Quota> Op for SpliceIn<S, Q> {
             Ok(pipe) => pipe,
             Err(error) => return self.refuse(error),
         };
-        match sys::non_blocking(fd, self.nonblocking, || pipe.fill(fd, limit)) {
+        match pipe.fill(fd, limit) {
             Ok(count) => {
                 self.pipe = Some(pipe);
                 Ok(count)
@@ -118,13 +109,12 @@ unsafe impl<S: KeepsOpen, Q: Quota> Op for SpliceIn<S, Q> {
 /// Moves what is in a pipe to a socket. `S` keeps the socket open.
 pub(crate) struct SpliceOut<S> {
     socket: S,
-    nonblocking: bool,
     pipe: PooledPipe,
 }
 
 impl<S> SpliceOut<S> {
-    pub(crate) fn new(socket: S, nonblocking: bool, pipe: PooledPipe) -> SpliceOut<S> {
-        SpliceOut { socket, nonblocking, pipe }
+    pub(crate) fn new(socket: S, pipe: PooledPipe) -> SpliceOut<S> {
+        SpliceOut { socket, pipe }
     }
 }
 
@@ -148,8 +138,7 @@ unsafe impl<S: KeepsOpen> Op for SpliceOut<S> {
 
     fn attempt(&mut self) -> io::Result<u32> {
         let fd = self.fd();
-        let pipe = &mut self.pipe;
-        sys::non_blocking(fd, self.nonblocking, || pipe.drain(fd))
+        self.pipe.drain(fd)
     }
 
     fn finish(self, result: io::Result<u32>) -> Self::Output {

@@ -9,29 +9,28 @@ use std::time::Duration;
 
 use super::{cvt, set_nonblocking};
 
-/// A new socket, close-on-exec, and non-blocking if asked for.
-pub(crate) fn socket(domain: i32, kind: i32, nonblocking: bool) -> io::Result<OwnedFd> {
+/// A new socket, close-on-exec and non-blocking.
+pub(crate) fn socket(domain: i32, kind: i32) -> io::Result<OwnedFd> {
     // SAFETY: socket takes no pointer.
     let fd = cvt(unsafe { libc::socket(domain, kind, 0) })?;
     // SAFETY: the kernel has just made this descriptor for us.
-    with_flags(unsafe { OwnedFd::from_raw_fd(fd) }, nonblocking)
+    with_flags(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Accepts a connection; the new socket is close-on-exec, and non-blocking if asked for.
-pub(crate) fn accept(fd: RawFd, nonblocking: bool) -> io::Result<OwnedFd> {
+/// Accepts a connection; the new socket is close-on-exec and non-blocking.
+pub(crate) fn accept(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: null pointers ask for no address.
     let fd = cvt(unsafe { libc::accept(fd, std::ptr::null_mut(), std::ptr::null_mut()) })?;
     // SAFETY: the kernel has just made this descriptor for us.
-    with_flags(unsafe { OwnedFd::from_raw_fd(fd) }, nonblocking)
+    with_flags(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Gives a new socket the flags that it should have been made with.
-fn with_flags(socket: OwnedFd, nonblocking: bool) -> io::Result<OwnedFd> {
+fn with_flags(socket: OwnedFd) -> io::Result<OwnedFd> {
     let fd = socket.as_raw_fd();
     // SAFETY: FIOCLEX takes no argument.
     cvt(unsafe { libc::ioctl(fd, libc::FIOCLEX) })?;
-    // An accepted socket has the mode of its listener here, so it is set either way.
-    set_nonblocking(fd, nonblocking)?;
+    set_nonblocking(fd, true)?;
     match socket2::SockRef::from(&socket).set_nosigpipe(true) {
         // The peer has reset the connection already: what reads or writes it is told so.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(socket),

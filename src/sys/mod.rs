@@ -108,8 +108,7 @@ pub(crate) fn non_blocking<T>(
     result
 }
 
-/// Accepts a connection that waits; `nonblocking` is the mode of the listener for good, and becomes
-/// that of the connection.
+/// Accepts a connection that waits; `nonblocking` is the mode of the listener for good.
 ///
 /// A listener is the one descriptor whose open file several cores share, each by a number of its own,
 /// and accepting has no flag that forbids to wait. So only one of them changes the mode at a time:
@@ -117,7 +116,7 @@ pub(crate) fn non_blocking<T>(
 pub(crate) fn accept_now(fd: RawFd, nonblocking: bool) -> io::Result<OwnedFd> {
     static MODE: Mutex<()> = Mutex::new(());
     let _mode = (!nonblocking).then(|| MODE.lock().unwrap_or_else(PoisonError::into_inner));
-    non_blocking(fd, nonblocking, || accept(fd, nonblocking))
+    non_blocking(fd, nonblocking, || accept(fd))
 }
 
 /// Sets the descriptor's mode for good; says whether it was different before.

@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use super::{cvt, timespec};
 
-/// A new socket, close-on-exec, and non-blocking if asked for.
-pub(crate) fn socket(domain: i32, kind: i32, nonblocking: bool) -> io::Result<OwnedFd> {
-    let kind = kind | libc::SOCK_CLOEXEC | if nonblocking { libc::SOCK_NONBLOCK } else { 0 };
+/// A new socket, close-on-exec and non-blocking.
+pub(crate) fn socket(domain: i32, kind: i32) -> io::Result<OwnedFd> {
+    let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: socket takes no pointer.
     let fd = cvt(unsafe { libc::socket(domain, kind, 0) })?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Accepts a connection; the new socket is close-on-exec, and non-blocking if asked for.
-pub(crate) fn accept(fd: RawFd, nonblocking: bool) -> io::Result<OwnedFd> {
-    let flags = libc::SOCK_CLOEXEC | if nonblocking { libc::SOCK_NONBLOCK } else { 0 };
+/// Accepts a connection; the new socket is close-on-exec and non-blocking.
+pub(crate) fn accept(fd: RawFd) -> io::Result<OwnedFd> {
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     let (address, length) = (std::ptr::null_mut(), std::ptr::null_mut());
     // SAFETY: null pointers ask for no address.
     let fd = cvt(unsafe { libc::accept4(fd, address, length, flags) })?;

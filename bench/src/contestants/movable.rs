@@ -79,7 +79,7 @@ pub(super) fn echo(stream: TcpStream) -> Pin<Box<dyn Future<Output = io::Result<
             }
             let Some(core) = BALANCE.with_borrow_mut(Balance::lighter) else { continue };
             let handoff = stream.into_handoff().await?;
-            drop(spawn_on(&core, move || async move { echo(handoff.adopt()?).await }));
+            drop(spawn_on(&core, move || async move { echo(handoff.adopt()).await }));
             return Ok(());
         }
         Ok(())

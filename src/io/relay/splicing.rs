@@ -60,8 +60,7 @@ pub(super) async fn splice(
         }
         let turn = turn(from, Interest::Readable).await?;
         let limit = from.core.driver.borrow_mut().clip(PIPE_SIZE);
-        let (pipes, nonblocking) = (from.core.pipes.clone(), from.is_nonblocking());
-        let op = SpliceIn::new(turn, nonblocking, pipes, limit, shared.clone());
+        let op = SpliceIn::new(turn, from.core.pipes.clone(), limit, shared.clone());
         match perform(from, Interest::Readable, op).await.0? {
             Spliced::Some(pipe) => {
                 pace.note(pipe.len());
@@ -101,10 +100,9 @@ impl Splicing<'_> {
         let len = pipe.len() as u64;
         self.shared.note_received(len);
         self.to.core.relayed.spliced.add(len);
-        let nonblocking = self.to.is_nonblocking();
         let mut turn = turn(self.to, Interest::Writable).await?;
         while pipe.len() > 0 {
-            let op = SpliceOut::new(turn, nonblocking, pipe);
+            let op = SpliceOut::new(turn, pipe);
             let result;
             (result, pipe, turn) = perform(self.to, Interest::Writable, op).await;
             self.shared.note_written(self.index, result? as u64);

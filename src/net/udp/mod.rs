@@ -75,10 +75,9 @@ impl UdpSocket {
 
     async fn bind_one(address: SocketAddr) -> io::Result<UdpSocket> {
         let core = Core::current();
-        let nonblocking = core.driver.borrow().wants_nonblocking();
-        let socket = Socket::datagram(Domain::for_address(address), nonblocking);
+        let socket = Socket::datagram(Domain::for_address(address));
         let fd = Submission::new(core.clone(), socket).await?;
-        let handle = Handle::new(core.clone(), fd, nonblocking);
+        let handle = Handle::new(core.clone(), fd, true);
         let socket = UdpSocket { pollable: Pollable::new(handle), v6: address.is_ipv6() };
         let raw = SockAddr::from(address);
         core.group.bind_shared(Protocol::Udp, address, |sharing| {
@@ -125,7 +124,7 @@ impl UdpSocket {
         let mut last = None;
         for address in resolve(address).await? {
             let turn = turn(handle, Interest::Writable).await?;
-            let op = Connect::new(turn, address.into(), handle.is_nonblocking());
+            let op = Connect::new(turn, address.into());
             match perform(handle, Interest::Writable, op).await {
                 Ok(_turn) => return Ok(()),
                 Err(error) => last = Some(error),

@@ -60,8 +60,7 @@ impl UnixListener {
             socket.listen(BACKLOG as i32)
         })?;
         let fd = handle.take_fd()?;
-        let acceptor = Acceptor::new(handle.core.clone(), fd, handle.is_nonblocking());
-        Ok(UnixListener { acceptor })
+        Ok(UnixListener { acceptor: Acceptor::take_over(fd)? })
     }
 
     /// Takes a listener over, made by std or handed in by somebody else.

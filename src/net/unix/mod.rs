@@ -116,11 +116,10 @@ fn check_fds(fds: &[OwnedFd]) -> io::Result<()> {
 }
 
 /// A new socket of this family.
-async fn socket(make: impl FnOnce(Domain, bool) -> Socket) -> io::Result<Rc<Bytes>> {
+async fn socket(make: impl FnOnce(Domain) -> Socket) -> io::Result<Rc<Bytes>> {
     let core = Core::current();
-    let nonblocking = core.driver.borrow().wants_nonblocking();
-    let fd = Submission::new(core.clone(), make(Domain::UNIX, nonblocking)).await?;
-    Ok(Handle::new(core, fd, nonblocking))
+    let fd = Submission::new(core.clone(), make(Domain::UNIX)).await?;
+    Ok(Handle::new(core, fd, true))
 }
 
 /// Connects, and waits while the other side's queue is full.
@@ -129,7 +128,7 @@ async fn connect(handle: &Rc<Bytes>, address: &SocketAddr) -> io::Result<()> {
     let mut pause = Pause::new();
     loop {
         let turn = turn(handle, Interest::Writable).await?;
-        let op = Connect::new(turn, address.clone(), handle.is_nonblocking());
+        let op = Connect::new(turn, address.clone());
         match perform(handle, Interest::Writable, op).await {
             Err(error) if is_busy(&error) => pause.wait(handle).await,
             other => return other.map(drop),

@@ -56,7 +56,7 @@ const OPERATIONS: &[(&str, &str)] = &[
 
 /// Sources of what users call, files or folders, and the files here that call all of it.
 const SURFACE: &[(&str, &[&str])] = &[
-    ("net/udp", &["udp"]),
+    ("net/udp", &["udp", "udp_options"]),
     ("net/unix", &["unix", "unix_datagrams"]),
     ("net/socket_stream.rs", &["streams", "read_write", "connect", "zero_copy"]),
     ("net/resolve.rs", &["connect"]),
@@ -64,7 +64,7 @@ const SURFACE: &[(&str, &[&str])] = &[
     ("io/stdio.rs", &["processes"]),
     ("process", &["processes"]),
     ("io/descriptor.rs", &["read_write", "files"]),
-    ("io/pollable.rs", &["read_write", "close", "deadlines", "udp"]),
+    ("io/pollable.rs", &["read_write", "close", "deadlines", "udp", "udp_options"]),
     ("fs", &["files"]),
     ("buf/aligned.rs", &["files"]),
     ("buf/fixed.rs", &["fixed_buffers"]),

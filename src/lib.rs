@@ -71,6 +71,7 @@ pub mod buf;
 mod driver;
 pub mod fs;
 pub mod io;
+mod line;
 pub mod net;
 mod op;
 pub mod probe;

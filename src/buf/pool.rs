@@ -24,8 +24,6 @@
 
 use std::alloc::{alloc, dealloc, handle_alloc_error, Layout};
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::num::NonZeroU64;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -33,6 +31,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::lease::Lease;
+use crate::line::{Line, Place};
 use crate::runtime::{Biased, Shared};
 
 /// Leases begin at multiples of this, so that two cores never share a cache line.
@@ -119,8 +118,7 @@ pub(crate) struct Pool {
     /// Buffers that the kernel has been given and has not answered for.
     supplied: Cell<usize>,
     /// Receives that found no buffer, in order.
-    waiting: RefCell<VecDeque<(NonZeroU64, Waker)>>,
-    tickets: Cell<u64>,
+    line: RefCell<Line>,
     /// How often a receive found no buffer.
     pub(crate) shortages: Cell<u64>,
 }
@@ -225,8 +223,7 @@ impl Pool {
             keep: Cell::new(config.count_base.into()),
             emptied: Cell::new(0),
             supplied: Cell::new(0),
-            waiting: RefCell::new(VecDeque::new()),
-            tickets: Cell::new(0),
+            line: RefCell::default(),
             shortages: Cell::new(0),
         })
     }
@@ -345,7 +342,7 @@ impl Pool {
             self.collect_foreign();
         }
         while let Some(id) = blocks.emptied.borrow_mut().pop() {
-            if self.at_hand() >= self.keep.get() && self.waiting.borrow().is_empty() {
+            if self.at_hand() >= self.keep.get() && !self.is_starving() {
                 self.release(id);
             } else {
                 self.supply(id);
@@ -463,41 +460,28 @@ impl Pool {
     }
 
     /// A place in the line of those who wait for a buffer.
-    pub(crate) fn wait(&self, ticket: &mut Option<NonZeroU64>, waker: &Waker) {
-        let mut waiting = self.waiting.borrow_mut();
-        let known = ticket.and_then(|id| waiting.iter_mut().find(|entry| entry.0 == id));
-        match known {
-            Some(entry) => entry.1.clone_from(waker),
-            None => {
-                self.tickets.set(self.tickets.get() + 1);
-                let id = NonZeroU64::new(self.tickets.get()).expect("it counts from 1");
-                *ticket = Some(id);
-                waiting.push_back((id, waker.clone()));
-            }
-        }
+    pub(crate) fn wait(&self, place: &mut Option<Place>, waker: &Waker) {
+        self.line.borrow_mut().stand(place, waker);
         // SeqCst pairs with `give_back`: what came home before this is seen by `has_news`, which the
         // core asks before it sleeps, and what comes home later notifies it.
         self.blocks().starving.store(true, Ordering::SeqCst);
     }
 
     /// Leaves the line.
-    pub(crate) fn leave(&self, ticket: &mut Option<NonZeroU64>) {
-        if let Some(id) = ticket.take() {
-            let mut waiting = self.waiting.borrow_mut();
-            if let Some(index) = waiting.iter().position(|entry| entry.0 == id) {
-                let left = waiting.remove(index);
-                if waiting.is_empty() {
-                    self.blocks().starving.store(false, Ordering::SeqCst);
-                }
-                drop(waiting);
-                drop(left);
-            }
+    pub(crate) fn leave(&self, place: &mut Option<Place>) {
+        let Some(place) = place.take() else { return };
+        let mut line = self.line.borrow_mut();
+        let left = line.leave(place);
+        if line.is_empty() {
+            self.blocks().starving.store(false, Ordering::SeqCst);
         }
+        drop(line);
+        drop(left);
     }
 
     /// Whether somebody waits for a buffer.
     pub(crate) fn is_starving(&self) -> bool {
-        !self.waiting.borrow().is_empty()
+        !self.line.borrow().is_empty()
     }
 
     /// Whether there are no more buffers to be had, so that none should be kept for long.
@@ -513,14 +497,14 @@ impl Pool {
         }
     }
 
-    /// Whether `ticket` may try for a buffer now: the first ones in line, as many as there are.
-    pub(crate) fn admits(&self, ticket: Option<NonZeroU64>) -> bool {
-        let waiting = self.waiting.borrow();
-        let place = match ticket {
-            Some(id) => waiting.iter().position(|entry| entry.0 == id),
-            None => Some(waiting.len()),
-        };
-        place.is_none_or(|place| place < self.at_hand().max(self.current_room().is_some().into()))
+    /// How many of those in line can be served now.
+    fn served(&self) -> usize {
+        self.at_hand().max(self.current_room().is_some().into())
+    }
+
+    /// Whether whoever has this place, or comes next, may try for a buffer now.
+    pub(crate) fn admits(&self, place: Option<Place>) -> bool {
+        self.line.borrow().before(place) < self.served()
     }
 
     /// Takes in what has come home, and wakes those in the line whom it will serve. Before the core
@@ -530,9 +514,7 @@ impl Pool {
         if !self.is_starving() {
             return;
         }
-        let count = self.at_hand().max(self.current_room().is_some().into());
-        let wakers: Vec<Waker> =
-            self.waiting.borrow().iter().take(count).map(|entry| entry.1.clone()).collect();
+        let wakers = self.line.borrow().first(self.served());
         wakers.into_iter().for_each(Waker::wake);
     }
 

@@ -4,12 +4,11 @@
 //! have is apart, and takes one word.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
-use std::num::NonZeroU64;
 use std::task::Waker;
 use std::time::Instant;
 
 use crate::driver::Token;
+use crate::line::{Line, Place};
 use crate::time::TimerKey;
 
 /// Nobody has the turn.
@@ -27,7 +26,7 @@ pub(super) struct Direction {
 
 #[derive(Default)]
 struct Rest {
-    waiting: RefCell<Waiting>,
+    line: RefCell<Line>,
     deadline: Deadline,
 }
 
@@ -48,7 +47,7 @@ impl Direction {
 
     /// Whether somebody waits for the turn.
     pub(super) fn is_awaited(&self) -> bool {
-        self.rest.get().is_some_and(|rest| !rest.waiting.borrow().queue.is_empty())
+        self.rest.get().is_some_and(|rest| !rest.line.borrow().is_empty())
     }
 
     /// Takes the turn, if nobody has it or wants it.
@@ -62,17 +61,17 @@ impl Direction {
 
     /// Takes the turn, if it is free and nobody came before; else stands in the line.
     #[cold]
-    pub(super) fn take_or_wait(&self, ticket: &mut Option<NonZeroU64>, waker: &Waker) -> bool {
-        let mut waiting = self.rest.get_or_init(Box::default).waiting.borrow_mut();
-        let first = waiting.queue.front().map(|(ticket, _)| *ticket);
-        if !self.is_taken() && first == *ticket {
-            waiting.queue.pop_front();
-            *ticket = None;
-            self.holder.set(TAKEN);
-            return true;
+    pub(super) fn take_or_wait(&self, place: &mut Option<Place>, waker: &Waker) -> bool {
+        let mut line = self.rest.get_or_init(Box::default).line.borrow_mut();
+        if self.is_taken() || line.before(*place) > 0 {
+            line.stand(place, waker);
+            return false;
         }
-        *ticket = Some(waiting.stand(*ticket, waker));
-        false
+        let left = place.take().and_then(|place| line.leave(place));
+        self.holder.set(TAKEN);
+        drop(line);
+        drop(left);
+        true
     }
 
     /// Gives the turn back.
@@ -83,9 +82,9 @@ impl Direction {
 
     /// Leaves the line.
     #[cold]
-    pub(super) fn leave(&self, ticket: NonZeroU64) {
-        let rest = self.rest.get().expect("a ticket stands in the line");
-        let left = rest.waiting.borrow_mut().leave(ticket);
+    pub(super) fn leave(&self, place: Place) {
+        let rest = self.rest.get().expect("there is a line to have a place in");
+        let left = rest.line.borrow_mut().leave(place);
         drop(left);
         if !self.is_taken() {
             // The turn may have been offered to the one who has just left.
@@ -96,17 +95,13 @@ impl Direction {
     /// Wakes the first who waits, since the turn is free.
     fn offer(&self) {
         let Some(rest) = self.rest.get() else { return };
-        let first = rest.waiting.borrow().queue.front().map(|(_, waker)| waker.clone());
-        if let Some(waker) = first {
-            waker.wake();
-        }
+        let first = rest.line.borrow().first(1);
+        first.into_iter().for_each(Waker::wake);
     }
 
     /// Those who wait for the turn.
     pub(super) fn wakers(&self) -> Vec<Waker> {
-        let Some(rest) = self.rest.get() else { return Vec::new() };
-        let waiting = rest.waiting.borrow();
-        waiting.queue.iter().map(|(_, waker)| waker.clone()).collect()
+        self.rest.get().map(|rest| rest.line.borrow().first(usize::MAX)).unwrap_or_default()
     }
 
     /// What the one whose turn it is waits for.
@@ -133,37 +128,5 @@ impl Direction {
         if at.is_some() || self.rest.get().is_some() {
             self.rest.get_or_init(Box::default).deadline.at.set(at);
         }
-    }
-}
-
-/// Those who wait, in order, each with his ticket.
-#[derive(Default)]
-struct Waiting {
-    /// How many have been given out: from 1, so that a task that has none pays no more for it.
-    tickets: u64,
-    queue: VecDeque<(NonZeroU64, Waker)>,
-}
-
-impl Waiting {
-    /// Stands in the line, or keeps standing there: the ticket.
-    fn stand(&mut self, ticket: Option<NonZeroU64>, waker: &Waker) -> NonZeroU64 {
-        match ticket {
-            Some(ticket) => {
-                let mine = self.queue.iter_mut().find(|(other, _)| *other == ticket);
-                mine.expect("a ticket stands in the line").1.clone_from(waker);
-                ticket
-            }
-            None => {
-                self.tickets += 1;
-                let ticket = NonZeroU64::new(self.tickets).expect("it counts from 1");
-                self.queue.push_back((ticket, waker.clone()));
-                ticket
-            }
-        }
-    }
-
-    fn leave(&mut self, ticket: NonZeroU64) -> Option<(NonZeroU64, Waker)> {
-        let index = self.queue.iter().position(|(other, _)| *other == ticket)?;
-        self.queue.remove(index)
     }
 }

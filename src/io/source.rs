@@ -22,7 +22,6 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -30,6 +29,7 @@ use super::error::Closed;
 use super::inbound::{says_nothing, Bytes, Chunk};
 use crate::buf::{Lease, Pool};
 use crate::driver::{Completion, Sink};
+use crate::line::Place;
 use crate::op::{Code, Interest};
 use crate::runtime::Core;
 
@@ -104,13 +104,13 @@ pub(super) fn deliver<S: Source>(
 /// A place in the line for a buffer.
 pub(super) struct Ticket<'a, S: Source> {
     handle: &'a Rc<Bytes>,
-    ticket: Option<NonZeroU64>,
+    place: Option<Place>,
     source: PhantomData<S>,
 }
 
 impl<'a, S: Source> Ticket<'a, S> {
     pub(super) fn new(handle: &'a Rc<Bytes>) -> Ticket<'a, S> {
-        Ticket { handle, ticket: None, source: PhantomData }
+        Ticket { handle, place: None, source: PhantomData }
     }
 
     /// The next item of the feed. If nothing is there and nothing under way, `arm` says whether to
@@ -159,7 +159,7 @@ impl<'a, S: Source> Ticket<'a, S> {
         if !self.may_try(cx) {
             return;
         }
-        S::pool(&handle.core).leave(&mut self.ticket);
+        S::pool(&handle.core).leave(&mut self.place);
         let mut driver = handle.core.driver.borrow_mut();
         if driver.pretends_no_buffer() {
             cx.waker().wake_by_ref();
@@ -181,16 +181,16 @@ impl<'a, S: Source> Ticket<'a, S> {
     /// Whether it may try for a buffer now; else the task is woken when it may.
     fn may_try(&mut self, cx: &mut Context<'_>) -> bool {
         let pool = S::pool(&self.handle.core);
-        if pool.has_room() && pool.admits(self.ticket) {
+        if pool.has_room() && pool.admits(self.place) {
             return true;
         }
-        pool.wait(&mut self.ticket, cx.waker());
+        pool.wait(&mut self.place, cx.waker());
         false
     }
 }
 
 impl<S: Source> Drop for Ticket<'_, S> {
     fn drop(&mut self) {
-        S::pool(&self.handle.core).leave(&mut self.ticket);
+        S::pool(&self.handle.core).leave(&mut self.place);
     }
 }

@@ -5,7 +5,6 @@
 
 use std::future::Future;
 use std::io;
-use std::num::NonZeroU64;
 use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,6 +12,7 @@ use std::task::{Context, Poll};
 
 use super::handle::Handle;
 use super::submission::Submission;
+use crate::line::Place;
 use crate::op::{Interest, KeepsOpen, Op};
 
 /// The turn in one direction of a handle. Whoever has it may start an operation there; it goes to
@@ -44,7 +44,7 @@ impl<T> Drop for Turn<T> {
 
 /// Waits for the turn in a direction. Fails if the handle is closed or the deadline passes.
 pub(crate) fn turn<T: 'static>(handle: &Rc<Handle<T>>, interest: Interest) -> WaitTurn<'_, T> {
-    WaitTurn { handle, interest, ticket: None }
+    WaitTurn { handle, interest, place: None }
 }
 
 /// The future of [`turn`]. It is written out, like [`Perform`], since it is part of the state of
@@ -53,7 +53,7 @@ pub(crate) struct WaitTurn<'a, T: 'static> {
     handle: &'a Rc<Handle<T>>,
     interest: Interest,
     /// A place in the line.
-    ticket: Option<NonZeroU64>,
+    place: Option<Place>,
 }
 
 impl<'a, T> WaitTurn<'a, T> {
@@ -66,13 +66,13 @@ impl<T> Future for WaitTurn<'_, T> {
     type Output = io::Result<Turn<T>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let WaitTurn { handle, interest, ticket } = self.get_mut();
+        let WaitTurn { handle, interest, place } = self.get_mut();
         if let Some(refusal) = handle.refusal(*interest) {
             return Poll::Ready(Err(refusal.into()));
         }
         // Nearly always nobody else is there.
         let direction = handle.direction(*interest);
-        if direction.take_if_free() || direction.take_or_wait(ticket, cx.waker()) {
+        if direction.take_if_free() || direction.take_or_wait(place, cx.waker()) {
             return Poll::Ready(Ok(Turn { handle: handle.clone(), interest: *interest }));
         }
         handle.arm_deadline(*interest, cx);
@@ -82,8 +82,8 @@ impl<T> Future for WaitTurn<'_, T> {
 
 impl<T> Drop for WaitTurn<'_, T> {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            self.handle.direction(self.interest).leave(ticket);
+        if let Some(place) = self.place {
+            self.handle.direction(self.interest).leave(place);
             // The timer of the direction may know nobody but this one.
             self.handle.rearm(self.interest);
         }

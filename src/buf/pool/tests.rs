@@ -5,6 +5,7 @@ use super::*;
 use crate::block_on;
 use crate::runtime::Core;
 use proptest::prelude::*;
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 use std::thread;
@@ -172,9 +173,9 @@ fn those_who_wait_are_served_in_order() {
         let pool = pool(1, 1, 1024);
         let lease = receive(&pool, &[1; 1024]).unwrap();
         let counts = [Arc::<Count>::default(), Arc::default(), Arc::default()];
-        let mut tickets = [None; 3];
-        for (ticket, count) in tickets.iter_mut().zip(&counts) {
-            pool.wait(ticket, &count.clone().into());
+        let mut places = [None; 3];
+        for (place, count) in places.iter_mut().zip(&counts) {
+            pool.wait(place, &count.clone().into());
         }
         let woken = || counts.each_ref().map(|count| count.0.load(Ordering::Relaxed));
         pool.serve_waiting();
@@ -184,15 +185,15 @@ fn those_who_wait_are_served_in_order() {
         drop(lease);
         pool.serve_waiting();
         assert_eq!(woken(), [1, 0, 0]);
-        assert!(pool.admits(tickets[0]) && !pool.admits(tickets[1]));
+        assert!(pool.admits(places[0]) && !pool.admits(places[1]));
         assert!(!pool.admits(None), "whoever comes now stands behind those who wait");
 
-        pool.leave(&mut tickets[1]);
-        pool.leave(&mut tickets[0]);
+        pool.leave(&mut places[1]);
+        pool.leave(&mut places[0]);
         pool.serve_waiting();
         assert_eq!(woken(), [1, 0, 1]);
-        assert!(pool.admits(tickets[2]));
-        pool.leave(&mut tickets[2]);
+        assert!(pool.admits(places[2]));
+        pool.leave(&mut places[2]);
         assert!(!pool.is_starving() && pool.admits(None));
     });
 }
@@ -206,14 +207,14 @@ fn a_lease_from_another_thread_is_news_for_those_who_wait_only() {
         elsewhere(move || drop(first));
         assert!(!pool.has_news(), "nobody waits");
         pool.collect();
-        let mut ticket = None;
-        pool.wait(&mut ticket, Waker::noop());
+        let mut place = None;
+        pool.wait(&mut place, Waker::noop());
         assert!(!pool.has_news());
         elsewhere(move || drop(second));
         assert!(pool.has_news());
         pool.collect();
         assert!(!pool.has_news());
-        pool.leave(&mut ticket);
+        pool.leave(&mut place);
     });
 }
 

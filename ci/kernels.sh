@@ -16,7 +16,8 @@ kernels=("$@")
 # How long one boot may take, in seconds: an emulated kernel is some 25 times slower.
 patience=${KERNELS_PATIENCE:-150}
 # The part of the behaviour suite: what starts every backend and does everything once on it.
-behaviours=(the_environment_forces_a_backend the_probe_s_verdict_follows)
+behaviours=(the_environment_forces_a_backend the_probe_s_verdict_follows
+    uring::a_listener_can_be_shared_with_any_other_backend)
 
 say 'what it needs'
 missing=()

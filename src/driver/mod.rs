@@ -231,9 +231,9 @@ impl Driver {
         }
     }
 
-    /// Whether what is read, written or accepted from is to be non-blocking. On a ring these operations
-    /// do not wait for a descriptor that is. Those of sockets do, and so connections and datagram
-    /// sockets are non-blocking everywhere, for the calls that the core makes itself.
+    /// Whether what is read from and written to is to be non-blocking: on a ring these operations do not
+    /// wait for a descriptor that is. Those of sockets do (they look at `MSG_DONTWAIT`, not at the
+    /// mode), and so sockets are non-blocking everywhere, for the calls that the core makes itself.
     pub(crate) fn wants_nonblocking(&self) -> bool {
         matches!(self.engine, Engine::Ready(_))
     }

@@ -62,7 +62,7 @@ impl Sink for Listening {
             Ok(socket) => feed.push(Ok(socket)),
             Err(error) => match error.raw_os_error() {
                 // Whoever waits starts it anew.
-                Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
+                Some(libc::ECANCELED | libc::EINTR) => {}
                 _ => feed.push(Err(error)),
             },
         }
@@ -80,9 +80,11 @@ impl Backlog for Turn<OwnedFd> {
 }
 
 impl Acceptor {
-    fn new(core: Rc<Core>, fd: OwnedFd, nonblocking: bool) -> Acceptor {
+    /// A socket that listens already and is non-blocking, on every backend: its mode is that of all
+    /// processes that share it, and whatever backend they have, none may wait in accept(2).
+    pub(super) fn new(core: Rc<Core>, fd: OwnedFd) -> Acceptor {
         Acceptor {
-            handle: Handle::new(core, fd, nonblocking),
+            handle: Handle::new(core, fd, true),
             complained: Cell::new(false),
             stopped: Cell::new(Stopped::No),
             seat: None,
@@ -90,23 +92,16 @@ impl Acceptor {
     }
 
     /// One of several listeners that one acceptor serves.
-    pub(super) fn seated(core: Rc<Core>, (seat, fd): (Seat, OwnedFd)) -> io::Result<Acceptor> {
-        let nonblocking = core.driver.borrow().wants_nonblocking();
-        let mut acceptor = Acceptor::new(core, fd, nonblocking);
+    pub(super) fn seated(core: Rc<Core>, (seat, fd): (Seat, OwnedFd)) -> Acceptor {
+        let mut acceptor = Acceptor::new(core, fd);
         acceptor.seat = Some(seat);
-        Ok(acceptor)
+        acceptor
     }
 
-    /// Another one on the same socket, which is given as a descriptor of its own.
-    pub(super) fn twin(&self, core: Rc<Core>, fd: OwnedFd) -> Acceptor {
-        Acceptor::new(core, fd, self.handle.is_nonblocking())
-    }
-
-    /// Takes a socket over that listens, and sets the mode that the backend wants.
+    /// Takes a socket over that listens.
     pub(super) fn take_over(fd: OwnedFd) -> io::Result<Acceptor> {
-        let core = Core::current();
-        let nonblocking = set_mode(&core, &fd)?;
-        Ok(Acceptor::new(core, fd, nonblocking))
+        sys::set_nonblocking(fd.as_raw_fd(), true)?;
+        Ok(Acceptor::new(Core::current(), fd))
     }
 
     pub(super) fn handle(&self) -> &Listening {
@@ -122,14 +117,18 @@ impl Acceptor {
 
     /// The same, for whatever core.
     pub(super) async fn accept_socket(&self) -> io::Result<OwnedFd> {
+        let mut multishot = self.handle.core.driver.borrow().has_multishot_accept();
         loop {
-            match self.accept_one().await {
+            match self.accept_one(multishot).await {
                 Ok(socket) => {
                     self.complained.set(false);
                     return Ok(socket);
                 }
                 Err(error) => match error.raw_os_error() {
                     Some(errno) if is_aborted(errno) => {}
+                    // The first kernels that have it (5.19) do not wait for a listener that is
+                    // non-blocking. A single accept is told the same, and then polls.
+                    Some(libc::EAGAIN) => multishot = false,
                     Some(errno) if is_exhausted(errno) => {
                         self.complain(&error);
                         self.pause().await?;
@@ -140,14 +139,12 @@ impl Acceptor {
         }
     }
 
-    async fn accept_one(&self) -> io::Result<OwnedFd> {
+    async fn accept_one(&self, multishot: bool) -> io::Result<OwnedFd> {
         let turn = turn(&self.handle, Interest::Readable).await?;
-        let multishot = self.handle.core.driver.borrow().has_multishot_accept();
         if multishot || self.seat.is_some() || self.is_stopped() || !self.handle.feed.is_empty() {
             return self.next_accepted().await;
         }
-        let op = Accept::new(turn, self.handle.is_nonblocking());
-        let accepted = perform(&self.handle, Interest::Readable, op).await;
+        let accepted = perform(&self.handle, Interest::Readable, Accept::new(turn)).await;
         if accepted.is_err() && self.is_stopped() {
             let _turn = self::turn(&self.handle, Interest::Readable).await?;
             return self.next_accepted().await;
@@ -255,9 +252,8 @@ impl Acceptor {
     /// accept from: the kernel wakes one acceptor for each connection, and if it was this one, just
     /// before it was stopped, nobody else would come for it until the next connection.
     fn empty_queue(&self) {
-        let (fd, nonblocking) = (self.handle.fd(), self.handle.is_nonblocking());
         for _ in 0..BACKLOG {
-            match sys::accept_now(fd, nonblocking) {
+            match sys::accept(self.handle.fd()) {
                 Ok(socket) => self.keep(Ok(socket)),
                 Err(error) if error.raw_os_error().is_some_and(is_aborted) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -293,13 +289,6 @@ impl Drop for Gathered<'_> {
         self.0.stopped.set(Stopped::Yes);
         self.0.handle.wake_waiting(Interest::Readable);
     }
-}
-
-/// Sets the mode that the backend wants of what listens, which is told.
-pub(super) fn set_mode(core: &Core, listener: &OwnedFd) -> io::Result<bool> {
-    let nonblocking = core.driver.borrow().wants_nonblocking();
-    sys::set_nonblocking(listener.as_raw_fd(), nonblocking)?;
-    Ok(nonblocking)
 }
 
 /// A connection that went away while it waited to be accepted, or the network said no.

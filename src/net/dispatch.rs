@@ -166,7 +166,7 @@ impl Seat {
     fn take_over(&self, listener: &Acceptor) -> io::Result<()> {
         let socket = listener.with_fd(|fd| fd.try_clone_to_owned())??;
         let core = Core::current();
-        let own = Rc::new(listener.twin(core.clone(), socket));
+        let own = Rc::new(Acceptor::new(core.clone(), socket));
         let task = core.spawn(self.dispatcher.clone().accept(own.clone()), Location::caller());
         *self.acceptor.borrow_mut() = Some((own, task));
         Ok(())

@@ -4,11 +4,12 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
 use std::time::Instant;
 
 use socket2::Domain;
 
-use super::acceptor::{self, Acceptor};
+use super::acceptor::Acceptor;
 use super::resolve::{resolve, ToSocketAddrs};
 use super::{options, TcpSocket, TcpStream};
 use crate::runtime::{Core, Protocol, Sharing};
@@ -66,7 +67,7 @@ impl TcpListener {
                 socket.bind(address)?;
                 socket.listen(BACKLOG)?.acceptor.handle().take_fd()
             })?;
-            return Ok(TcpListener { acceptor: Acceptor::seated(core, seated)? });
+            return Ok(TcpListener { acceptor: Acceptor::seated(core, seated) });
         }
         core.group.bind_shared(Protocol::Tcp, address, |sharing| {
             match sharing {
@@ -98,19 +99,19 @@ impl TcpListener {
         let acceptor = match core.group.dispatches(address) {
             true => {
                 let seated = core.group.sit(address, || {
-                    let fd = listener.into();
-                    acceptor::set_mode(&core, &fd).map(|_| fd)
+                    listener.set_nonblocking(true)?;
+                    Ok(listener.into())
                 })?;
-                Acceptor::seated(core, seated)?
+                Acceptor::seated(core, seated)
             }
             false => Acceptor::take_over(listener.into())?,
         };
         Ok(TcpListener { acceptor })
     }
 
-    /// A socket that listens already.
-    pub(super) fn of(fd: OwnedFd) -> io::Result<TcpListener> {
-        Ok(TcpListener { acceptor: Acceptor::take_over(fd)? })
+    /// A non-blocking socket that listens already.
+    pub(super) fn of(core: Rc<Core>, fd: OwnedFd) -> TcpListener {
+        TcpListener { acceptor: Acceptor::new(core, fd) }
     }
 
     /// The next connection, and the address that it comes from. Connections that were given up

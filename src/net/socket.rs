@@ -77,7 +77,7 @@ impl TcpSocket {
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         self.with(|socket| socket.listen(backlog))?;
-        TcpListener::of(self.handle.take_fd()?)
+        Ok(TcpListener::of(self.handle.core.clone(), self.handle.take_fd()?))
     }
 
     /// When `connect` fails with `TimedOut`; `None` for never. It may be moved while it waits.

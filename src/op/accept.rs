@@ -25,13 +25,11 @@ pub(crate) fn accepted(completion: Completion) -> io::Result<OwnedFd> {
 /// Accepts one connection. `L` keeps the listener open.
 pub(crate) struct Accept<L> {
     listener: L,
-    nonblocking: bool,
 }
 
 impl<L> Accept<L> {
-    /// `nonblocking` is the mode of the listener.
-    pub(crate) fn new(listener: L, nonblocking: bool) -> Accept<L> {
-        Accept { listener, nonblocking }
+    pub(crate) fn new(listener: L) -> Accept<L> {
+        Accept { listener }
     }
 }
 
@@ -65,7 +63,7 @@ unsafe impl<L: Backlog> Op for Accept<L> {
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
-        let accepted = sys::accept_now(self.fd(), self.nonblocking)?;
+        let accepted = sys::accept(self.fd())?;
         Ok(accepted.into_raw_fd() as u32)
     }
 

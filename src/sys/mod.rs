@@ -6,7 +6,6 @@ use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 // Each of these pairs is one list of names, made in two ways.
@@ -106,17 +105,6 @@ pub(crate) fn non_blocking<T>(
     let result = call();
     set_nonblocking(fd, false)?;
     result
-}
-
-/// Accepts a connection that waits; `nonblocking` is the mode of the listener for good.
-///
-/// A listener is the one descriptor whose open file several cores share, each by a number of its own,
-/// and accepting has no flag that forbids to wait. So only one of them changes the mode at a time:
-/// another would change it back too early, and the first wait in the kernel, with its whole core.
-pub(crate) fn accept_now(fd: RawFd, nonblocking: bool) -> io::Result<OwnedFd> {
-    static MODE: Mutex<()> = Mutex::new(());
-    let _mode = (!nonblocking).then(|| MODE.lock().unwrap_or_else(PoisonError::into_inner));
-    non_blocking(fd, nonblocking, || accept(fd))
 }
 
 /// Sets the descriptor's mode for good; says whether it was different before.
@@ -318,32 +306,4 @@ pub(crate) fn inherit(fd: RawFd) -> io::Result<OwnedFd> {
 pub(crate) unsafe fn own(fd: RawFd) -> OwnedFd {
     // SAFETY: the caller vouches for it.
     unsafe { OwnedFd::from_raw_fd(fd) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::TcpListener;
-    use std::sync::mpsc;
-
-    #[test]
-    fn who_looks_into_a_listener_that_others_share_never_waits() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener on loopback");
-        let (done, is_done) = mpsc::channel();
-        for _ in 0..4 {
-            let (shared, done) =
-                (listener.try_clone().expect("a descriptor is free"), done.clone());
-            // Not joined: one that waits would never end.
-            std::thread::spawn(move || {
-                for _ in 0..100_000 {
-                    let error = accept_now(shared.as_raw_fd(), false).expect_err("nobody connects");
-                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-                }
-                done.send(()).expect("the test still waits");
-            });
-        }
-        for _ in 0..4 {
-            is_done.recv_timeout(Duration::from_secs(20)).expect("none waits for a connection");
-        }
-    }
 }

@@ -60,7 +60,7 @@ impl UnixListener {
             socket.listen(BACKLOG as i32)
         })?;
         let fd = handle.take_fd()?;
-        Ok(UnixListener { acceptor: Acceptor::take_over(fd)? })
+        Ok(UnixListener { acceptor: Acceptor::new(handle.core.clone(), fd) })
     }
 
     /// Takes a listener over, made by std or handed in by somebody else.

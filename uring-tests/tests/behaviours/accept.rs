@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use ringpark::net::{TcpListener, TcpSocket};
+use ringpark::net::{TcpListener, TcpSocket, TcpStream};
 use ringpark::time::{sleep, timeout};
+use ringpark::{Backend, Builder};
 
 use crate::harness::*;
 
@@ -24,6 +26,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "" => connections_inherit_nodelay_from_their_listener,
     Every: "" => a_burst_of_connections_is_accepted_in_full,
     Every: "" => a_listener_of_the_standard_library_can_join,
+    Every: "" => a_listener_can_be_shared_with_any_other_backend,
     Every: "" => a_listener_on_ipv6_accepts,
     Every: "" => listening_on_a_taken_address_is_an_error,
 ];
@@ -348,6 +351,64 @@ fn a_listener_of_the_standard_library_can_join(variant: &Variant) {
             promptly("the accept", accept).await.expect("one waits");
         }
     });
+}
+
+/// A new process takes over the socket of an old one, which has another backend and then stops: none
+/// of them waits in accept(2), nor asks for ever.
+fn a_listener_can_be_shared_with_any_other_backend(variant: &Variant) {
+    for &other in Backend::HERE {
+        if Builder::new().backend(other).block_on(async {}).is_err() {
+            continue;
+        }
+        let shared = StdListener::bind(ANY).expect("a listener on loopback");
+        let address = shared.local_addr().expect("it is bound");
+        let theirs = shared.try_clone().expect("a descriptor is free");
+        variant.run(async {
+            let ours = Rc::new(TcpListener::from_std(shared).expect("a listener can join"));
+            let here = ringpark::spawn(answer_all(ours.clone()));
+            let (has_joined, joined) = mpsc::channel();
+            let there = std::thread::spawn(move || {
+                Builder::new().backend(other).block_on(async {
+                    let listener = TcpListener::from_std(theirs).expect("a listener can join");
+                    has_joined.send(()).expect("the test still waits");
+                    answer_all(Rc::new(listener)).await;
+                })
+            });
+            ringpark::spawn_blocking(move || joined.recv())
+                .await
+                .expect("no panic")
+                .expect("the other one has started");
+            for _ in 0..20 {
+                ask(address, b"x").await;
+            }
+            let turns = ringpark::metrics().turns;
+            sleep(ms(30)).await;
+            let turns = ringpark::metrics().turns - turns;
+            assert!(turns < 500, "{turns} turns while nobody connects");
+            promptly("the stop", ours.stop()).await.expect("it is open");
+            promptly("the last accept", here).await.expect("no panic");
+            ask(address, b"e").await;
+            there.join().expect("no panic").expect("it starts");
+        });
+    }
+}
+
+/// Answers everybody with what he says, until the listener is stopped or somebody says `e`.
+async fn answer_all(listener: Rc<TcpListener>) {
+    while let Ok(stream) = listener.accept_stream().await {
+        let said = receive(&stream, 1).await;
+        send(&stream, &said).await;
+        if said == b"e" {
+            return;
+        }
+    }
+}
+
+/// Connects and says something, to whoever accepts.
+async fn ask(address: SocketAddr, what: &[u8]) {
+    let stream = promptly("a connect", TcpStream::connect(address)).await.expect("they listen");
+    send(&stream, what).await;
+    assert_eq!(receive(&stream, 1).await, what);
 }
 
 /// IPv6 works like IPv4.

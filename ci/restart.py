@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""A service manager that restarts `ringpark proxy` ten times under load. Usage: restart.py PROXY TO HEADER"""
+"""A service manager that restarts `ringpark proxy` ten times under load, from backend to backend.
+
+Usage: restart.py PROXY TO HEADER
+"""
+import itertools
 import os
 import re
 import signal
@@ -18,12 +22,15 @@ folder = tempfile.mkdtemp()
 told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 told.bind(folder + "/notify")
 told.settimeout(30)
+# The new one may have another backend than the old one, with which it shares the socket.
+backends = itertools.cycle(["auto", "auto", "epoll", "epoll"])
 
 
 def start():
     script = 'exec 3<&0 </dev/null; export LISTEN_PID=$$; exec "$0" "$@"'
     environment = dict(os.environ, LISTEN_FDS="1", NOTIFY_SOCKET=folder + "/notify", RUST_LOG="info")
     command = ["sh", "-c", script, program, "proxy", "--to", upstream, "--threads", "2", "--grace", "60s"]
+    command += ["--backend", next(backends)]
     proxy = subprocess.Popen(command, stdin=listener.fileno(), env=environment)
     wait_for(b"READY=1")
     return proxy

@@ -9,6 +9,17 @@ source "$(dirname "$0")/lib.sh"
 say 'release build'
 build_release
 
+# trace PID: from here to `untrace` its calls are counted, into $work/counts.
+trace() {
+    start strace strace -f -c -o "$work/counts" -p "$1"
+    tracer=$started
+    wait_for strace 'attached'
+}
+untrace() {
+    kill -INT "$tracer"
+    wait "$tracer" || true
+}
+
 # only CALL...: strace's table in $work/counts must know no others, sorted by name.
 only() {
     sed 's/^/   /' "$work/counts"
@@ -27,14 +38,11 @@ count() {
     servers+=("$load")
     read -r -t 60 line <&"$from" || fail 'the load does not get ready'
     [[ $line == ready ]] || fail "the load says $line"
-    start strace strace -f -c -o "$work/counts" -p "$pid"
-    local tracer=$started
-    wait_for strace 'attached'
+    trace "$pid"
     echo go >&"$to"
     read -r -t 120 line <&"$from" || fail 'the load does not end'
     [[ $line == "done" ]] || fail "the load says $line"
-    kill -INT "$tracer"
-    wait "$tracer" || true
+    untrace
     echo end >&"$to"
     wait "$load" || fail 'the load failed'
     end "$pid"
@@ -63,11 +71,8 @@ addr=$(listening proxy)
 start source socat -u /dev/zero "TCP:$addr"
 # Until it is in full flow.
 sleep 1
-start strace strace -f -c -o "$work/counts" -p "$proxy"
-tracer=$started
-wait_for strace 'attached'
+trace "$proxy"
 sleep 1
-kill -INT "$tracer"
-wait "$tracer" || true
+untrace
 only io_uring_enter splice
 ok 'it is spliced, and there is no other call'

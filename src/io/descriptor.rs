@@ -70,7 +70,7 @@ impl Descriptor {
 
     fn of(core: Rc<Core>, fd: OwnedFd, nonblocking: bool) -> Descriptor {
         let is_disk = sys::is_disk(fd.as_raw_fd());
-        Descriptor { pollable: Pollable::new(Handle::new(core, fd, nonblocking)), is_disk }
+        Descriptor { pollable: Pollable::new(Handle::in_mode(core, fd, nonblocking)), is_disk }
     }
 
     /// Whether a helper thread has to read or write, since the call would wait for a disk.

@@ -63,8 +63,13 @@ impl<T: 'static> OnCore for &Rc<Handle<T>> {
 }
 
 impl<T: 'static> Handle<T> {
-    /// Takes a descriptor over; `nonblocking` is its mode. The caller is its first user.
-    pub(crate) fn new(core: Rc<Core>, fd: OwnedFd, nonblocking: bool) -> Rc<Handle<T>> {
+    /// Takes a descriptor over that is non-blocking, as all sockets are. The caller is its first user.
+    pub(crate) fn new(core: Rc<Core>, fd: OwnedFd) -> Rc<Handle<T>> {
+        Handle::in_mode(core, fd, true)
+    }
+
+    /// The same for one that is non-blocking or not.
+    pub(crate) fn in_mode(core: Rc<Core>, fd: OwnedFd, nonblocking: bool) -> Rc<Handle<T>> {
         Rc::new(Handle {
             core,
             fd: SharedFd::new(fd),

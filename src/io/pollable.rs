@@ -34,7 +34,7 @@ impl Pollable {
     /// Takes over a socket that is nobody else's and does not listen.
     pub(crate) fn take_over(fd: OwnedFd) -> io::Result<Pollable> {
         sys::set_nonblocking(fd.as_raw_fd(), true)?;
-        Ok(Pollable { handle: Handle::new(Core::current(), fd, true) })
+        Ok(Pollable { handle: Handle::new(Core::current(), fd) })
     }
 
     pub(crate) fn handle(&self) -> &Rc<Bytes> {

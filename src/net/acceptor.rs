@@ -84,7 +84,7 @@ impl Acceptor {
     /// processes that share it, and whatever backend they have, none may wait in accept(2).
     pub(super) fn new(core: Rc<Core>, fd: OwnedFd) -> Acceptor {
         Acceptor {
-            handle: Handle::new(core, fd, true),
+            handle: Handle::new(core, fd),
             complained: Cell::new(false),
             stopped: Cell::new(Stopped::No),
             seat: None,
@@ -98,12 +98,6 @@ impl Acceptor {
         acceptor
     }
 
-    /// Takes a socket over that listens.
-    pub(super) fn take_over(fd: OwnedFd) -> io::Result<Acceptor> {
-        sys::set_nonblocking(fd.as_raw_fd(), true)?;
-        Ok(Acceptor::new(Core::current(), fd))
-    }
-
     pub(super) fn handle(&self) -> &Listening {
         &self.handle
     }
@@ -112,7 +106,7 @@ impl Acceptor {
     /// when descriptors run out, connections wait.
     pub(super) async fn accept(&self) -> io::Result<Rc<Bytes>> {
         let socket = self.accept_socket().await?;
-        Ok(Handle::new(self.handle.core.clone(), socket, true))
+        Ok(Handle::new(self.handle.core.clone(), socket))
     }
 
     /// The same, for whatever core.

@@ -78,7 +78,7 @@ impl Handoff {
     /// # Panics
     /// Outside a runtime.
     pub fn adopt(self) -> TcpStream {
-        let handle = Handle::new(Core::current(), self.fd, true);
+        let handle = Handle::new(Core::current(), self.fd);
         for item in self.unread {
             handle.feed.push(item.map(|bytes| Chunk::Lease(Lease::from_vec(bytes))));
         }

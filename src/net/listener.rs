@@ -90,21 +90,19 @@ impl TcpListener {
     /// all cores, the first of several listeners on one address is taken and the others are closed.
     ///
     /// # Errors
-    /// Of fcntl(2).
+    /// Of ioctl(2) and getsockname(2).
     ///
     /// # Panics
     /// Outside a runtime.
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        listener.set_nonblocking(true)?;
         let (core, address) = (Core::current(), listener.local_addr()?);
         let acceptor = match core.group.dispatches(address) {
             true => {
-                let seated = core.group.sit(address, || {
-                    listener.set_nonblocking(true)?;
-                    Ok(listener.into())
-                })?;
+                let seated = core.group.sit(address, || Ok(listener.into()))?;
                 Acceptor::seated(core, seated)
             }
-            false => Acceptor::take_over(listener.into())?,
+            false => Acceptor::new(core, listener.into()),
         };
         Ok(TcpListener { acceptor })
     }

@@ -47,7 +47,7 @@ impl TcpSocket {
     pub(super) async fn of(domain: Domain) -> io::Result<TcpSocket> {
         let core = Core::current();
         let fd = Submission::new(core.clone(), Socket::stream(domain)).await?;
-        Ok(TcpSocket { handle: Handle::new(core, fd, true) })
+        Ok(TcpSocket { handle: Handle::new(core, fd) })
     }
 
     /// Whether the address may be bound although connections of an earlier listener linger on it

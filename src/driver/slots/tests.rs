@@ -44,6 +44,14 @@ fn notification(token: Token, copied: bool) -> Completion {
     Completion { token, result, flags: Completion::NOTIFICATION }
 }
 
+/// A zero-copy send that has had the first of its answers.
+fn sent() -> (Slots, Token) {
+    let mut slots = Slots::new();
+    let token = slots.insert(Code::SendZc, 3);
+    slots.complete(first(token, 5));
+    (slots, token)
+}
+
 #[test]
 fn a_result_waits_for_its_future() {
     let mut slots = Slots::new();
@@ -108,9 +116,7 @@ fn memory_stays_in_flight_until_its_notification() {
 
 #[test]
 fn a_notification_that_comes_before_the_result_is_taken_goes_with_it() {
-    let mut slots = Slots::new();
-    let token = slots.insert(Code::SendZc, 3);
-    slots.complete(first(token, 5));
+    let (mut slots, token) = sent();
     assert_eq!((slots.in_flight(), slots.lent()), (1, 0));
     assert!(matches!(slots.complete(notification(token, true)), Delivery::Nothing));
     assert_eq!(slots.in_flight(), 0);
@@ -170,9 +176,7 @@ fn an_orphan_is_told_its_result_before_its_memory_comes_back() {
 
 #[test]
 fn a_future_that_goes_after_the_result_leaves_its_memory_lent() {
-    let mut slots = Slots::new();
-    let token = slots.insert(Code::SendZc, 3);
-    slots.complete(first(token, 5));
+    let (mut slots, token) = sent();
     let result = slots.orphan(token, || panic!("the result is there")).unwrap();
     slots.settle(result, Rc::new(Memory::default()));
     assert_eq!((slots.in_flight(), slots.lent()), (1, 1));
@@ -182,9 +186,7 @@ fn a_future_that_goes_after_the_result_leaves_its_memory_lent() {
 
 #[test]
 fn memory_that_does_not_come_back_is_never_freed() {
-    let mut slots = Slots::new();
-    let token = slots.insert(Code::SendZc, 3);
-    slots.complete(first(token, 5));
+    let (mut slots, token) = sent();
     let result = slots.take(token, Waker::noop()).unwrap();
     let memory = Rc::new(Memory::default());
     slots.settle(result, memory.clone());

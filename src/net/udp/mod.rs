@@ -77,7 +77,7 @@ impl UdpSocket {
         let core = Core::current();
         let socket = Socket::datagram(Domain::for_address(address));
         let fd = Submission::new(core.clone(), socket).await?;
-        let handle = Handle::new(core.clone(), fd, true);
+        let handle = Handle::new(core.clone(), fd);
         let socket = UdpSocket { pollable: Pollable::new(handle), v6: address.is_ipv6() };
         let raw = SockAddr::from(address);
         core.group.bind_shared(Protocol::Udp, address, |sharing| {

@@ -12,6 +12,7 @@ use crate::net::acceptor::Acceptor;
 use crate::net::listener::BACKLOG;
 use crate::net::options;
 use crate::op::Socket;
+use crate::runtime::Core;
 
 /// Accepts connections to a Unix socket.
 ///
@@ -66,12 +67,13 @@ impl UnixListener {
     /// Takes a listener over, made by std or handed in by somebody else.
     ///
     /// # Errors
-    /// Of fcntl(2).
+    /// Of ioctl(2).
     ///
     /// # Panics
     /// Outside a runtime.
     pub fn from_std(listener: std::os::unix::net::UnixListener) -> io::Result<UnixListener> {
-        Ok(UnixListener { acceptor: Acceptor::take_over(listener.into())? })
+        listener.set_nonblocking(true)?;
+        Ok(UnixListener { acceptor: Acceptor::new(Core::current(), listener.into()) })
     }
 
     /// The next connection, and the address that it comes from, which is unnamed unless the other

@@ -119,7 +119,7 @@ fn check_fds(fds: &[OwnedFd]) -> io::Result<()> {
 async fn socket(make: impl FnOnce(Domain) -> Socket) -> io::Result<Rc<Bytes>> {
     let core = Core::current();
     let fd = Submission::new(core.clone(), make(Domain::UNIX)).await?;
-    Ok(Handle::new(core, fd, true))
+    Ok(Handle::new(core, fd))
 }
 
 /// Connects, and waits while the other side's queue is full.

@@ -77,7 +77,6 @@ mod op;
 pub mod probe;
 pub mod process;
 mod runtime;
-pub mod service;
 mod shutdown;
 pub mod signal;
 mod sys;

@@ -15,16 +15,14 @@
 //! ```
 //!
 //! The whole report takes some tens of milliseconds, works without privileges, sends nothing over
-//! the network, and leaves nothing behind. The program `ringpark probe` (feature `cli`) shows it as a
-//! page or as JSON.
+//! the network, and leaves nothing behind. The program `ringpark probe` (package `ringpark-cli`) shows
+//! it as a page or as JSON; the feature `serde` gives the report its traits.
 
 mod diff;
 mod make;
 mod patience;
 mod report;
 mod require;
-mod seccomp;
-mod text;
 
 pub(crate) mod cause;
 
@@ -55,4 +53,3 @@ pub use report::{
     System, Verdict, SCHEMA,
 };
 pub use require::{Requirement, UnknownRequirement};
-pub use seccomp::seccomp_profile;

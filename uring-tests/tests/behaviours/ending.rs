@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::TcpStream as StdStream;
-use std::os::fd::{AsRawFd, IntoRawFd};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use std::time::Instant;
 use ringpark::net::TcpListener;
 use ringpark::signal::{ctrl_c, signal, SignalKind};
 use ringpark::time::{sleep, timeout};
-use ringpark::{service, spawn_on, Shutdown, Stage};
+use ringpark::{spawn_on, Shutdown, Stage};
 
 use crate::harness::*;
 
@@ -28,7 +27,6 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "Z5" => a_second_wish_cuts_at_once,
     Every: "Z5" => cores_end_together,
     Every: "Z6" => a_listener_that_is_handed_in_is_served_by_all_cores,
-    Once: "Z6" => the_service_manager_is_told,
     Every: "Y6" => a_forked_child_neither_corrupts_nor_uses_the_ring,
 ];
 
@@ -198,28 +196,11 @@ fn cores_end_together(variant: &Variant) {
     });
 }
 
-/// Z6: LISTEN_FDS names a socket that every core accepts from; it is given out once.
+/// Z6: a socket that listens already, as a service manager hands it in, is one that every core can
+/// accept from.
 fn a_listener_that_is_handed_in_is_served_by_all_cores(variant: &Variant) {
-    // The number that the protocol begins with must be free here, or be made so.
     let socket = std::net::TcpListener::bind(ANY).expect("a port on loopback");
     let address = socket.local_addr().expect("it is bound");
-    let spare = (sys::is_open(3) && socket.as_raw_fd() != 3).then(|| sys::keep_away(3));
-    if socket.as_raw_fd() == 3 {
-        // Whoever takes it over closes it.
-        let _number = socket.into_raw_fd();
-    } else {
-        sys::place_at(&socket, 3);
-        drop(socket);
-    }
-    std::env::set_var("LISTEN_PID", std::process::id().to_string());
-    std::env::set_var("LISTEN_FDS", "1");
-    std::env::set_var("LISTEN_FDNAMES", "proxy");
-    let mut handed = service::inherited().expect("the variables are good");
-    assert_eq!(handed.len(), 1);
-    assert!(service::inherited().expect("still good").is_empty(), "given out once");
-    let handed = handed.pop().expect("there is one");
-    assert_eq!(handed.name.as_deref(), Some("proxy"));
-    let socket = handed.into_tcp_listener().expect("it listens");
     on_two_cores(variant, |other| {
         let sockets = [(); 2].map(|()| socket.try_clone().expect("a descriptor"));
         async move {
@@ -249,28 +230,6 @@ fn a_listener_that_is_handed_in_is_served_by_all_cores(variant: &Variant) {
     // The socket still listens, for whoever holds it.
     drop(StdStream::connect(address).expect("it listens on"));
     drop(socket);
-    drop(spare);
-}
-
-/// What the manager is told arrives, at a path and at an abstract name; without one nobody is told.
-fn the_service_manager_is_told(_: &Variant) {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
-    assert!(!service::notify("READY=1").expect("nobody wants to know"));
-    let folder = std::env::temp_dir().join(format!("ringpark-notify-{}", std::process::id()));
-    let name = format!("ringpark-notify-{}", std::process::id());
-    let at_path = UnixDatagram::bind(&folder).expect("a path");
-    let abstract_name = SocketAddr::from_abstract_name(&name).expect("a name");
-    let at_name = UnixDatagram::bind_addr(&abstract_name).expect("a name");
-    let path = folder.to_str().expect("text").to_owned();
-    for (manager, variable) in [(at_path, path), (at_name, format!("@{name}"))] {
-        std::env::set_var("NOTIFY_SOCKET", variable);
-        assert!(service::notify("READY=1").expect("somebody listens"));
-        let mut heard = [0; 16];
-        let count = manager.recv(&mut heard).expect("it was told");
-        assert_eq!(&heard[..count], b"READY=1");
-    }
-    std::fs::remove_file(folder).expect("the socket's file");
 }
 
 /// Y6: after a fork the child's operations fail with a sentence, nothing of its end reaches the

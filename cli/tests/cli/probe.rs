@@ -60,7 +60,8 @@ fn the_page_is_coloured_on_a_terminal_unless_that_is_not_wanted() {
     let on_a_terminal = |no_color: &str| {
         let line = format!("{} probe", env!("CARGO_BIN_EXE_ringpark"));
         let mut command = Command::new("script");
-        command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).env("NO_COLOR", no_color);
+        command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null());
+        command.env("TERM", "xterm").env("NO_COLOR", no_color);
         let output = command.output().expect("script(1) is part of every distribution");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };

@@ -1,15 +1,19 @@
 //! `ringpark probe`: what this kernel can really do for ringpark, and if io_uring is not in use, why
 //! not. The library makes the report; here it is printed, compared, and judged for scripts.
 
-use std::env;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use ringpark::probe::{self, Report, Requirement, SCHEMA};
 
 use crate::failure::Failure;
+use crate::page;
+
+/// What `--seccomp-profile` prints: whatever is not in it answers ENOSYS, so that programs fall back
+/// as they do on an old kernel.
+const SECCOMP_PROFILE: &str = include_str!("../seccomp.json");
 
 /// Say what this kernel can really do for ringpark, and if io_uring is not in use, why not.
 ///
@@ -54,7 +58,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return print(probe::JSON_SCHEMA);
     }
     if args.seccomp_profile {
-        return print(&probe::seccomp_profile());
+        return print(SECCOMP_PROFILE);
     }
     let before = args.diff.as_deref().map(read).transpose()?;
     let routes = addresses(&args.route)?;
@@ -67,18 +71,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     } else if let Some(before) = before {
         print(&changes(&before, &report))?;
     } else if args.require.is_empty() {
-        let coloured = io::stdout().is_terminal() && !is_set("NO_COLOR");
-        print(&report.page(coloured))?;
+        print(&page::of(&report))?;
     }
     judge(&args.require, &report)
 }
 
-fn is_set(variable: &str) -> bool {
-    env::var_os(variable).is_some_and(|value| !value.is_empty())
-}
-
+/// Prints it, without its colours where nobody wants to see them.
 fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+    let mut stdout = anstream::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         // Whoever read the page has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),

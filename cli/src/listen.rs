@@ -5,11 +5,11 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use ringpark::net::TcpListener;
-use ringpark::service;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::args::Address;
 use crate::failure::{cannot_listen, Failure};
+use crate::service;
 
 /// What every core listens on.
 #[derive(Debug)]
@@ -25,8 +25,7 @@ impl Listen {
     pub fn open(address: Option<&Address>) -> Result<Listen, Failure> {
         let inherited = service::inherited()?;
         if !inherited.is_empty() {
-            let sockets = inherited.into_iter().map(service::Inherited::into_tcp_listener);
-            return Ok(Listen::Inherited(sockets.collect::<io::Result<_>>()?));
+            return Ok(Listen::Inherited(inherited));
         }
         let address = address.ok_or_else(|| {
             Failure::Usage(

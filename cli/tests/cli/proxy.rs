@@ -18,7 +18,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Stands among the options of a proxy whose listener the command hands in.
 pub const HANDED_IN: &str = "(handed in)";
 
-/// The program, built with the feature `cli`.
+/// The program.
 pub fn ringpark() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpark"));
     command.env_remove("RUST_LOG").env_remove("RINGPARK_BACKEND").env_remove("RINGPARK_WITHOUT");

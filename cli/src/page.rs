@@ -1,135 +1,109 @@
-//! The report as a page of at most 80 columns.
+//! The report of the probe as a page of at most 80 columns, with the colours of a terminal.
 
 use std::fmt::Write;
 
-use super::{Check, Group, Outcome, Report};
+use anstyle::{AnsiColor, Style};
+use ringpark::probe::{Check, Group, Outcome, Report};
 
 /// The widest line.
-pub(super) const WIDTH: usize = 80;
+const WIDTH: usize = 80;
 /// Where the words begin behind a name.
 const INDENT: usize = 16;
 
-/// The colours of a terminal.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Colour {
-    Green,
-    Yellow,
-    Red,
-    Bold,
-    Dim,
+const PLAIN: Style = Style::new();
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const RED: Style = AnsiColor::Red.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const GREEN: Style = AnsiColor::Green.on_default();
+
+/// The report for people.
+pub fn of(report: &Report) -> String {
+    let mut page = Page { text: String::new() };
+    page.head(report);
+    page.verdict(report);
+    page.system(report);
+    page.limits(report);
+    page.functions(report);
+    for group in [Group::Setup, Group::Feature, Group::Opcode, Group::Register] {
+        page.counted(report, group);
+    }
+    page.routes(report);
+    page.costs(report);
+    page.text
 }
 
 struct Page {
     text: String,
-    coloured: bool,
-}
-
-impl Report {
-    /// The report for people: lines of at most 80 columns, with the colours of a terminal if
-    /// `coloured`.
-    pub fn page(&self, coloured: bool) -> String {
-        let mut page = Page { text: String::new(), coloured };
-        page.head(self);
-        page.verdict(self);
-        page.system(self);
-        page.limits(self);
-        page.functions(self);
-        for group in [Group::Setup, Group::Feature, Group::Opcode, Group::Register] {
-            page.counted(self, group);
-        }
-        page.routes(self);
-        page.costs(self);
-        page.text
-    }
 }
 
 impl Page {
-    fn paint(&self, colour: Colour, words: &str) -> String {
-        let code = match colour {
-            Colour::Bold => 1,
-            Colour::Dim => 2,
-            Colour::Red => 31,
-            Colour::Green => 32,
-            Colour::Yellow => 33,
-        };
-        match self.coloured {
-            true => format!("\x1b[{code}m{words}\x1b[0m"),
-            false => words.to_owned(),
-        }
-    }
-
     fn line(&mut self, words: &str) {
         self.text.push_str(words.trim_end());
         self.text.push('\n');
     }
 
     fn title(&mut self, words: &str) {
-        let title = self.paint(Colour::Bold, words);
         self.line("");
-        self.line(&title);
+        self.line(&format!("{BOLD}{words}{BOLD:#}"));
     }
 
     /// A name, and words that go on below each other.
-    fn entry(&mut self, name: &str, words: &str, colour: Option<Colour>) {
+    fn entry(&mut self, name: &str, words: &str, style: Style) {
         for (index, part) in wrap(words, WIDTH - INDENT).into_iter().enumerate() {
             let name = if index == 0 { name } else { "" };
-            let part = colour.map_or_else(|| part.clone(), |colour| self.paint(colour, &part));
-            self.line(&format!("  {name:<width$}{part}", width = INDENT - 2));
+            self.line(&format!("  {name:<width$}{style}{part}{style:#}", width = INDENT - 2));
         }
     }
 
     fn head(&mut self, report: &Report) {
         let system = &report.system;
-        let what = format!(
-            "ringpark {} on {} {} {}",
+        self.line(&format!(
+            "{BOLD}ringpark {} on {} {} {}{BOLD:#}",
             report.ringpark, system.kernel, system.release, system.architecture
-        );
-        let what = self.paint(Colour::Bold, &what);
-        self.line(&what);
+        ));
     }
 
     fn verdict(&mut self, report: &Report) {
         let verdict = &report.verdict;
         self.title("Verdict");
-        let colour = match verdict.backend.as_str() {
-            "uring" => Colour::Green,
-            "none" => Colour::Red,
-            _ => Colour::Yellow,
+        let style = match verdict.backend.as_str() {
+            "uring" => GREEN,
+            "none" => RED,
+            _ => YELLOW,
         };
-        self.entry("backend", &verdict.backend, Some(colour));
+        self.entry("backend", &verdict.backend, style);
         // What stands below as a finding needs not stand here as well.
         let reason = match (verdict.backend.as_str(), verdict.findings.is_empty()) {
             ("uring", _) | (_, true) => verdict.reason.as_str(),
             ("none", false) => "no backend starts: see below",
             _ => "io_uring is not in use: see below",
         };
-        self.entry("because", reason, None);
+        self.entry("because", reason, PLAIN);
         if !verdict.features.is_empty() {
-            self.entry("features", &verdict.features.join(" "), None);
+            self.entry("features", &verdict.features.join(" "), PLAIN);
         }
         if let (Some(submission), Some(completion)) =
             (verdict.submission_entries, verdict.completion_entries)
         {
             let queues = format!("{submission} submissions, {completion} completions");
-            self.entry("queues", &queues, None);
+            self.entry("queues", &queues, PLAIN);
         }
         if let (Some(count), Some(bytes)) = (verdict.buffers, verdict.buffer_bytes) {
             let buffers = format!("up to {count} of {} for a core", size(bytes.into()));
-            self.entry("buffers", &buffers, None);
+            self.entry("buffers", &buffers, PLAIN);
         }
         for (index, off) in verdict.off.iter().enumerate() {
             let name = if index == 0 { "off" } else { "" };
-            self.entry(name, &format!("{}: {}", off.name, off.why), None);
+            self.entry(name, &format!("{}: {}", off.name, off.why), PLAIN);
         }
         for finding in &verdict.findings {
             self.line("");
             for part in wrap(&finding.words, WIDTH - 2) {
-                let part = self.paint(Colour::Red, &part);
-                self.line(&format!("  {part}"));
+                self.line(&format!("  {RED}{part}{RED:#}"));
             }
             for remedy in &finding.remedies {
-                let place = self.paint(Colour::Dim, &remedy.place);
-                self.line(&format!("    {place}:"));
+                self.line(&format!("    {DIM}{}{DIM:#}:", remedy.place));
                 self.line(&format!("      {}", remedy.command));
             }
         }
@@ -144,21 +118,21 @@ impl Page {
             ("machine", &system.machine),
         ] {
             if let Some(value) = value {
-                self.entry(name, value, None);
+                self.entry(name, value, PLAIN);
             }
         }
         let sysctl = match (system.io_uring_disabled, &process.sysctl_verdict) {
             (Some(value), Some(words)) => format!("io_uring_disabled={value}: {words}"),
             _ => "there is no kernel.io_uring_disabled".to_owned(),
         };
-        self.entry("sysctl", &sysctl, None);
+        self.entry("sysctl", &sysctl, PLAIN);
         let number = |value: Option<u32>| value.map_or("?".to_owned(), |value| value.to_string());
         let capabilities = match process.capabilities.is_empty() {
             true => "without capabilities that matter here".to_owned(),
             false => process.capabilities.join(" "),
         };
         let user = format!("{} group {}; {capabilities}", number(process.uid), number(process.gid));
-        self.entry("user", &user, None);
+        self.entry("user", &user, PLAIN);
         let mut seccomp = process.seccomp.clone().unwrap_or_else(|| "unknown".to_owned());
         if let Some(count @ 1..) = process.seccomp_filters {
             let _ = write!(seccomp, " ({count})");
@@ -166,13 +140,13 @@ impl Page {
         if process.no_new_privileges == Some(true) {
             seccomp.push_str("; no new privileges");
         }
-        self.entry("seccomp", &seccomp, None);
+        self.entry("seccomp", &seccomp, PLAIN);
         if !system.security_modules.is_empty() {
             let mut modules = system.security_modules.join(" ");
             if let Some(label) = &process.label {
                 let _ = write!(modules, "; as {label}");
             }
-            self.entry("modules", &modules, None);
+            self.entry("modules", &modules, PLAIN);
         }
     }
 
@@ -192,7 +166,7 @@ impl Page {
         if let Some(cores) = memory.cores_max {
             let _ = write!(words, "; {cores} cores fit in full size");
         }
-        self.entry("locked memory", &words, None);
+        self.entry("locked memory", &words, PLAIN);
         let number = |value: Option<u64>| value.map_or("no limit".into(), |n| n.to_string());
         let descriptors = match limits.descriptors_max == limits.descriptors {
             true => number(limits.descriptors),
@@ -200,7 +174,7 @@ impl Page {
                 format!("{}, up to {}", number(limits.descriptors), number(limits.descriptors_max))
             }
         };
-        self.entry("descriptors", &descriptors, None);
+        self.entry("descriptors", &descriptors, PLAIN);
         let mut tasks = number(limits.tasks);
         if let Some(group) = limits.tasks_group {
             let _ = write!(tasks, "; {group} in the control group");
@@ -209,13 +183,13 @@ impl Page {
         {
             let _ = write!(tasks, "; a ring's workers: {bounded} bounded, {unbounded} unbounded");
         }
-        self.entry("threads", &tasks, None);
+        self.entry("threads", &tasks, PLAIN);
         if let Some(processors) = limits.processors {
             let mut words = processors.to_string();
             if let Some(percent) = limits.processors_quota_percent {
                 let _ = write!(words, ", of which the control group gives {percent} %");
             }
-            self.entry("processors", &words, None);
+            self.entry("processors", &words, PLAIN);
         }
     }
 
@@ -232,7 +206,7 @@ impl Page {
                         && rest.iter().all(|it| it.outcome == first.outcome) =>
                 {
                     let words = format!("all of them: {}", first.outcome.why());
-                    self.entry(first.outcome.name(), words.trim_end_matches(": "), None);
+                    self.entry(first.outcome.name(), words.trim_end_matches(": "), PLAIN);
                 }
                 _ => all.into_iter().for_each(|check| self.check(check)),
             }
@@ -242,11 +216,11 @@ impl Page {
     fn check(&mut self, check: &Check) {
         const NAME: usize = 27;
         const OUTCOME: usize = 9;
-        let colour = match check.outcome {
-            Outcome::Works => Colour::Green,
-            Outcome::Absent => Colour::Yellow,
-            Outcome::Refused { .. } | Outcome::Broken { .. } => Colour::Red,
-            Outcome::Untried { .. } => Colour::Dim,
+        let style = match check.outcome {
+            Outcome::Works => GREEN,
+            Outcome::Absent => YELLOW,
+            Outcome::Refused { .. } | Outcome::Broken { .. } => RED,
+            _ => DIM,
         };
         let mut words = match (&check.outcome, &check.since) {
             (Outcome::Absent, Some(since)) => format!("it takes Linux {since}"),
@@ -256,8 +230,7 @@ impl Page {
         if words.is_empty() {
             words.push(' ');
         }
-        let outcome = format!("{:<OUTCOME$}", check.outcome.name());
-        let outcome = self.paint(colour, &outcome);
+        let outcome = format!("{style}{:<OUTCOME$}{style:#}", check.outcome.name());
         for (index, part) in wrap(&words, WIDTH - 2 - NAME - OUTCOME).into_iter().enumerate() {
             match index {
                 0 => self.line(&format!("  {:<NAME$}{outcome}{part}", check.name)),
@@ -294,7 +267,7 @@ impl Page {
                     .collect::<Vec<_>>()
                     .join(", "),
             };
-            self.entry(outcome, &words, None);
+            self.entry(outcome, &words, PLAIN);
         }
     }
 
@@ -313,10 +286,10 @@ impl Page {
             let name = route.destination.rsplit_once(':').map_or("", |(address, _)| address);
             let name = if name.is_empty() { &route.destination } else { name };
             if name.len() < INDENT - 2 {
-                self.entry(name, &words, None);
+                self.entry(name, &words, PLAIN);
             } else {
                 self.line(&format!("  {name}"));
-                self.entry("", &words, None);
+                self.entry("", &words, PLAIN);
             }
         }
     }
@@ -375,6 +348,45 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anstream::adapter::strip_str;
+    use ringpark::probe;
+    use serde_json::json;
+
+    /// The lines without colours; none is longer than it may be.
+    fn lines(report: &Report) -> Vec<String> {
+        let lines: Vec<String> =
+            strip_str(&of(report)).to_string().lines().map(str::to_owned).collect();
+        for line in &lines {
+            assert!(line.chars().count() <= WIDTH, "{} columns: {line}", line.chars().count());
+        }
+        lines
+    }
+
+    #[test]
+    fn a_page_with_everything_on_it_and_long_words_fits_80_columns() {
+        let mut report = probe::report_with_routes(&["[::1]:9".parse().unwrap()]);
+        report.costs = probe::costs();
+        let backend = format!("  {:<14}{}", "backend", report.verdict.backend);
+        assert!(lines(&report).contains(&backend));
+        report.verdict.reason = "reason ".repeat(50) + &"x".repeat(300);
+        report.system.machine = Some("Virtual ".repeat(30));
+        report.process.label = Some("label/".repeat(30));
+        lines(&report);
+        assert!(of(&report).contains("\x1b[32m"), "something works");
+    }
+
+    #[test]
+    fn a_remedy_stands_on_one_line_so_that_it_can_be_pasted() {
+        let mut report = probe::report();
+        report.verdict.findings = serde_json::from_value(json!([{
+            "cause": "sysctl", "words": "it is forbidden ".repeat(20),
+            "remedies": [{"place": "host", "command": "sysctl -w kernel.io_uring_disabled=0"}]
+        }]))
+        .unwrap();
+        let lines = lines(&report);
+        let place = lines.iter().position(|line| line == "    host:").unwrap();
+        assert_eq!(lines[place + 1], "      sysctl -w kernel.io_uring_disabled=0");
+    }
 
     #[test]
     fn words_are_broken_where_they_must() {

@@ -5,8 +5,10 @@ use std::io;
 use std::task::{Context, Poll};
 
 use ringpark::signal::{signal, Signal, SignalKind};
-use ringpark::{service, Shutdown};
+use ringpark::Shutdown;
 use tracing::{info, warn};
+
+use crate::service;
 
 /// The two signals, caught.
 #[derive(Debug)]

@@ -4,16 +4,20 @@
 //! Exit codes: 0 the work was done, 1 the machine refused something, 2 the command line or the
 //! environment makes no sense, 3 the machine lacks what was required of it.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod failure;
 mod limits;
 mod listen;
 mod metrics;
 mod open;
+mod page;
 mod peer;
 mod probe;
 mod proxy;
 mod repeat;
+mod service;
 mod signals;
 mod totals;
 mod upstreams;

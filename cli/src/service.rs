@@ -136,7 +136,8 @@ mod tests {
     fn the_manager_is_told_at_a_path_and_at_an_abstract_name() {
         use std::os::linux::net::SocketAddrExt;
         use std::os::unix::net::{SocketAddr, UnixDatagram};
-        let path = env::temp_dir().join(format!("ringpark-notify-{}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
         let name = format!("ringpark-notify-{}", std::process::id());
         let at_path = UnixDatagram::bind(&path).unwrap();
         let abstract_name = SocketAddr::from_abstract_name(&name).unwrap();
@@ -148,7 +149,6 @@ mod tests {
             let count = manager.recv(&mut heard).unwrap();
             assert_eq!(&heard[..count], b"READY=1");
         }
-        std::fs::remove_file(path).unwrap();
         assert!(tell(path, "READY=1").is_err(), "nobody listens there any more");
     }
 }

@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use ringpark::probe::Report;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::proxy::ringpark;
 
@@ -36,9 +37,9 @@ fn refusal(args: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), said)
 }
 
-/// A file of its own for each test.
-fn file(name: &str, content: &str) -> String {
-    let path = std::env::temp_dir().join(format!("ringpark-{}-{name}", std::process::id()));
+/// A file in a folder of the test's own.
+fn file(folder: &TempDir, name: &str, content: &str) -> String {
+    let path = folder.path().join(name);
     fs::write(&path, content).expect("the folder for such files can be written to");
     path.to_str().expect("its name is UTF-8").to_owned()
 }
@@ -127,24 +128,22 @@ fn a_forced_backend_is_no_io_uring_and_the_exit_code_says_so() {
 #[test]
 fn a_report_is_compared_with_an_earlier_one() {
     let json = printed(&["--json"]);
-    let same = file("same.json", &json);
+    let folder = TempDir::new().expect("a folder");
+    let same = file(&folder, "same.json", &json);
     assert_eq!(printed(&["--diff", &same]), "nothing has changed\n");
 
     let mut value: Value = serde_json::from_str(&json).expect("it is JSON");
     value["system"]["release"] = "5.10.0".into();
-    let other = file("other.json", &value.to_string());
+    let other = file(&folder, "other.json", &value.to_string());
     let changes = printed(&["--diff", &other]);
     assert!(changes.starts_with("kernel\n  - Linux 5.10.0\n  + Linux "), "{changes}");
     assert_eq!(changes.lines().count(), 3, "{changes}");
 
     value["schema"] = 999.into();
-    let newer = file("newer.json", &value.to_string());
+    let newer = file(&folder, "newer.json", &value.to_string());
     let (code, said) = refusal(&["--diff", &newer]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("form 999"), "{said}");
-    for path in [same, other, newer] {
-        fs::remove_file(path).expect("it was written");
-    }
 }
 
 #[test]
@@ -152,12 +151,12 @@ fn what_is_no_report_is_refused() {
     let (code, said) = refusal(&["--diff", "/nowhere/report.json"]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("cannot read /nowhere/report.json"), "{said}");
+    let folder = TempDir::new().expect("a folder");
     for content in ["", "[1, 2]", "{\"schema\": 1}"] {
-        let path = file("none.json", content);
+        let path = file(&folder, "none.json", content);
         let (code, said) = refusal(&["--diff", &path]);
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains("no report of `ringpark probe --json`"), "{said}");
-        fs::remove_file(path).expect("it was written");
     }
 }
 

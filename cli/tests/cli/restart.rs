@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread;
 
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::proxy::{bounded, ringpark, summary, Proxy, HANDED_IN, PATIENCE};
 
@@ -18,16 +19,16 @@ use crate::proxy::{bounded, ringpark, summary, Proxy, HANDED_IN, PATIENCE};
 struct Manager {
     socket: TcpListener,
     notified: UnixDatagram,
-    path: std::path::PathBuf,
+    /// Where its socket lies, as `notify`.
+    folder: TempDir,
 }
 
 impl Manager {
-    fn new(name: &str) -> Manager {
-        let path = std::env::temp_dir().join(format!("ringpark-{name}-{}", std::process::id()));
-        std::fs::remove_file(&path).ok();
-        let notified = UnixDatagram::bind(&path).unwrap();
+    fn new() -> Manager {
+        let folder = TempDir::new().unwrap();
+        let notified = UnixDatagram::bind(folder.path().join("notify")).unwrap();
         notified.set_read_timeout(Some(PATIENCE)).unwrap();
-        Manager { socket: TcpListener::bind("127.0.0.1:0").unwrap(), notified, path }
+        Manager { socket: TcpListener::bind("127.0.0.1:0").unwrap(), notified, folder }
     }
 
     fn addr(&self) -> SocketAddr {
@@ -40,7 +41,7 @@ impl Manager {
         let mut shell = Command::new("sh");
         let script = "exec 3<&0 </dev/null; export LISTEN_PID=$$; exec \"$0\" \"$@\"";
         shell.args(["-c", script]).arg(ringpark().get_program());
-        shell.env("LISTEN_FDS", "1").env("NOTIFY_SOCKET", &self.path);
+        shell.env("LISTEN_FDS", "1").env("NOTIFY_SOCKET", self.folder.path().join("notify"));
         shell.env_remove("RUST_LOG").env_remove("RINGPARK_BACKEND").env_remove("RINGPARK_WITHOUT");
         shell.stdin(Stdio::from(OwnedFd::from(self.socket.try_clone().unwrap())));
         shell
@@ -57,12 +58,6 @@ impl Manager {
         let mut heard = [0; 64];
         let count = self.notified.recv(&mut heard).expect("the proxy tells");
         String::from_utf8_lossy(&heard[..count]).into_owned()
-    }
-}
-
-impl Drop for Manager {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.path).ok();
     }
 }
 
@@ -98,8 +93,8 @@ fn ask(addr: SocketAddr) -> std::io::Result<()> {
     }
 }
 
-fn restarts_drop_nothing(name: &str, options: &[&str]) {
-    let (manager, upstream) = (Manager::new(name), echo());
+fn restarts_drop_nothing(options: &[&str]) {
+    let (manager, upstream) = (Manager::new(), echo());
     let addr = manager.addr();
     let mut proxy = manager.start(upstream, options);
     assert_eq!(proxy.addr, addr);
@@ -158,18 +153,18 @@ fn restarts_drop_nothing(name: &str, options: &[&str]) {
 
 #[test]
 fn ten_restarts_refuse_and_reset_nobody() {
-    restarts_drop_nothing("restarts", &["--grace", "30s", "--threads", "2"]);
+    restarts_drop_nothing(&["--grace", "30s", "--threads", "2"]);
 }
 
 #[test]
 fn ten_restarts_refuse_and_reset_nobody_on_epoll() {
-    restarts_drop_nothing("restarts-epoll", &["--grace", "30s", "--backend", "epoll"]);
+    restarts_drop_nothing(&["--grace", "30s", "--backend", "epoll"]);
 }
 
 #[test]
 fn ten_restarts_refuse_and_reset_nobody_with_one_acceptor() {
     let options = ["--grace", "30s", "--threads", "2", "--accept", "by-load"];
-    restarts_drop_nothing("restarts-by-load", &options);
+    restarts_drop_nothing(&options);
 }
 
 #[test]
@@ -182,7 +177,7 @@ fn without_an_address_and_without_a_socket_it_says_what_is_missing() {
 
 #[test]
 fn a_descriptor_that_is_no_listener_is_refused() {
-    let manager = Manager::new("no-listener");
+    let manager = Manager::new();
     let mut command = manager.command();
     command.stdin(Stdio::from(std::fs::File::open("/dev/zero").unwrap()));
     let output = command.args(["proxy", "--to", "127.0.0.1:1"]).output().unwrap();

@@ -7,15 +7,15 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, Splitable};
 use monoio::net::{TcpListener, TcpStream};
 use monoio::{IoUringDriver, RuntimeBuilder};
 
-use super::{listen, timers, unfit, Announce, Contestant, Order};
-use crate::load::Sample;
-use crate::workload::{Service, Shape};
+use ringpark_bench::contestants::{listen, timers, unfit, Announce, Contestant, Order};
+use ringpark_bench::load::Sample;
+use ringpark_bench::workload::{Service, Shape};
 
 /// What a connection of the echo reads into.
 const ECHO_BUFFER_SIZE: usize = 16 * 1024;
 
 /// monoio with one of its two ways to relay.
-pub(super) struct Monoio {
+pub struct Monoio {
     name: &'static str,
     about: &'static str,
     /// Whether it relays by `zero_copy`, and does nothing else.
@@ -23,12 +23,12 @@ pub(super) struct Monoio {
 }
 
 impl Monoio {
-    pub(super) const COPY: Self = Self {
+    pub const COPY: Self = Self {
         name: "monoio",
         about: "io_uring; echo with 16 KiB a connection, relay by io::copy (4 KiB)",
         splice: false,
     };
-    pub(super) const SPLICE: Self = Self {
+    pub const SPLICE: Self = Self {
         name: "monoio-splice",
         about: "io_uring; relay by io::zero_copy (IORING_OP_SPLICE)",
         splice: true,

@@ -7,15 +7,15 @@ use compio::io::{AsyncRead, AsyncWriteExt};
 use compio::net::{TcpListener, TcpStream};
 use compio::runtime::{spawn, Runtime};
 
-use super::{listen, timers, unfit, wake, Announce, Contestant, Order};
-use crate::load::Sample;
-use crate::workload::Shape;
+use ringpark_bench::contestants::{listen, timers, unfit, wake, Announce, Contestant, Order};
+use ringpark_bench::load::Sample;
+use ringpark_bench::workload::Shape;
 
 /// What a connection of the echo reads into.
 const ECHO_BUFFER_SIZE: usize = 16 * 1024;
 
 /// See the file's head.
-pub(super) struct Compio;
+pub struct Compio;
 
 impl Contestant for Compio {
     fn name(&self) -> &'static str {

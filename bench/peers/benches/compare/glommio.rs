@@ -9,15 +9,15 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
 use glommio::{spawn_local, LocalExecutor, LocalExecutorBuilder};
 
-use super::{listen, timers, unfit, wake, Announce, Contestant, Order};
-use crate::load::Sample;
-use crate::workload::Shape;
+use ringpark_bench::contestants::{listen, timers, unfit, wake, Announce, Contestant, Order};
+use ringpark_bench::load::Sample;
+use ringpark_bench::workload::Shape;
 
 /// What a connection of the echo reads into.
 const ECHO_BUFFER_SIZE: usize = 16 * 1024;
 
 /// See the file's head.
-pub(super) struct Glommio;
+pub struct Glommio;
 
 impl Contestant for Glommio {
     fn name(&self) -> &'static str {

@@ -68,10 +68,12 @@
 #![cfg_attr(any(not(target_os = "linux"), ringpark_kqueue), allow(dead_code, unused_imports))]
 
 pub mod buf;
+mod cause;
+mod completion;
 mod driver;
 pub mod fs;
+mod handle;
 pub mod io;
-mod line;
 pub mod net;
 mod op;
 pub mod probe;
@@ -79,8 +81,10 @@ pub mod process;
 mod runtime;
 mod shutdown;
 pub mod signal;
+mod sync;
 mod sys;
 pub mod time;
+mod timer;
 
 pub use driver::{Backend, Feature, NotPollable, SetupError, UnknownName};
 pub use io::Closed;

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::IoBuf;
-use crate::driver::Loan;
+use crate::completion::{Loan, Usage};
 
 /// The return of a buffer that was given to
 /// [`write_all_zero_copy`](crate::net::SocketStream::write_all_zero_copy): a future that yields the
@@ -31,20 +31,6 @@ use crate::driver::Loan;
 pub struct ZeroCopy<B> {
     /// It is there until the buffer has been given back.
     lent: Option<Rc<Lent<B>>>,
-}
-
-/// What became of the bytes of a zero-copy send.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[non_exhaustive]
-pub enum Usage {
-    /// They went out of the memory that they were in.
-    ZeroCopy,
-    /// Nobody says. The kernel does not before 6.2; and there is nothing to say if nothing was sent.
-    Unknown,
-    /// Some of them at least were copied: by the kernel, since the way that they went cannot do
-    /// without, or by an ordinary send, where there are no others. An ordinary write does the same for
-    /// less.
-    Copied,
 }
 
 impl<B> ZeroCopy<B> {

@@ -36,11 +36,13 @@ use fixed::Registration;
 pub use fixed::{FixedBuf, FixedPool};
 pub use lease::Lease;
 pub(crate) use lent::Lent;
-pub use lent::{Usage, ZeroCopy};
+pub use lent::ZeroCopy;
 #[cfg(target_os = "linux")]
 pub(crate) use pipes::{Pipes, PooledPipe, PIPE_SIZE};
 pub(crate) use pool::{BufferRing, Pool, PoolConfig};
 pub use slice::Slice;
+
+pub use crate::completion::Usage;
 
 use bytes::{Bytes, BytesMut};
 use std::ops::RangeBounds;

@@ -31,8 +31,8 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::lease::Lease;
-use crate::line::{Line, Place};
-use crate::runtime::{Biased, Shared};
+use crate::sync::{Biased, Home};
+use crate::sync::{Position, WaitQueue};
 
 /// Leases begin at multiples of this, so that two cores never share a cache line.
 const ALIGNMENT: usize = 64;
@@ -83,7 +83,7 @@ pub(crate) struct Blocks {
     /// The leases out, and one reference of the pool itself.
     references: Biased,
     /// The core whose thread owns all this.
-    home: Arc<Shared>,
+    home: Arc<dyn Home>,
     /// Any thread: some buffer's `back` is not zero.
     dirty: AtomicBool,
     /// Owner writes, any thread reads: a receive waits for a buffer.
@@ -118,7 +118,7 @@ pub(crate) struct Pool {
     /// Buffers that the kernel has been given and has not answered for.
     supplied: Cell<usize>,
     /// Receives that found no buffer, in order.
-    line: RefCell<Line>,
+    line: RefCell<WaitQueue>,
     /// How often a receive found no buffer.
     pub(crate) shortages: Cell<u64>,
 }
@@ -184,12 +184,12 @@ impl Drop for Blocks {
 
 impl Pool {
     /// A pool whose buffers the core fills itself, until it is given a ring.
-    pub(crate) fn new(config: PoolConfig, home: Arc<Shared>) -> Rc<Pool> {
+    pub(crate) fn new(config: PoolConfig, home: Arc<dyn Home>) -> Rc<Pool> {
         Pool::with_room(config, ROOM_MIN, home)
     }
 
     /// The same, where each receive must have room for `room_min` bytes, or for a whole buffer.
-    pub(crate) fn with_room(config: PoolConfig, room_min: usize, home: Arc<Shared>) -> Rc<Pool> {
+    pub(crate) fn with_room(config: PoolConfig, room_min: usize, home: Arc<dyn Home>) -> Rc<Pool> {
         assert!(config.count_base > 0 && config.count_base <= config.count_max && config.size > 0);
         let buffer = |id| Buffer {
             id,
@@ -460,7 +460,7 @@ impl Pool {
     }
 
     /// A place in the line of those who wait for a buffer.
-    pub(crate) fn wait(&self, place: &mut Option<Place>, waker: &Waker) {
+    pub(crate) fn wait(&self, place: &mut Option<Position>, waker: &Waker) {
         self.line.borrow_mut().stand(place, waker);
         // SeqCst pairs with `give_back`: what came home before this is seen by `has_news`, which the
         // core asks before it sleeps, and what comes home later notifies it.
@@ -468,7 +468,7 @@ impl Pool {
     }
 
     /// Leaves the line.
-    pub(crate) fn leave(&self, place: &mut Option<Place>) {
+    pub(crate) fn leave(&self, place: &mut Option<Position>) {
         let Some(place) = place.take() else { return };
         let mut line = self.line.borrow_mut();
         let left = line.leave(place);
@@ -503,7 +503,7 @@ impl Pool {
     }
 
     /// Whether whoever has this place, or comes next, may try for a buffer now.
-    pub(crate) fn admits(&self, place: Option<Place>) -> bool {
+    pub(crate) fn admits(&self, place: Option<Position>) -> bool {
         self.line.borrow().before(place) < self.served()
     }
 

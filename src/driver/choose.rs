@@ -10,8 +10,8 @@ use std::io;
 
 use super::{Backend, Config, Driver, Engine, Feature, Opened, Ready, SetupError, Uring};
 use crate::buf::PoolConfig;
+use crate::cause::{self, Cause};
 use crate::op::Code;
-use crate::probe::cause::{self, Cause};
 
 /// Where a choice came from.
 enum Choice {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::Backend;
-use crate::probe::cause::{self, Cause};
+use crate::cause::{self, Cause};
 
 /// A backend that could not be set up: the step, the error, the likely cause and the remedy.
 #[derive(Debug)]

@@ -29,9 +29,10 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::buf::{Pool, PoolConfig, Usage};
+use crate::buf::{Pool, PoolConfig};
+use crate::completion::{Completion, Orphan, Sink, Token};
 use crate::op::{Code, Interest, Op};
-use crate::runtime::Shared;
+use crate::sync::Home;
 use crate::sys::Notify;
 
 mod choose;
@@ -40,7 +41,6 @@ mod error;
 mod fault;
 mod ready;
 mod slots;
-mod token;
 #[cfg_attr(not(target_os = "linux"), path = "no_uring.rs")]
 pub(crate) mod uring;
 
@@ -49,82 +49,10 @@ pub use config::{Backend, Feature, UnknownName};
 pub(crate) use config::{Config, Features};
 pub use error::{NotPollable, SetupError};
 pub(crate) use fault::Faults;
-pub(crate) use slots::{Delivery, Loan, Orphan, Sink, Slots};
-pub(crate) use token::Token;
+pub(crate) use slots::{Delivery, Slots};
 
 use ready::Ready;
 use uring::Uring;
-
-/// One answer of the kernel.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Completion {
-    pub(crate) token: Token,
-    /// A count or a descriptor; the negative of an errno if it failed.
-    pub(crate) result: i32,
-    /// As in a completion queue entry; zero from a backend without rings.
-    pub(crate) flags: u32,
-}
-
-/// The buffer that a completion filled.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Filled {
-    pub(crate) id: u16,
-    /// The kernel goes on filling the same buffer.
-    pub(crate) more: bool,
-}
-
-impl Completion {
-    const BUFFER: u32 = 1 << 0;
-    const MORE: u32 = 1 << 1;
-    const NOTIFICATION: u32 = 1 << 3;
-    const BUFFER_MORE: u32 = 1 << 4;
-    /// In the *result* of a notification (`IORING_NOTIF_USAGE_ZC_COPIED`). We keep it in the flags of
-    /// the result that the notification is put together with.
-    const COPIED: u32 = 1 << 31;
-
-    /// What the runtime itself says to an operation.
-    pub(crate) fn errno(token: Token, errno: i32) -> Completion {
-        Completion { token, result: -errno, flags: 0 }
-    }
-
-    /// The operation goes on: this is an item, or the result of a send whose memory the kernel still
-    /// reads, and not the end.
-    pub(crate) fn more(&self) -> bool {
-        self.flags & Completion::MORE != 0
-    }
-
-    /// This result and the notification that has followed it, as one.
-    fn with(self, notification: Completion) -> Completion {
-        let copied = notification.result as u32 & Completion::COPIED;
-        Completion { flags: Completion::NOTIFICATION | copied, ..self }
-    }
-
-    /// What the kernel says of the memory that a result, with its notification, was about. It also
-    /// says that it has copied when there was nothing to copy: so this counts only if bytes went out.
-    fn usage(&self) -> Option<Usage> {
-        let says = self.flags & Completion::NOTIFICATION != 0 && self.result > 0;
-        says.then_some(match self.flags & Completion::COPIED {
-            0 => Usage::ZeroCopy,
-            _ => Usage::Copied,
-        })
-    }
-
-    /// The buffer that the kernel chose.
-    pub(crate) fn buffer(&self) -> Option<Filled> {
-        (self.flags & Completion::BUFFER != 0).then_some(Filled {
-            id: (self.flags >> 16) as u16,
-            more: self.flags & Completion::BUFFER_MORE != 0,
-        })
-    }
-
-    /// The count, or the error.
-    pub(crate) fn into_result(self) -> io::Result<u32> {
-        match self.result {
-            0.. => Ok(self.result as u32),
-            errno => Err(io::Error::from_raw_os_error(-errno)),
-        }
-    }
-}
 
 /// How long a turn may wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -286,7 +214,7 @@ impl Driver {
 
     /// Makes the pool from which datagrams get their buffers, with a ring of its own where there are
     /// rings.
-    pub(crate) fn datagram_pool(&mut self, home: Arc<Shared>) -> Rc<Pool> {
+    pub(crate) fn datagram_pool(&mut self, home: Arc<dyn Home>) -> Rc<Pool> {
         match &mut self.engine {
             #[cfg(target_os = "linux")]
             Engine::Uring(uring) => uring.datagram_pool(home),

@@ -11,7 +11,7 @@ use super::choose::RingFacts;
 use super::{Backend, Completion, Config, Counts, SetupError, Sink, Slots, Started, Token, Wait};
 use crate::buf::{Pool, PoolConfig};
 use crate::op::{Code, Interest, Op};
-use crate::runtime::Shared;
+use crate::sync::Home;
 use crate::sys::Notify;
 
 /// There is no value of this type.
@@ -38,7 +38,7 @@ impl Uring {
         match *self {}
     }
 
-    pub(super) fn datagram_pool(&mut self, _home: Arc<Shared>) -> Rc<Pool> {
+    pub(super) fn datagram_pool(&mut self, _home: Arc<dyn Home>) -> Rc<Pool> {
         match *self {}
     }
 

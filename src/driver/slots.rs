@@ -38,45 +38,14 @@
 //! driver has had room for it.
 
 use std::collections::VecDeque;
-use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::task::Waker;
 
 use slab::Slab;
 
-use super::token::{Token, GENERATION_MASK};
-use super::Completion;
-use crate::buf::Usage;
+use crate::completion::{Completion, Loan, Orphan, Sink, Token, Usage, GENERATION_MASK};
 use crate::op::Code;
-
-/// The data of an operation whose future is gone: it stays until the kernel has answered.
-pub(crate) trait Orphan {
-    /// Does with the result what must be done when nobody wants it.
-    fn discard(self: Box<Self>, result: io::Result<u32>);
-
-    /// A share in the memory that the kernel goes on reading after the result.
-    fn loan(&self) -> Rc<dyn Loan>;
-}
-
-/// A share in memory that the kernel goes on reading after the result of a send.
-pub(crate) trait Loan {
-    /// Whom its return will wake: the data of the waker.
-    fn waiter(&self) -> Option<*const ()>;
-
-    /// The kernel has let go of it, as far as one send goes, and says what it did; `None` if nothing
-    /// was sent. Returns whom to wake.
-    fn returned(&self, usage: Option<Usage>) -> Option<Waker>;
-}
-
-/// Takes the items of a multishot operation.
-pub(crate) trait Sink {
-    /// Whom the next item will wake: the data of the waker.
-    fn waiter(&self) -> Option<*const ()>;
-
-    /// Takes one answer; `last` says that no other follows. Returns whom to wake.
-    fn item(&self, completion: Completion, last: bool) -> Option<Waker>;
-}
 
 /// How far the wish to cancel an operation has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

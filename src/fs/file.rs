@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::{elsewhere, OpenOptions};
 use crate::buf::{IoBuf, IoBufMut};
-use crate::io::file_op;
-use crate::io::Submission;
+use crate::handle::file_op;
+use crate::handle::Submission;
 use crate::op::{Close, KeepsOpen, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
 use crate::runtime::Core;
 use crate::sys;

@@ -42,7 +42,7 @@ impl File {
                 Err(error) if !copies && cannot_send(&error) => copies = true,
                 Ok(0) => break,
                 Ok(count) => sent += u64::from(count),
-                Err(error) => return Err(crate::io::incomplete(sent as usize, error)),
+                Err(error) => return Err(crate::handle::incomplete(sent as usize, error)),
             }
         }
         Ok(sent)

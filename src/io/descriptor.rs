@@ -6,11 +6,12 @@ use std::ops::Deref;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
-use super::error::{incomplete, write_zero};
-use super::handle::Handle;
-use super::turn::turn;
-use super::{file_op, inbound, outbound, Pollable};
+use super::Pollable;
 use crate::buf::{IoBuf, IoBufMut};
+use crate::handle::permit::permit;
+use crate::handle::Handle;
+use crate::handle::{file_op, recv, send};
+use crate::handle::{incomplete, write_zero};
 use crate::op::{Code, Interest, Read, ReadAt, Write, WriteAt};
 use crate::runtime::Core;
 use crate::sys;
@@ -85,15 +86,15 @@ impl Descriptor {
     pub async fn read<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
         let handle = self.pollable.handle();
         if self.is_helped() {
-            let turn = match turn(handle, Interest::Readable).await {
-                Ok(turn) => turn,
+            let permit = match permit(handle, Interest::Readable).await {
+                Ok(permit) => permit,
                 Err(error) => return (Err(error), buffer),
             };
-            return file_op::run(&handle.core, ReadAt::new(turn, buffer, None), true).await;
+            return file_op::run(&handle.core, ReadAt::new(permit, buffer, None), true).await;
         }
         let nonblocking = handle.is_nonblocking();
-        let direct = |turn, buffer, limit| Read::new(turn, buffer, limit, nonblocking);
-        inbound::read(handle, buffer, direct).await
+        let direct = |permit, buffer, limit| Read::new(permit, buffer, limit, nonblocking);
+        recv::read(handle, buffer, direct).await
     }
 
     /// Fills the buffer's room. Dropping the future loses what has been read into the buffer.
@@ -106,8 +107,8 @@ impl Descriptor {
             return file_op::read_exact(buffer, async |rest, _| self.read(rest).await).await;
         }
         let nonblocking = handle.is_nonblocking();
-        let direct = |turn, buffer, limit| Read::new(turn, buffer, limit, nonblocking);
-        inbound::read_exact(handle, buffer, direct).await
+        let direct = |permit, buffer, limit| Read::new(permit, buffer, limit, nonblocking);
+        recv::read_exact(handle, buffer, direct).await
     }
 
     async fn write_all_helped<B: IoBuf>(&self, mut buffer: B) -> (io::Result<()>, B) {
@@ -154,16 +155,16 @@ impl Descriptor {
     pub async fn write<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
         let handle = self.pollable.handle();
         if self.is_helped() {
-            let turn = match turn(handle, Interest::Writable).await {
-                Ok(turn) => turn,
+            let permit = match permit(handle, Interest::Writable).await {
+                Ok(permit) => permit,
                 Err(error) => return (Err(error), buffer),
             };
-            return file_op::run(&handle.core, WriteAt::new(turn, buffer, 0, None), false).await;
+            return file_op::run(&handle.core, WriteAt::new(permit, buffer, 0, None), false).await;
         }
         let nonblocking = handle.is_nonblocking();
         let direct =
-            |turn, buffer, start, limit| Write::new(turn, buffer, start, limit, nonblocking);
-        outbound::write(handle, buffer, direct).await
+            |permit, buffer, start, limit| Write::new(permit, buffer, start, limit, nonblocking);
+        send::write(handle, buffer, direct).await
     }
 
     /// Writes all of the buffer's bytes.
@@ -177,8 +178,8 @@ impl Descriptor {
         }
         let nonblocking = handle.is_nonblocking();
         let direct =
-            |turn, buffer, start, limit| Write::new(turn, buffer, start, limit, nonblocking);
-        outbound::write_all(handle, buffer, direct).await
+            |permit, buffer, start, limit| Write::new(permit, buffer, start, limit, nonblocking);
+        send::write_all(handle, buffer, direct).await
     }
 }
 

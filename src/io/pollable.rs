@@ -6,9 +6,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::handle::{self, Handle};
-use super::inbound::Bytes;
-use super::ready;
+use crate::handle::ready;
+use crate::handle::recv::IoHandle;
+use crate::handle::{self, Handle};
 use crate::op::Interest;
 use crate::runtime::Core;
 use crate::sys;
@@ -23,11 +23,11 @@ use crate::sys;
 /// Dropping the last user handle ends what is in flight on the descriptor, and closes it a moment
 /// later.
 pub struct Pollable {
-    handle: Rc<Bytes>,
+    handle: Rc<IoHandle>,
 }
 
 impl Pollable {
-    pub(crate) fn new(handle: Rc<Bytes>) -> Pollable {
+    pub(crate) fn new(handle: Rc<IoHandle>) -> Pollable {
         Pollable { handle }
     }
 
@@ -37,7 +37,7 @@ impl Pollable {
         Ok(Pollable { handle: Handle::new(Core::current(), fd) })
     }
 
-    pub(crate) fn handle(&self) -> &Rc<Bytes> {
+    pub(crate) fn handle(&self) -> &Rc<IoHandle> {
         &self.handle
     }
 

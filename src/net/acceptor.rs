@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use super::listener::BACKLOG;
 use super::Seat;
-use crate::driver::{Completion, Sink};
-use crate::io::handle::{close, end_reading, Handle};
-use crate::io::inbound::Bytes;
-use crate::io::turn::{perform, turn, Turn};
+use crate::completion::{Completion, Sink};
+use crate::handle::permit::{perform, permit, Permit};
+use crate::handle::recv::IoHandle;
+use crate::handle::{close, end_reading, Closed, Handle};
 use crate::op::{accepted, Accept, Backlog, Code, Interest};
 use crate::runtime::Core;
 use crate::sys;
@@ -50,32 +50,32 @@ pub(super) type Listening = Handle<OwnedFd>;
 
 impl Sink for Listening {
     fn waiter(&self) -> Option<*const ()> {
-        self.feed.waiter()
+        self.queue.waiter()
     }
 
     fn item(&self, completion: Completion, last: bool) -> Option<Waker> {
-        let feed = &self.feed;
+        let queue = &self.queue;
         if last {
-            feed.set_disarmed();
+            queue.set_disarmed();
         }
         match accepted(completion) {
-            Ok(socket) => feed.push(Ok(socket)),
+            Ok(socket) => queue.push(Ok(socket)),
             Err(error) => match error.raw_os_error() {
                 // Whoever waits starts it anew.
                 Some(libc::ECANCELED | libc::EINTR) => {}
-                _ => feed.push(Err(error)),
+                _ => queue.push(Err(error)),
             },
         }
-        if feed.has(AHEAD_MAX) {
-            self.cancel_feed();
+        if queue.has(AHEAD_MAX) {
+            self.cancel_multishot();
         }
-        feed.take_waker()
+        queue.take_waker()
     }
 }
 
-impl Backlog for Turn<OwnedFd> {
+impl Backlog for Permit<OwnedFd> {
     fn keep(&self, accepted: io::Result<OwnedFd>) {
-        self.handle().feed.push(accepted);
+        self.handle().queue.push(accepted);
     }
 }
 
@@ -104,7 +104,7 @@ impl Acceptor {
 
     /// The next connection. Those that were given up before they were accepted are passed over;
     /// when descriptors run out, connections wait.
-    pub(super) async fn accept(&self) -> io::Result<Rc<Bytes>> {
+    pub(super) async fn accept(&self) -> io::Result<Rc<IoHandle>> {
         let socket = self.accept_socket().await?;
         Ok(Handle::new(self.handle.core.clone(), socket))
     }
@@ -134,13 +134,13 @@ impl Acceptor {
     }
 
     async fn accept_one(&self, multishot: bool) -> io::Result<OwnedFd> {
-        let turn = turn(&self.handle, Interest::Readable).await?;
-        if multishot || self.seat.is_some() || self.is_stopped() || !self.handle.feed.is_empty() {
+        let permit = permit(&self.handle, Interest::Readable).await?;
+        if multishot || self.seat.is_some() || self.is_stopped() || !self.handle.queue.is_empty() {
             return self.next_accepted().await;
         }
-        let accepted = perform(&self.handle, Interest::Readable, Accept::new(turn)).await;
+        let accepted = perform(&self.handle, Interest::Readable, Accept::new(permit)).await;
         if accepted.is_err() && self.is_stopped() {
-            let _turn = self::turn(&self.handle, Interest::Readable).await?;
+            let _permit = self::permit(&self.handle, Interest::Readable).await?;
             return self.next_accepted().await;
         }
         accepted
@@ -152,13 +152,13 @@ impl Acceptor {
             if let Some(refusal) = self.handle.refusal(Interest::Readable) {
                 return Poll::Ready(Err(refusal.into()));
             }
-            let feed = &self.handle.feed;
-            if let Some(accepted) = feed.pop() {
+            let queue = &self.handle.queue;
+            if let Some(accepted) = queue.pop() {
                 return Poll::Ready(accepted);
             }
             match &self.seat {
                 _ if self.stopped.get() == Stopped::Yes => {
-                    return Poll::Ready(Err(crate::io::closed()));
+                    return Poll::Ready(Err(Closed::error()));
                 }
                 _ if self.is_stopped() => {}
                 Some(seat) => {
@@ -166,10 +166,10 @@ impl Acceptor {
                         return Poll::Ready(accepted);
                     }
                 }
-                None if feed.armed().is_none() => self.arm()?,
+                None if queue.armed().is_none() => self.arm()?,
                 None => {}
             }
-            feed.set_waker(cx);
+            queue.set_waker(cx);
             self.handle.arm_deadline(Interest::Readable, cx);
             Poll::Pending
         })
@@ -180,7 +180,7 @@ impl Acceptor {
         let sink: Rc<dyn Sink> = self.handle.clone();
         let mut driver = self.handle.core.driver.borrow_mut();
         let token = driver.start_stream(Code::AcceptMulti, self.handle.fd(), sink);
-        self.handle.feed.set_armed(token.ok_or_else(crate::io::closed)?);
+        self.handle.queue.set_armed(token.ok_or_else(Closed::error)?);
         Ok(())
     }
 
@@ -203,7 +203,7 @@ impl Acceptor {
                 return Poll::Ready(Err(refusal.into()));
             }
             // Close and new deadlines wake whoever the feed knows.
-            self.handle.feed.set_waker(cx);
+            self.handle.queue.set_waker(cx);
             self.handle.arm_deadline(Interest::Readable, cx);
             over.as_mut().poll(cx).map(Ok)
         })
@@ -225,7 +225,7 @@ impl Acceptor {
     /// Takes no more connections from the kernel; accepting goes on with those that are there.
     pub(super) async fn stop(&self) -> io::Result<()> {
         if self.handle.is_closing() {
-            return Err(crate::io::closed());
+            return Err(Closed::error());
         }
         if self.is_stopped() {
             return Ok(());
@@ -259,12 +259,12 @@ impl Acceptor {
 
     /// Keeps what was accepted for the next who asks.
     pub(super) fn keep(&self, accepted: io::Result<OwnedFd>) {
-        self.handle.feed.push(accepted);
+        self.handle.queue.push(accepted);
     }
 
     /// What has been accepted and given to nobody.
     pub(super) fn taken(&self) -> impl Iterator<Item = io::Result<OwnedFd>> + '_ {
-        std::iter::from_fn(|| self.handle.feed.pop())
+        std::iter::from_fn(|| self.handle.queue.pop())
     }
 
     pub(super) async fn close(&self) -> io::Result<()> {

@@ -23,6 +23,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::acceptor::Acceptor;
+use crate::handle::Closed;
 use crate::runtime::{Core, CoreHandle, JoinHandle};
 use crate::time::sleep;
 
@@ -140,7 +141,7 @@ impl Seat {
     ) -> Poll<io::Result<OwnedFd>> {
         let mut table = lock(&self.dispatcher.table);
         let Some(place) = table.seats.iter_mut().find(|place| place.number == self.number) else {
-            return Poll::Ready(Err(crate::io::closed()));
+            return Poll::Ready(Err(Closed::error()));
         };
         if let Some(accepted) = place.queue.pop_front() {
             drop(table);

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::TcpStream;
 use crate::buf::Lease;
-use crate::io::handle::{Handle, Released};
-use crate::io::inbound::Chunk;
+use crate::handle::recv::Chunk;
+use crate::handle::{Handle, Released};
 use crate::op::Interest;
 use crate::runtime::Core;
 
@@ -58,7 +58,7 @@ impl TcpStream {
         let handle = self.handle().clone();
         let read_deadline = handle.deadline(Interest::Readable);
         let write_deadline = handle.deadline(Interest::Writable);
-        let Released { fd, items } = crate::io::handle::release(&handle).await?;
+        let Released { fd, items } = crate::handle::release(&handle).await?;
         // Copied, so that the leases go back to their core at once.
         let copy = |chunk: Chunk| chunk.bytes().to_vec();
         let unread = items.into_iter().map(|item| item.map(copy)).collect();
@@ -80,7 +80,7 @@ impl Handoff {
     pub fn adopt(self) -> TcpStream {
         let handle = Handle::new(Core::current(), self.fd);
         for item in self.unread {
-            handle.feed.push(item.map(|bytes| Chunk::Lease(Lease::from_vec(bytes))));
+            handle.queue.push(item.map(|bytes| Chunk::Lease(Lease::from_vec(bytes))));
         }
         handle.set_deadline(Interest::Readable, self.read_deadline);
         handle.set_deadline(Interest::Writable, self.write_deadline);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use socket2::SockRef;
 
-use crate::io::handle::Handle;
+use crate::handle::Handle;
 
 /// Calls `call` with the socket, unless it is closed.
 pub(super) fn with<T: 'static, R>(

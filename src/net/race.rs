@@ -11,7 +11,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::time::{clock, sleep_until, Sleep};
+use crate::time::{sleep_until, Sleep};
+use crate::timer::clock;
 
 /// How long an address has before the next is tried beside it (RFC 8305, section 5).
 const DELAY: Duration = Duration::from_millis(250);

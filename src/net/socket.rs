@@ -10,10 +10,10 @@ use std::time::Instant;
 use socket2::{Domain, SockAddr, SockRef};
 
 use super::{TcpListener, TcpStream};
-use crate::io::handle::{close, Handle};
-use crate::io::inbound::Bytes;
-use crate::io::turn::{perform, turn};
-use crate::io::Submission;
+use crate::handle::permit::{perform, permit};
+use crate::handle::recv::IoHandle;
+use crate::handle::Submission;
+use crate::handle::{close, Handle};
 use crate::op::{Connect, Interest, Socket};
 use crate::runtime::Core;
 use crate::sys;
@@ -30,7 +30,7 @@ use crate::sys;
 /// # drop(listener); Ok(()) }) }
 /// ```
 pub struct TcpSocket {
-    handle: Rc<Bytes>,
+    handle: Rc<IoHandle>,
 }
 
 impl TcpSocket {
@@ -91,9 +91,9 @@ impl TcpSocket {
     /// # Errors
     /// Those of connect(2); `TimedOut` after the deadline; [`Closed`](crate::Closed).
     pub async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let turn = turn(&self.handle, Interest::Writable).await?;
+        let permit = permit(&self.handle, Interest::Writable).await?;
         let address = SockAddr::from(address);
-        let op = Connect::new(turn, address);
+        let op = Connect::new(permit, address);
         drop(perform(&self.handle, Interest::Writable, op).await?);
         self.handle.set_deadline(Interest::Writable, None);
         self.handle.add_user();

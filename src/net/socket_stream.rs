@@ -10,8 +10,9 @@ use std::rc::Rc;
 
 use super::options;
 use crate::buf::{IoBuf, IoBufMut, Lease, ZeroCopy};
-use crate::io::inbound::{self, Bytes};
-use crate::io::{outbound, zero_copy, Pollable};
+use crate::handle::recv::{self, IoHandle};
+use crate::handle::{send, zero_copy};
+use crate::io::Pollable;
 use crate::op;
 
 /// A connected socket that carries a stream of bytes: what [`TcpStream`](super::TcpStream) and
@@ -28,7 +29,7 @@ pub struct SocketStream {
 }
 
 impl SocketStream {
-    pub(super) fn new(handle: Rc<Bytes>) -> SocketStream {
+    pub(super) fn new(handle: Rc<IoHandle>) -> SocketStream {
         SocketStream { pollable: Pollable::new(handle) }
     }
 
@@ -37,7 +38,7 @@ impl SocketStream {
         Ok(SocketStream { pollable: Pollable::take_over(fd)? })
     }
 
-    pub(crate) fn handle(&self) -> &Rc<Bytes> {
+    pub(crate) fn handle(&self) -> &Rc<IoHandle> {
         self.pollable.handle()
     }
 
@@ -54,7 +55,7 @@ impl SocketStream {
     /// Those of recv(2), above all `ConnectionReset`; `TimedOut` after the read deadline;
     /// [`Closed`](crate::Closed).
     pub fn recv(&self) -> impl Future<Output = io::Result<Option<Lease>>> + use<'_> {
-        inbound::recv(self.handle())
+        recv::recv(self.handle())
     }
 
     /// Reads some bytes into the buffer's room; 0 is the end of the stream, unless the buffer has
@@ -63,7 +64,7 @@ impl SocketStream {
     /// # Errors
     /// As for [`recv`](SocketStream::recv).
     pub async fn read<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
-        inbound::read(self.handle(), buffer, op::Recv::new).await
+        recv::read(self.handle(), buffer, op::Recv::new).await
     }
 
     /// Fills the buffer's room, with no other read between. Dropping the future loses what has been
@@ -72,7 +73,7 @@ impl SocketStream {
     /// # Errors
     /// `UnexpectedEof` if the stream ends before; those of [`recv`](SocketStream::recv).
     pub async fn read_exact<B: IoBufMut>(&self, buffer: B) -> (io::Result<()>, B) {
-        inbound::read_exact(self.handle(), buffer, op::Recv::new).await
+        recv::read_exact(self.handle(), buffer, op::Recv::new).await
     }
 
     /// Looks at the next bytes, which stay there for the next read.
@@ -80,7 +81,7 @@ impl SocketStream {
     /// # Errors
     /// As for [`recv`](SocketStream::recv).
     pub async fn peek<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
-        inbound::peek(self.handle(), buffer).await
+        recv::peek(self.handle(), buffer).await
     }
 
     /// Writes some of the buffer's bytes.
@@ -89,7 +90,7 @@ impl SocketStream {
     /// Those of send(2), above all `BrokenPipe` and `ConnectionReset`; `TimedOut` after the write
     /// deadline; [`Closed`](crate::Closed).
     pub async fn write<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
-        outbound::write(self.handle(), buffer, op::Send::some).await
+        send::write(self.handle(), buffer, op::Send::some).await
     }
 
     /// Writes all of the buffer's bytes, with no other write between them.
@@ -101,7 +102,7 @@ impl SocketStream {
         &self,
         buffer: B,
     ) -> impl Future<Output = (io::Result<()>, B)> + use<'_, B> {
-        outbound::write_all(self.handle(), buffer, op::Send::all)
+        send::write_all(self.handle(), buffer, op::Send::all)
     }
 
     /// Writes all of the buffer's bytes out of the memory that they are in, where the kernel can do
@@ -166,7 +167,7 @@ impl SocketStream {
     /// # Errors
     /// As for [`write`](SocketStream::write).
     pub async fn write_vectored<B: IoBuf>(&self, buffers: Vec<B>) -> (io::Result<usize>, Vec<B>) {
-        outbound::write_vectored(self.handle(), buffers).await
+        send::write_vectored(self.handle(), buffers).await
     }
 
     /// Writes all of the bytes of several buffers, in order, with no other write between them.
@@ -174,7 +175,7 @@ impl SocketStream {
     /// # Errors
     /// As for [`write_all`](SocketStream::write_all).
     pub async fn write_vectored_all<B: IoBuf>(&self, buffers: Vec<B>) -> (io::Result<()>, Vec<B>) {
-        outbound::write_vectored_all(self.handle(), buffers).await
+        send::write_vectored_all(self.handle(), buffers).await
     }
 
     /// Shuts one or both halves down. After `Write` the other side finds the end of the stream, and
@@ -183,7 +184,7 @@ impl SocketStream {
     /// # Errors
     /// Those of shutdown(2); [`Closed`](crate::Closed).
     pub async fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        outbound::shutdown(self.handle(), how)?.await
+        send::shutdown(self.handle(), how)?.await
     }
 
     /// Takes the socket's pending error (`SO_ERROR`).

@@ -13,8 +13,8 @@ use socket2::Domain;
 use super::race::race;
 use super::resolve::{resolve, ToSocketAddrs};
 use super::{options, OwnedReadHalf, OwnedWriteHalf, SocketStream, TcpSocket};
-use crate::io::inbound::Bytes;
-use crate::time::clock;
+use crate::handle::recv::IoHandle;
+use crate::timer::clock;
 
 /// A TCP connection. Reading, writing and shutting down are those of [`SocketStream`], to which it
 /// dereferences; deadlines, readiness and closing those of [`Pollable`](crate::io::Pollable).
@@ -26,7 +26,7 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    pub(super) fn from_handle(handle: Rc<Bytes>) -> TcpStream {
+    pub(super) fn from_handle(handle: Rc<IoHandle>) -> TcpStream {
         TcpStream { stream: SocketStream::new(handle) }
     }
 
@@ -56,7 +56,7 @@ impl TcpStream {
             None => connect.await,
             Some(at) => match crate::time::timeout_at(at, connect).await {
                 Ok(result) => result,
-                Err(_) => Err(crate::io::timed_out()),
+                Err(_) => Err(crate::handle::timed_out()),
             },
         }
     }

@@ -7,7 +7,7 @@ use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use io_uring::{opcode, squeue::Entry, types::Fd};
 
 use super::{Code, Interest, KeepsOpen, Op};
-use crate::driver::Completion;
+use crate::completion::Completion;
 use crate::sys;
 
 /// Where an accepted connection goes that nobody waits for any more.

@@ -6,7 +6,7 @@
 
 use io_uring::{opcode, squeue::Entry};
 
-use crate::driver::Token;
+use crate::completion::Token;
 
 /// The entry that cancels `target`.
 pub(crate) fn cancel_sqe(target: Token) -> Entry {

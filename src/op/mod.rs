@@ -24,7 +24,7 @@ use std::rc::Rc;
 #[cfg(target_os = "linux")]
 use io_uring::squeue::Entry;
 
-use crate::driver::{Loan, Orphan};
+use crate::completion::{Loan, Orphan};
 
 mod accept;
 #[cfg(target_os = "linux")]
@@ -32,7 +32,6 @@ mod cancel;
 mod close;
 mod connect;
 mod fileio;
-mod helped;
 mod poll;
 mod read;
 mod recv;
@@ -61,7 +60,6 @@ pub(crate) use close::close_sqe;
 pub(crate) use close::Close;
 pub(crate) use connect::Connect;
 pub(crate) use fileio::{FileOp, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
-pub(crate) use helped::Helped;
 #[cfg(target_os = "linux")]
 pub(crate) use poll::poll_sqe;
 pub(crate) use poll::Poll;

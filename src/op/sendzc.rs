@@ -13,7 +13,7 @@ use io_uring::{opcode, squeue::Entry, types::Fd};
 
 use super::{Code, Interest, KeepsOpen, Op, Send};
 use crate::buf::{IoBuf, Lent, Usage};
-use crate::driver::Loan;
+use crate::completion::Loan;
 
 /// `IORING_SEND_ZC_REPORT_USAGE` (6.2): the notification says whether the bytes were copied.
 #[cfg(target_os = "linux")]

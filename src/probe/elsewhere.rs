@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::cause::Cause;
 use super::{Cost, Patience, Report};
+use crate::cause::Cause;
 use crate::driver::{Chosen, Config};
 
 pub(super) fn killer() -> Option<Cause> {

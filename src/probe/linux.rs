@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::cause::Cause;
-use super::signs::Status;
 use super::{checks, costs as measure, machine, Cost, Outcome, Patience, Report};
+use crate::cause::signs::Status;
+use crate::cause::Cause;
 use crate::driver::uring::trial::Trial;
 use crate::driver::uring::INCREMENTAL;
 use crate::driver::{Chosen, Config};

@@ -3,10 +3,10 @@
 
 use std::fs;
 
-use super::cause::Cause;
-use super::signs::{self, Status};
 use super::{Limits, Memory, Process, System};
 use crate::buf::PoolConfig;
+use crate::cause::signs::{self, Status};
+use crate::cause::Cause;
 use crate::driver::uring::locked_bytes;
 use crate::driver::uring::trial::Trial;
 use crate::driver::Config;

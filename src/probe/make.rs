@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::cause::Cause;
 use super::{here, Patience};
 use super::{Check, Cost, Finding, Group, Off, Outcome, Report, Verdict, SCHEMA};
+use crate::cause::Cause;
 use crate::driver::{open_one, select, Backend, Chosen, Config, Feature, SetupError, Wait};
 
 /// How long, all in all, the trials wait for memory that rings before them have given back.

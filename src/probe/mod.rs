@@ -24,8 +24,6 @@ mod patience;
 mod report;
 mod require;
 
-pub(crate) mod cause;
-
 // The parts that look at the machine.
 #[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
@@ -36,20 +34,17 @@ mod checks;
 #[cfg(target_os = "linux")]
 mod costs;
 #[cfg(target_os = "linux")]
-mod diagnosis;
-#[cfg(target_os = "linux")]
 mod machine;
-#[cfg(target_os = "linux")]
-mod signs;
 
 /// The JSON Schema of a [`Report`] as `ringpark probe --json` prints it.
 pub const JSON_SCHEMA: &str = include_str!("schema.json");
 
+pub use crate::cause::Remedy;
 pub use diff::{diff, Change};
 pub use make::{costs, report, report_with_routes};
 pub(crate) use patience::Patience;
 pub use report::{
-    Check, Cost, Finding, Group, Limits, Memory, Off, Outcome, Process, Remedy, Report, Route,
-    System, Verdict, SCHEMA,
+    Check, Cost, Finding, Group, Limits, Memory, Off, Outcome, Process, Report, Route, System,
+    Verdict, SCHEMA,
 };
 pub use require::{Requirement, UnknownRequirement};

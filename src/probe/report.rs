@@ -1,5 +1,7 @@
 //! The report as plain data. What is absent from a system that cannot tell is `None` or empty.
 
+use crate::cause::Remedy;
+
 /// The version of the report's form. It grows when a field changes its meaning or goes; new fields
 /// and new names of checks may come without.
 pub const SCHEMA: u32 = 1;
@@ -80,17 +82,6 @@ pub struct Finding {
     pub words: String,
     /// Any one of them helps.
     pub remedies: Vec<Remedy>,
-}
-
-/// A command, and where it belongs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct Remedy {
-    /// Where: `shell`, `Docker`, `systemd` and so on.
-    pub place: String,
-    /// To paste.
-    pub command: String,
 }
 
 /// The machine.

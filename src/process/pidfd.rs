@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::ending::Process;
-use crate::io::Submission;
+use crate::handle::Submission;
 use crate::op::{KeepsOpen, Parent, WaitChild};
 use crate::runtime::Core;
 use crate::sys;

@@ -19,7 +19,7 @@ use std::task::{ready, Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-use super::handover::{handover, Giver};
+use super::oneshot::{oneshot, Sender};
 use super::remote::RemoteHandle;
 use super::task::JoinError;
 
@@ -94,7 +94,7 @@ impl<T> fmt::Debug for Blocking<T> {
 /// A closure in the queue, and where its result goes.
 struct Work<T, F> {
     work: F,
-    giver: Giver<T>,
+    giver: Sender<T>,
 }
 
 /// [`Work`] whose type is forgotten.
@@ -160,7 +160,7 @@ impl Pool {
         &'static self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> RemoteHandle<T> {
-        let (giver, taker) = handover();
+        let (giver, taker) = oneshot();
         let job = Box::new(Work { work, giver });
         let threads_max = self.threads_max.load(Ordering::Relaxed);
         let mut state = lock(&self.state);

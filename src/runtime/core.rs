@@ -47,9 +47,10 @@ use super::task::{Header, JoinHandle, TaskRef};
 #[cfg(target_os = "linux")]
 use crate::buf::Pipes;
 use crate::buf::Pool;
-use crate::driver::{choose, Completion, Config, Delivery, Driver, Wait};
+use crate::completion::Completion;
+use crate::driver::{choose, Config, Delivery, Driver, Wait};
 use crate::sys;
-use crate::time::{clock, Wheel};
+use crate::timer::{clock, Wheel};
 
 /// Task runs between two looks at the driver, at most.
 const BUDGET: usize = 128;
@@ -85,9 +86,9 @@ pub(crate) struct Core {
     /// Tasks that are ready to run, in order.
     ready: RefCell<VecDeque<*mut Header>>,
     /// Those that other threads have woken.
-    mailed: RefCell<VecDeque<*mut Header>>,
+    remote: RefCell<VecDeque<*mut Header>>,
     /// Whether the task that ran last was one of these.
-    mailed_ran: Cell<bool>,
+    remote_ran: Cell<bool>,
     /// Those that can wait, whoever has woken them.
     background: RefCell<VecDeque<*mut Header>>,
     pub(super) tasks: RefCell<Slab<TaskRef>>,
@@ -161,8 +162,8 @@ impl Core {
             relayed: Relayed::default(),
             datagrams: OnceCell::new(),
             ready: RefCell::new(VecDeque::new()),
-            mailed: RefCell::new(VecDeque::new()),
-            mailed_ran: Cell::new(false),
+            remote: RefCell::new(VecDeque::new()),
+            remote_ran: Cell::new(false),
             background: RefCell::new(VecDeque::new()),
             wakes: Count::default(),
             remote_wakes: Count::default(),
@@ -212,7 +213,7 @@ impl Core {
     }
 
     /// Takes in what other threads have put into the inbox.
-    fn take_mail(&self) {
+    fn take_remote(&self) {
         for task in self.shared.receive() {
             self.take_in(task);
         }
@@ -230,11 +231,11 @@ impl Core {
     }
 
     /// Puts a task that has just been marked as scheduled into the queue.
-    pub(super) fn enqueue(&self, task: *mut Header, background: bool, mailed: bool) {
+    pub(super) fn enqueue(&self, task: *mut Header, background: bool, remote: bool) {
         self.wakes.add(1);
-        let queue = match (background, mailed) {
+        let queue = match (background, remote) {
             (true, _) => &self.background,
-            (false, true) => &self.mailed,
+            (false, true) => &self.remote,
             (false, false) => &self.ready,
         };
         queue.borrow_mut().push_back(task);
@@ -246,7 +247,7 @@ impl Core {
     }
 
     fn queues(&self) -> impl Iterator<Item = &RefCell<VecDeque<*mut Header>>> {
-        [&self.mailed, &self.ready, &self.background].into_iter()
+        [&self.remote, &self.ready, &self.background].into_iter()
     }
 
     /// Takes the next task to run, the `run`th of this turn: see `Priority`.
@@ -260,14 +261,14 @@ impl Core {
 
     /// Those that other threads have woken first, but not two of them while others are ready.
     fn next_urgent(&self) -> Option<*mut Header> {
-        let mailed = || self.mailed.borrow_mut().pop_front();
+        let remote = || self.remote.borrow_mut().pop_front();
         let ready = || self.ready.borrow_mut().pop_front();
-        let (first, mail_first) = match self.mailed_ran.get() {
+        let (first, remote_first) = match self.remote_ran.get() {
             true => (ready(), false),
-            false => (mailed(), true),
+            false => (remote(), true),
         };
-        self.mailed_ran.set(first.is_some() == mail_first);
-        first.or_else(|| if mail_first { ready() } else { mailed() })
+        self.remote_ran.set(first.is_some() == remote_first);
+        first.or_else(|| if remote_first { ready() } else { remote() })
     }
 
     /// Turns until `main` is done.
@@ -291,7 +292,7 @@ impl Core {
         let mut fired = Vec::new();
         loop {
             self.turns.add(1);
-            self.take_mail();
+            self.take_remote();
             self.now.set(sys::coarse_now());
             let measured = self.watched && self.turns.get() % MEASURED == 0;
             let start = measured.then(clock::now);
@@ -318,7 +319,7 @@ impl Core {
             let wait = self.suspect_deadlock(wait);
             self.shared.load.set_tasks(self.tasks.borrow().len() as u64 - 1);
             if self.watched {
-                self.shared.board.publish(&self.counts());
+                self.shared.published.publish(&self.counts());
             }
             self.turn(wait, &mut batch);
             for completion in batch.drain(..) {
@@ -332,8 +333,8 @@ impl Core {
         let mut start = None;
         for run in 0..BUDGET {
             // Whom another thread has woken does not wait for the budget of a busy core.
-            if self.shared.has_mail() {
-                self.take_mail();
+            if self.shared.has_remote() {
+                self.take_remote();
             }
             let Some(task) = self.next_ready(run) else { break };
             self.polls.add(1);
@@ -394,7 +395,7 @@ impl Core {
         if let Err(error) = turned {
             panic!("the backend has failed, and with it its core: {error}");
         }
-        if !batch.is_empty() || self.shared.has_mail() {
+        if !batch.is_empty() || self.shared.has_remote() {
             self.spin.found(clock::now);
         } else if let Some(until) = look_until {
             // What was queued has gone out: there is something to look for.
@@ -407,7 +408,7 @@ impl Core {
         let due = self.timers.borrow().next();
         let mut driver = self.driver.borrow_mut();
         loop {
-            if driver.peek() || self.shared.has_mail() {
+            if driver.peek() || self.shared.has_remote() {
                 return;
             }
             let now = clock::now();

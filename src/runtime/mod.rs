@@ -5,20 +5,18 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-mod atomic;
-mod biased;
 pub(crate) mod blocking;
-mod board;
 mod builder;
 mod context;
 mod core;
 mod dump;
-mod handover;
 mod launch;
 mod load;
 mod metrics;
+mod oneshot;
 mod origin;
 mod placement;
+mod published;
 mod remote;
 mod shared;
 mod spin;
@@ -27,7 +25,6 @@ mod task;
 mod wakeup;
 
 pub(crate) use self::core::Core;
-pub(crate) use biased::Biased;
 pub use blocking::spawn_blocking;
 pub use builder::Builder;
 pub use dump::{dump, TaskInfo, WaitsFor};
@@ -38,7 +35,6 @@ pub use metrics::Metrics;
 pub use origin::{Priority, TaskBuilder};
 pub use placement::{cores, least_loaded, spawn_anywhere, spawn_on, CoreHandle, CoreId, Load};
 pub use remote::RemoteHandle;
-pub(crate) use shared::Shared;
 pub use task::{JoinError, JoinHandle};
 
 /// Runs a future on one core, on this thread, until it is done. See [`Builder::block_on`].

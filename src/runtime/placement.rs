@@ -68,7 +68,7 @@ impl CoreHandle {
     /// Its counters as of its last turn, from any thread; `None` before its first. A core that sleeps,
     /// or runs one task for long, has made no turn since.
     pub fn metrics(&self) -> Option<Metrics> {
-        let mut metrics = self.0.board.read()?;
+        let mut metrics = self.0.published.read()?;
         metrics.measure(&self.0.load);
         Some(metrics)
     }

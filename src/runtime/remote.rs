@@ -23,7 +23,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use super::context;
-use super::handover::{handover, Giver, Taker};
+use super::oneshot::{oneshot, Receiver, Sender};
 use super::origin::Origin;
 use super::placement::CoreHandle;
 use super::task::{JoinError, TaskRef};
@@ -36,13 +36,13 @@ use super::Core;
 /// panicked, was cancelled, or could not be started. Dropping the handle lets the work go on.
 #[must_use = "the result is lost unless it is awaited"]
 pub struct RemoteHandle<T> {
-    taker: Taker<T>,
+    taker: Receiver<T>,
     /// Lets the work notice that it is to end, where it can.
     waker: Option<Waker>,
 }
 
 impl<T> RemoteHandle<T> {
-    pub(super) fn new(taker: Taker<T>, waker: Option<Waker>) -> RemoteHandle<T> {
+    pub(super) fn new(taker: Receiver<T>, waker: Option<Waker>) -> RemoteHandle<T> {
         RemoteHandle { taker, waker }
     }
 
@@ -115,7 +115,7 @@ where
     Fut: Future + 'static,
     Fut::Output: Send,
 {
-    let (giver, taker) = handover();
+    let (giver, taker) = oneshot();
     let shared = core.shared();
     if shared.is_current() {
         let core = Core::current();
@@ -134,7 +134,7 @@ where
 
 /// The future of a task from elsewhere. Until it is first polled it holds nothing but the closure
 /// and the giver, which are `Send`; `TaskRef::dismiss` relies on that.
-async fn carry<F, Fut>(work: F, giver: Giver<Fut::Output>)
+async fn carry<F, Fut>(work: F, giver: Sender<Fut::Output>)
 where
     F: FnOnce() -> Fut,
     Fut: Future,
@@ -144,7 +144,7 @@ where
     giver.give(outcome);
 }
 
-async fn run<F, Fut>(work: F, giver: &Giver<Fut::Output>) -> Result<Fut::Output, JoinError>
+async fn run<F, Fut>(work: F, giver: &Sender<Fut::Output>) -> Result<Fut::Output, JoinError>
 where
     F: FnOnce() -> Fut,
     Fut: Future,

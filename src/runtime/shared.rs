@@ -12,12 +12,13 @@ use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::Arc;
 
-use super::atomic::{AtomicBool, Ordering};
-use super::board::Board;
 use super::context;
 use super::load::LoadMeter;
 use super::placement::CoreId;
+use super::published::Published;
 use super::task::{Inbox, TaskRef};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::Home;
 use crate::sys::Notify;
 
 /// Counts order nothing.
@@ -30,7 +31,7 @@ const PENDING_MAX: usize = 65_536;
 pub(crate) struct Shared {
     pub(super) id: CoreId,
     pub(super) load: LoadMeter,
-    pub(super) board: Board,
+    pub(super) published: Published,
     /// The number of the task run that is under way; 0 for none. For the stall detector.
     pub(super) running: AtomicU64,
     /// Tasks that have held the core for too long.
@@ -53,7 +54,7 @@ impl Shared {
         Shared {
             id: CoreId::next(),
             load: LoadMeter::of_this_thread(),
-            board: Board::new(),
+            published: Published::new(),
             running: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             pending: AtomicUsize::new(0),
@@ -98,7 +99,7 @@ impl Shared {
     /// Puts a newborn task, which has been admitted, into the inbox; if the core has ended since,
     /// the task ends too.
     pub(super) fn deliver(&self, task: TaskRef) {
-        task.mail_newborn();
+        task.send_newborn();
         match self.inbox.push(task) {
             Ok(()) => self.notify(),
             Err(task) => task.dismiss(),
@@ -171,12 +172,22 @@ impl Shared {
     }
 
     /// Whether anything has been sent: for a core that spins.
-    pub(super) fn has_mail(&self) -> bool {
+    pub(super) fn has_remote(&self) -> bool {
         !self.inbox.is_empty()
     }
 
     /// The core is gone: what is sent from now on is dropped.
     pub(super) fn close(&self) -> impl Iterator<Item = TaskRef> {
         self.inbox.close()
+    }
+}
+
+impl Home for Shared {
+    fn is_current(&self) -> bool {
+        self.is_current()
+    }
+
+    fn notify(&self) {
+        self.notify();
     }
 }

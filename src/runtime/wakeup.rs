@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::sys;
-use crate::time::clock;
+use crate::timer::clock;
 
 /// What stands for the cost where it cannot be measured.
 const UNKNOWN: Duration = Duration::from_micros(50);

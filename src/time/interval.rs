@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::{ready, Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::{clock, sleep_until, Sleep};
+use super::{sleep_until, Sleep};
+use crate::timer::clock;
 
 /// A tick that comes less than this after its time is not late: the timers' resolution and a busy
 /// core would otherwise make [`MissedTickBehavior::Delay`] drift.

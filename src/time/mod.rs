@@ -21,13 +21,10 @@
 //! });
 //! ```
 
-pub(crate) mod clock;
 mod interval;
 mod sleep;
 mod timeout;
-mod wheel;
 
 pub use interval::{interval, interval_at, Interval, MissedTickBehavior};
 pub use sleep::{sleep, sleep_until, Sleep};
 pub use timeout::{timeout, timeout_at, Elapsed, Timeout};
-pub(crate) use wheel::{TimerKey, Wheel};

@@ -7,8 +7,8 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::{clock, TimerKey};
 use crate::runtime::Core;
+use crate::timer::{clock, TimerKey};
 
 /// Waits until `duration` from now has passed.
 ///

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use pin_project_lite::pin_project;
 
 use super::{sleep_until, Sleep};
-use crate::time::clock;
+use crate::timer::clock;
 
 /// Waits for `future`, but at most for `duration`, counted from this call.
 ///

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use super::{Backend, Completion, Counts, SetupError, Slots, Started, Token, Wait};
 use crate::buf::PoolConfig;
+use crate::cause;
 use crate::op::{Code, Interest, Op};
-use crate::probe::cause;
 use crate::sys::Notify;
 
 #[cfg(target_os = "linux")]

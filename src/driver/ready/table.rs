@@ -7,7 +7,7 @@
 use std::os::fd::RawFd;
 
 use super::Event;
-use crate::driver::Token;
+use crate::completion::Token;
 use crate::op::Interest;
 
 /// One direction of a descriptor.

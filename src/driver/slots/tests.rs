@@ -1,5 +1,6 @@
 use super::*;
 use std::cell::Cell;
+use std::io;
 
 struct Flag(Rc<Cell<bool>>);
 

@@ -22,13 +22,13 @@ use io_uring::types::Fd;
 use io_uring::{opcode, IoUring};
 
 use super::choose::RingFacts;
-use super::token::Kind;
 use super::{Completion, Config, Counts, Feature, Features, SetupError, Sink, Slots};
 use super::{Started, Token, Wait};
 use crate::buf::{Pool, PoolConfig};
+use crate::cause::{self, Cause};
+use crate::completion::Kind;
 use crate::op::{self, CancelAnswer, Code, Interest, Op};
-use crate::probe::cause::{self, Cause};
-use crate::runtime::Shared;
+use crate::sync::Home;
 use crate::sys::uring::{enter, unregister_ring, ENTER_GETEVENTS, ENTER_REGISTERED_RING};
 use crate::sys::{EventFd, Notify};
 
@@ -219,7 +219,7 @@ impl Uring {
 
     /// Makes the pool of buffers for datagrams. Without a ring for it datagrams are received one by
     /// one, into buffers that the core fills.
-    pub(super) fn datagram_pool(&mut self, home: Arc<Shared>) -> Rc<Pool> {
+    pub(super) fn datagram_pool(&mut self, home: Arc<dyn Home>) -> Rc<Pool> {
         let wanted = self.has(Code::RecvMsgMulti) && self.features.has(Feature::MultishotRecv);
         let registered = match wanted {
             true => {

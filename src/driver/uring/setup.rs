@@ -12,9 +12,9 @@ use io_uring::register::Restriction;
 use io_uring::IoUring;
 
 use super::checks::{self, Codes};
+use crate::cause::{self, Cause};
 use crate::driver::{Backend, Config, Feature, Features, SetupError};
 use crate::op::{Code, TABLE};
-use crate::probe::cause::{self, Cause};
 use crate::sys;
 
 /// What is registered after the restrictions: rings of buffers, the table of memory, what is in it.

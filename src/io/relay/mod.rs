@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{inbound, timed_out};
+use crate::handle::recv::IoHandle;
+use crate::handle::timed_out;
 use crate::net::SocketStream;
 use crate::op::Interest;
-use crate::time::{clock, sleep_until};
+use crate::time::sleep_until;
+use crate::timer::clock;
 
 #[cfg(target_os = "linux")]
 mod splicing;
@@ -81,8 +83,8 @@ pub enum RelayPath {
 /// A relay before it starts: see [`relay`].
 #[must_use = "a relay does nothing unless awaited"]
 pub struct Relay<'a> {
-    a: &'a Rc<inbound::Bytes>,
-    b: &'a Rc<inbound::Bytes>,
+    a: &'a Rc<IoHandle>,
+    b: &'a Rc<IoHandle>,
     path: RelayPath,
     idle_timeout: Option<Duration>,
     timeout: Option<Duration>,
@@ -184,12 +186,12 @@ impl<'a> Relay<'a> {
 
 /// A stream on which everything that waits is timed out; its deadlines come back at the end.
 struct Stopped<'a> {
-    stream: &'a inbound::Bytes,
+    stream: &'a IoHandle,
     deadlines: [(Interest, Option<Instant>); 2],
 }
 
 impl<'a> Stopped<'a> {
-    fn new(stream: &'a inbound::Bytes) -> Stopped<'a> {
+    fn new(stream: &'a IoHandle) -> Stopped<'a> {
         let stop = |interest| {
             let deadline = stream.deadline(interest);
             stream.set_deadline(interest, Some(clock::now()));

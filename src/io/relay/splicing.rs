@@ -6,9 +6,9 @@ use std::rc::Rc;
 use super::way::{Pace, Shared};
 use super::RelayPath;
 use crate::buf::{Lease, PooledPipe, PIPE_SIZE};
-use crate::io::inbound::{self, Bytes};
-use crate::io::outbound;
-use crate::io::turn::{perform, turn};
+use crate::handle::permit::{perform, permit};
+use crate::handle::recv::{self, IoHandle};
+use crate::handle::send;
 use crate::op::{Interest, Quota, Send, SpliceIn, SpliceOut, Spliced};
 
 /// How the path was left.
@@ -28,27 +28,27 @@ impl Quota for Shared {
 }
 
 /// Whether splicing is allowed, and the limit so far away that no piece can reach beyond it.
-pub(super) fn is_possible(from: &Bytes, shared: &Shared) -> bool {
+pub(super) fn is_possible(from: &IoHandle, shared: &Shared) -> bool {
     shared.left.get() >= PIPE_SIZE as u64 && from.core.driver.borrow().splices()
 }
 
 /// Carries pieces through pipes, until there is no more bulk.
 pub(super) async fn splice(
     index: usize,
-    ends: [&Rc<Bytes>; 2],
+    ends: [&Rc<IoHandle>; 2],
     path: RelayPath,
     shared: Rc<Shared>,
 ) -> io::Result<Left> {
     let from = ends[0];
     let way = Splicing { index, to: ends[1], shared: &shared };
     // What a multishot receive has taken before it was stopped goes first.
-    while let Some(ahead) = inbound::recv_ahead(from).await? {
+    while let Some(ahead) = recv::recv_ahead(from).await? {
         if ahead.is_empty() {
             return Ok(Left::End);
         }
         if ahead.len() as u64 > shared.left.get() {
             // The other way has come near the limit meanwhile.
-            from.feed.put_back(inbound::Chunk::Lease(ahead));
+            from.queue.put_back(recv::Chunk::Lease(ahead));
             return Ok(Left::Refused);
         }
         way.carry_lease(ahead).await?;
@@ -58,9 +58,9 @@ pub(super) async fn splice(
         if !is_possible(from, &shared) {
             return Ok(Left::Refused);
         }
-        let turn = turn(from, Interest::Readable).await?;
+        let permit = permit(from, Interest::Readable).await?;
         let limit = from.core.driver.borrow_mut().clip(PIPE_SIZE);
-        let op = SpliceIn::new(turn, from.core.pipes.clone(), limit, shared.clone());
+        let op = SpliceIn::new(permit, from.core.pipes.clone(), limit, shared.clone());
         match perform(from, Interest::Readable, op).await.0? {
             Spliced::Some(pipe) => {
                 pace.note(pipe.len());
@@ -80,7 +80,7 @@ pub(super) async fn splice(
 /// The side that is written to.
 struct Splicing<'a> {
     index: usize,
-    to: &'a Rc<Bytes>,
+    to: &'a Rc<IoHandle>,
     shared: &'a Shared,
 }
 
@@ -90,7 +90,7 @@ impl Splicing<'_> {
         let len = lease.len() as u64;
         self.shared.note_received(len);
         self.to.core.relayed.copied.add(len);
-        let result = outbound::write_all(self.to, lease, Send::all).await.0;
+        let result = send::write_all(self.to, lease, Send::all).await.0;
         self.shared.note_result(self.index, len, &result);
         result
     }
@@ -100,11 +100,11 @@ impl Splicing<'_> {
         let len = pipe.len() as u64;
         self.shared.note_received(len);
         self.to.core.relayed.spliced.add(len);
-        let mut turn = turn(self.to, Interest::Writable).await?;
+        let mut permit = permit(self.to, Interest::Writable).await?;
         while pipe.len() > 0 {
-            let op = SpliceOut::new(turn, pipe);
+            let op = SpliceOut::new(permit, pipe);
             let result;
-            (result, pipe, turn) = perform(self.to, Interest::Writable, op).await;
+            (result, pipe, permit) = perform(self.to, Interest::Writable, op).await;
             self.shared.note_written(self.index, result? as u64);
         }
         Ok(())

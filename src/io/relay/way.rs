@@ -25,12 +25,12 @@ use std::time::Instant;
 
 use super::RelayPath;
 use crate::buf::Lease;
-use crate::io::inbound::{self, Bytes, Chunk, NextLease};
-use crate::io::outbound::{self, WriteAll};
-use crate::io::turn::Turn;
+use crate::handle::permit::Permit;
+use crate::handle::recv::{self, Chunk, IoHandle, NextLease};
+use crate::handle::send::{self, WriteAll};
 use crate::io::written;
 use crate::op::Send;
-use crate::time::clock;
+use crate::timer::clock;
 
 #[cfg(target_os = "linux")]
 use super::splicing::{self, Left};
@@ -86,8 +86,8 @@ impl Shared {
 
 /// One way of a relay. As a future it is done when the stream has ended and the other side knows.
 pub(super) struct Way<'a> {
-    pub(super) from: &'a Rc<Bytes>,
-    to: &'a Rc<Bytes>,
+    pub(super) from: &'a Rc<IoHandle>,
+    to: &'a Rc<IoHandle>,
     shared: Rc<Shared>,
     /// Which of the two ways this is.
     index: usize,
@@ -96,8 +96,8 @@ pub(super) struct Way<'a> {
     stage: Stage<'a>,
 }
 
-type WriteLease<'a> = WriteAll<'a, Lease, Send<Turn<Chunk>, Lease>, Direct>;
-type Direct = fn(Turn<Chunk>, Lease, usize, usize) -> Send<Turn<Chunk>, Lease>;
+type WriteLease<'a> = WriteAll<'a, Lease, Send<Permit<Chunk>, Lease>, Direct>;
+type Direct = fn(Permit<Chunk>, Lease, usize, usize) -> Send<Permit<Chunk>, Lease>;
 
 enum Stage<'a> {
     /// The next lease is awaited.
@@ -112,7 +112,7 @@ enum Stage<'a> {
     #[cfg(target_os = "linux")]
     Splicing(Pin<Box<dyn Future<Output = io::Result<Left>> + 'a>>),
     /// The other side is told of the end.
-    Ending(outbound::ShuttingDown),
+    Ending(send::ShuttingDown),
     Done,
 }
 
@@ -120,7 +120,7 @@ impl<'a> Way<'a> {
     /// A way, the first or the second of two, that writes `prefix` before all else.
     pub(super) fn new(
         index: usize,
-        [from, to]: [&'a Rc<Bytes>; 2],
+        [from, to]: [&'a Rc<IoHandle>; 2],
         path: RelayPath,
         shared: &Rc<Shared>,
         prefix: &[u8],
@@ -187,14 +187,14 @@ impl<'a> Way<'a> {
             let splice = splicing::splice(self.index, ends, self.path, self.shared.clone());
             return Stage::Splicing(Box::pin(splice));
         }
-        Stage::Receiving(inbound::recv(self.from))
+        Stage::Receiving(recv::recv(self.from))
     }
 
     /// The next lease, of a new run.
     #[cfg(target_os = "linux")]
     fn receive(&mut self) -> Stage<'a> {
         self.pace = Pace::of_copies(self.from);
-        Stage::Receiving(inbound::recv(self.from))
+        Stage::Receiving(recv::recv(self.from))
     }
 
     /// A lease has come: it is written to the other side.
@@ -215,12 +215,12 @@ impl<'a> Way<'a> {
         }
         let len = len.min(left);
         self.shared.note_received(len);
-        let write = outbound::write_all(self.to, lease, Send::all as Direct);
+        let write = send::write_all(self.to, lease, Send::all as Direct);
         Stage::Writing { len, is_last, write }
     }
 
     fn end(&self) -> io::Result<Stage<'a>> {
-        outbound::shutdown(self.to, net::Shutdown::Write).map(Stage::Ending)
+        send::shutdown(self.to, net::Shutdown::Write).map(Stage::Ending)
     }
 }
 
@@ -261,7 +261,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Of pieces that are no longer than a buffer.
-    fn of_copies(from: &Bytes) -> Pace {
+    fn of_copies(from: &IoHandle) -> Pace {
         let full = from.core.pool.buffer_size();
         Pace { average: 0, threshold: LARGE.min(full - full / 8) }
     }

@@ -12,10 +12,11 @@ use socket2::{Domain, SockAddr};
 use super::options;
 use super::resolve::{resolve, ToSocketAddrs};
 use crate::buf::{IoBuf, IoBufMut, Lease};
-use crate::io::handle::Handle;
-use crate::io::inbound::Bytes;
-use crate::io::turn::{perform, turn};
-use crate::io::{datagram, incomplete, message, Pollable, Submission};
+use crate::handle::permit::{perform, permit};
+use crate::handle::recv::IoHandle;
+use crate::handle::Handle;
+use crate::handle::{datagram, incomplete, message, Submission};
+use crate::io::Pollable;
 use crate::op::{Ancillary, Connect, Envelope, Interest, Outgoing, Socket};
 use crate::runtime::{Core, Protocol, Sharing};
 use crate::sys;
@@ -109,7 +110,7 @@ impl UdpSocket {
         Ok(UdpSocket { pollable: Pollable::take_over(socket.into())?, v6 })
     }
 
-    fn handle(&self) -> &Rc<Bytes> {
+    fn handle(&self) -> &Rc<IoHandle> {
         self.pollable.handle()
     }
 
@@ -123,10 +124,10 @@ impl UdpSocket {
         let handle = self.handle();
         let mut last = None;
         for address in resolve(address).await? {
-            let turn = turn(handle, Interest::Writable).await?;
-            let op = Connect::new(turn, address.into());
+            let permit = permit(handle, Interest::Writable).await?;
+            let op = Connect::new(permit, address.into());
             match perform(handle, Interest::Writable, op).await {
-                Ok(_turn) => return Ok(()),
+                Ok(_permit) => return Ok(()),
                 Err(error) => last = Some(error),
             }
         }

@@ -9,7 +9,8 @@ use std::path::Path;
 
 use super::{check_fds, to_raw, UnixMessage};
 use crate::buf::{IoBuf, IoBufMut};
-use crate::io::{message, Pollable};
+use crate::handle::message;
+use crate::io::Pollable;
 use crate::net::options;
 use crate::op::{Envelope, Socket};
 

@@ -12,11 +12,11 @@ use std::rc::Rc;
 use socket2::{Domain, SockAddr};
 
 use super::options;
-use crate::io::handle::Handle;
-use crate::io::inbound::Bytes;
-use crate::io::message::Pause;
-use crate::io::turn::{perform, turn};
-use crate::io::Submission;
+use crate::handle::message::Pause;
+use crate::handle::permit::{perform, permit};
+use crate::handle::recv::IoHandle;
+use crate::handle::Handle;
+use crate::handle::Submission;
 use crate::op::{is_busy, Ancillary, Connect, Interest, Socket, FDS_MAX};
 use crate::runtime::Core;
 
@@ -116,19 +116,19 @@ fn check_fds(fds: &[OwnedFd]) -> io::Result<()> {
 }
 
 /// A new socket of this family.
-async fn socket(make: impl FnOnce(Domain) -> Socket) -> io::Result<Rc<Bytes>> {
+async fn socket(make: impl FnOnce(Domain) -> Socket) -> io::Result<Rc<IoHandle>> {
     let core = Core::current();
     let fd = Submission::new(core.clone(), make(Domain::UNIX)).await?;
     Ok(Handle::new(core, fd))
 }
 
 /// Connects, and waits while the other side's queue is full.
-async fn connect(handle: &Rc<Bytes>, address: &SocketAddr) -> io::Result<()> {
+async fn connect(handle: &Rc<IoHandle>, address: &SocketAddr) -> io::Result<()> {
     let address = to_raw(address)?;
     let mut pause = Pause::new();
     loop {
-        let turn = turn(handle, Interest::Writable).await?;
-        let op = Connect::new(turn, address.clone());
+        let permit = permit(handle, Interest::Writable).await?;
+        let op = Connect::new(permit, address.clone());
         match perform(handle, Interest::Writable, op).await {
             Err(error) if is_busy(&error) => pause.wait(handle).await,
             other => return other.map(drop),

@@ -10,8 +10,8 @@ use std::rc::Rc;
 
 use super::{check_fds, Credentials, UnixMessage};
 use crate::buf::{IoBuf, IoBufMut};
-use crate::io::inbound::Bytes;
-use crate::io::message;
+use crate::handle::message;
+use crate::handle::recv::IoHandle;
 use crate::net::split::{split, Split};
 use crate::net::{OwnedReadHalf, OwnedWriteHalf, SocketStream};
 use crate::op::{Envelope, Socket};
@@ -37,7 +37,7 @@ pub struct UnixStream {
 }
 
 impl UnixStream {
-    pub(super) fn from_handle(handle: Rc<Bytes>) -> UnixStream {
+    pub(super) fn from_handle(handle: Rc<IoHandle>) -> UnixStream {
         UnixStream { stream: SocketStream::new(handle) }
     }
 

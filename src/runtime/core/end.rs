@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Core;
 use crate::driver::Wait;
 use crate::runtime::task::{JoinError, TaskRef};
-use crate::time::clock;
+use crate::timer::clock;
 
 /// How long the end of a runtime waits for the kernel to answer what is in flight.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);

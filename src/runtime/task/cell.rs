@@ -25,11 +25,11 @@
 //! | field | who |
 //! | --- | --- |
 //! | `references` | see `Biased` |
-//! | `mailed`, `next` | whoever raised `mailed` owns `next`, until the core's drain takes it down |
+//! | `remote`, `next` | whoever raised `remote` owns `next`, until the core's drain takes it down |
 //! | all others | the core's thread; after the core is gone, the thread that has the `JoinHandle` |
 //!
-//! A wake from another thread raises `mailed`; only the one who raised it pushes the task into the
-//! core's inbox. The drain takes `mailed` down *before* it schedules: a wake that comes later mails
+//! A wake from another thread raises `remote`; only the one who raised it pushes the task into the
+//! core's inbox. The drain takes `remote` down *before* it schedules: a wake that comes later mails
 //! again, one that came earlier is covered by the poll that follows.
 //!
 //! The future and the result are not `Send`. They are dropped on the core's thread, since the core
@@ -49,12 +49,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::super::atomic::{AtomicBool, Ordering};
-use super::super::biased::Biased;
 use super::super::core::Core;
 use super::super::origin::{Label, Origin};
 use super::super::shared::Shared;
 use super::join::JoinError;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::Biased;
 use waker::raw_waker;
 
 /// The part of a task that does not depend on its future. It stands first in the cell.
@@ -74,7 +74,7 @@ pub(crate) struct Header {
     /// The core's number for it.
     key: Cell<u32>,
     /// The task is in its core's inbox, or about to be.
-    mailed: AtomicBool,
+    remote: AtomicBool,
     pub(super) flags: Flags,
     pub(super) joiner: Cell<Option<Waker>>,
 }
@@ -166,7 +166,7 @@ impl TaskRef {
                 label,
                 last_run: Cell::new(0),
                 key: Cell::new(NEWBORN),
-                mailed: AtomicBool::new(false),
+                remote: AtomicBool::new(false),
                 flags: Flags(Cell::new(if background { Flag::Background as u8 } else { 0 })),
                 joiner: Cell::new(None),
             },
@@ -264,9 +264,9 @@ impl TaskRef {
     }
 
     /// Says that the task is about to be put into the inbox, before anybody else can wake it.
-    pub(crate) fn mail_newborn(&self) {
+    pub(crate) fn send_newborn(&self) {
         debug_assert!(self.is_newborn());
-        self.header().mailed.store(true, Ordering::Relaxed);
+        self.header().remote.store(true, Ordering::Relaxed);
     }
 
     /// Lets go of a task that was in an inbox nobody empties any more. The core's thread for any
@@ -282,16 +282,16 @@ impl TaskRef {
 
     pub(super) fn unmail(&self) {
         // AcqRel: what the waker did happens before the poll that this leads to.
-        self.header().mailed.swap(false, Ordering::AcqRel);
+        self.header().remote.swap(false, Ordering::AcqRel);
     }
 
-    /// Puts the task into the core's queue, unless it is there or done; `mailed` says that another
+    /// Puts the task into the core's queue, unless it is there or done; `remote` says that another
     /// thread has woken it. The core's thread.
-    pub(crate) fn schedule(&self, core: &Core, mailed: bool) {
+    pub(crate) fn schedule(&self, core: &Core, remote: bool) {
         let header = self.header();
         if !header.flags.has(Flag::Scheduled) && !header.flags.has(Flag::Done) {
             header.flags.raise(Flag::Scheduled);
-            core.enqueue(self.0.as_ptr(), header.flags.has(Flag::Background), mailed);
+            core.enqueue(self.0.as_ptr(), header.flags.has(Flag::Background), remote);
         }
     }
 

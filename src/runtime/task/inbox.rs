@@ -2,13 +2,13 @@
 //!
 //! An intrusive stack: a push is one compare-and-swap on the head, a drain takes the whole chain
 //! and turns it round, so that the oldest comes first. Tasks carry the link themselves, and a task
-//! is in at most one inbox once (`Header::mailed`), so nothing is ever allocated, and there is no
+//! is in at most one inbox once (`Header::remote`), so nothing is ever allocated, and there is no
 //! bound at which a waker would have to wait.
 
 use std::ptr;
 
-use super::super::atomic::{AtomicPtr, Ordering};
 use super::cell::{Header, TaskRef};
+use crate::sync::atomic::{AtomicPtr, Ordering};
 
 /// Marks an inbox that nobody empties any more.
 fn closed() -> *mut Header {
@@ -40,7 +40,7 @@ impl Inbox {
                 // SAFETY: this reference was ours, and has not been given away.
                 return Err(unsafe { TaskRef::from_raw(header) });
             }
-            // SAFETY: `mailed` was raised by this thread, so the link is its own until the push.
+            // SAFETY: `remote` was raised by this thread, so the link is its own until the push.
             unsafe { Header::set_next(header, head) };
             // SeqCst is for the sleep handshake; it releases the link to the drain.
             match self.head.compare_exchange_weak(head, header, Ordering::SeqCst, Ordering::Relaxed)
@@ -102,7 +102,7 @@ impl Iterator for Drain {
         }
         let header = self.next;
         // SAFETY: as above. The reference that the push gave away is taken back, and the task may
-        // be pushed again only after `mailed` has been taken down, after this.
+        // be pushed again only after `remote` has been taken down, after this.
         unsafe {
             self.next = Header::next(header);
             let task = TaskRef::from_raw(header);

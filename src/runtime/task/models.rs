@@ -10,10 +10,10 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread::{self, JoinHandle};
 
-use super::super::biased::Biased;
 use super::super::origin::Origin;
 use super::super::shared::Shared;
 use super::{JoinError, TaskRef};
+use crate::sync::Biased;
 use crate::sys::WakeFd;
 
 fn shared() -> Arc<Shared> {

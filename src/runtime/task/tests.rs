@@ -13,7 +13,8 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use super::JoinHandle;
-use crate::runtime::{Core, Shared};
+use crate::runtime::shared::Shared;
+use crate::runtime::Core;
 use crate::{block_on, spawn, yield_now};
 
 /// Runs a test on a core, and checks afterwards that all of its tasks are freed.

@@ -4,8 +4,8 @@ use std::mem::ManuallyDrop;
 use std::task::{RawWaker, RawWakerVTable};
 
 use super::{add_reference, drop_reference, Header, TaskRef};
-use crate::runtime::atomic::Ordering;
 use crate::runtime::core::Core;
+use crate::sync::atomic::Ordering;
 
 /// The waker that the header's address is, without a reference of its own.
 pub(super) fn raw_waker(header: *const Header) -> RawWaker {
@@ -36,7 +36,7 @@ unsafe fn wake_by_ref(data: *const ()) {
         // SAFETY: the waker's reference outlives the borrowed one.
         let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(pointer) });
         Core::with_current(|core| task.schedule(core, false));
-    } else if !header.mailed.swap(true, Ordering::AcqRel) {
+    } else if !header.remote.swap(true, Ordering::AcqRel) {
         header.references.add_shared();
         // SAFETY: the reference has just been added.
         header.shared.send(unsafe { TaskRef::from_raw(pointer) });

@@ -3,10 +3,24 @@
 
 use std::io;
 
-use super::Remedy;
+#[cfg(target_os = "linux")]
+mod diagnosis;
+#[cfg(target_os = "linux")]
+pub(crate) mod signs;
 
 #[cfg(target_os = "linux")]
-pub(crate) use super::diagnosis::{memory, of};
+pub(crate) use diagnosis::{memory, of};
+
+/// A command, and where it belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Remedy {
+    /// Where: `shell`, `Docker`, `systemd` and so on.
+    pub place: String,
+    /// To paste.
+    pub command: String,
+}
 
 /// A likely cause.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::datagram::taken;
 use super::error::{incomplete, write_zero};
-use super::inbound::{fill, next_chunk, Bytes, Chunk};
-use super::turn::{perform, turn, Turn};
+use super::permit::{perform, permit, Permit};
+use super::recv::{fill, next_chunk, Chunk, IoHandle};
 use crate::buf::{IoBuf, IoBufMut};
 use crate::op::{is_busy, Ancillary, Envelope, Interest, RecvMsg, Send, SendTo};
 use crate::time::sleep;
@@ -20,21 +20,21 @@ const PAUSE_MAX: Duration = Duration::from_millis(10);
 type Received<B> = (io::Result<(usize, Ancillary)>, B);
 
 /// Receives a datagram into the buffer; what has no room there is lost.
-pub(crate) async fn recv_datagram<B: IoBufMut>(handle: &Rc<Bytes>, buffer: B) -> Received<B> {
+pub(crate) async fn recv_datagram<B: IoBufMut>(handle: &Rc<IoHandle>, buffer: B) -> Received<B> {
     recv(handle, buffer, false).await
 }
 
 /// Receives bytes of a stream, with the descriptors that stand beside them.
-pub(crate) async fn recv_beside<B: IoBufMut>(handle: &Rc<Bytes>, buffer: B) -> Received<B> {
+pub(crate) async fn recv_beside<B: IoBufMut>(handle: &Rc<IoHandle>, buffer: B) -> Received<B> {
     if buffer.bytes_total() == 0 {
         return (Ok((0, Ancillary::default())), buffer);
     }
     recv(handle, buffer, true).await
 }
 
-async fn recv<B: IoBufMut>(handle: &Rc<Bytes>, mut buffer: B, of_stream: bool) -> Received<B> {
-    let turn = match turn(handle, Interest::Readable).await {
-        Ok(turn) => turn,
+async fn recv<B: IoBufMut>(handle: &Rc<IoHandle>, mut buffer: B, of_stream: bool) -> Received<B> {
+    let permit = match permit(handle, Interest::Readable).await {
+        Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
     match next_chunk(handle).await {
@@ -52,7 +52,7 @@ async fn recv<B: IoBufMut>(handle: &Rc<Bytes>, mut buffer: B, of_stream: bool) -
             };
             if of_stream && count < chunk.bytes().len() {
                 chunk.advance(count);
-                handle.feed.put_back(chunk);
+                handle.queue.put_back(chunk);
             }
             (Ok((count, ancillary)), buffer)
         }
@@ -60,11 +60,11 @@ async fn recv<B: IoBufMut>(handle: &Rc<Bytes>, mut buffer: B, of_stream: bool) -
             let op = match of_stream {
                 true => {
                     let limit = handle.core.driver.borrow_mut().clip(buffer.bytes_total());
-                    RecvMsg::of_stream(turn, buffer, limit)
+                    RecvMsg::of_stream(permit, buffer, limit)
                 }
-                false => RecvMsg::datagram(turn, buffer),
+                false => RecvMsg::datagram(permit, buffer),
             };
-            let (result, buffer, _turn) = perform(handle, Interest::Readable, op).await;
+            let (result, buffer, _permit) = perform(handle, Interest::Readable, op).await;
             (result, buffer)
         }
     }
@@ -72,27 +72,27 @@ async fn recv<B: IoBufMut>(handle: &Rc<Bytes>, mut buffer: B, of_stream: bool) -
 
 /// Sends one message, whole.
 pub(crate) async fn send<B: IoBuf>(
-    handle: &Rc<Bytes>,
+    handle: &Rc<IoHandle>,
     buffer: B,
     envelope: Envelope,
 ) -> (io::Result<usize>, B) {
-    let turn = match turn(handle, Interest::Writable).await {
-        Ok(turn) => turn,
+    let permit = match permit(handle, Interest::Writable).await {
+        Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
     let limit = buffer.bytes_init();
-    let (result, buffer, _turn) = send_in_turn(handle, turn, buffer, limit, envelope).await;
+    let (result, buffer, _permit) = send_with_permit(handle, permit, buffer, limit, envelope).await;
     (result, buffer)
 }
 
 /// Sends all of the buffer on a stream, with descriptors beside its first byte.
 pub(crate) async fn send_beside<B: IoBuf>(
-    handle: &Rc<Bytes>,
+    handle: &Rc<IoHandle>,
     buffer: B,
     envelope: Envelope,
 ) -> (io::Result<()>, B) {
-    let turn = match turn(handle, Interest::Writable).await {
-        Ok(turn) => turn,
+    let permit = match permit(handle, Interest::Writable).await {
+        Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
     let len = buffer.bytes_init();
@@ -101,16 +101,17 @@ pub(crate) async fn send_beside<B: IoBuf>(
         return (Err(io::Error::new(io::ErrorKind::InvalidInput, what)), buffer);
     }
     let limit = handle.core.driver.borrow_mut().clip(len);
-    let (first, mut buffer, mut turn) = send_in_turn(handle, turn, buffer, limit, envelope).await;
+    let (first, mut buffer, mut permit) =
+        send_with_permit(handle, permit, buffer, limit, envelope).await;
     let mut written = match first {
         Ok(count) => count,
         Err(error) => return (Err(error), buffer),
     };
     while written < len {
         let limit = handle.core.driver.borrow_mut().clip(len - written);
-        let op = Send::all(turn, buffer, written, limit);
+        let op = Send::all(permit, buffer, written, limit);
         let result;
-        (result, buffer, turn) = perform(handle, Interest::Writable, op).await;
+        (result, buffer, permit) = perform(handle, Interest::Writable, op).await;
         match result {
             Ok(0) => return (Err(incomplete(written, write_zero())), buffer),
             Ok(count) => written += count,
@@ -120,21 +121,21 @@ pub(crate) async fn send_beside<B: IoBuf>(
     (Ok(()), buffer)
 }
 
-async fn send_in_turn<B: IoBuf>(
-    handle: &Rc<Bytes>,
-    mut turn: Turn<Chunk>,
+async fn send_with_permit<B: IoBuf>(
+    handle: &Rc<IoHandle>,
+    mut permit: Permit<Chunk>,
     mut buffer: B,
     limit: usize,
     mut envelope: Envelope,
-) -> (io::Result<usize>, B, Turn<Chunk>) {
+) -> (io::Result<usize>, B, Permit<Chunk>) {
     let mut pause = Pause::new();
     loop {
-        let op = SendTo::new(turn, buffer, limit, envelope);
+        let op = SendTo::new(permit, buffer, limit, envelope);
         let result;
-        (result, buffer, envelope, turn) = perform(handle, Interest::Writable, op).await;
+        (result, buffer, envelope, permit) = perform(handle, Interest::Writable, op).await;
         match result {
             Err(error) if is_busy(&error) => pause.wait(handle).await,
-            other => return (other, buffer, turn),
+            other => return (other, buffer, permit),
         }
     }
 }
@@ -149,10 +150,10 @@ impl Pause {
     }
 
     /// Waits a moment, but not beyond the deadline for writing.
-    pub(crate) async fn wait(&mut self, handle: &Bytes) {
+    pub(crate) async fn wait(&mut self, handle: &IoHandle) {
         let left = handle
             .deadline(Interest::Writable)
-            .map(|at| at.saturating_duration_since(crate::time::clock::now()));
+            .map(|at| at.saturating_duration_since(crate::timer::clock::now()));
         sleep(left.map_or(self.0, |left| left.min(self.0))).await;
         self.0 = (self.0 * 2).min(PAUSE_MAX);
     }

@@ -9,24 +9,24 @@ use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
 use super::error::{incomplete, write_zero, Closed};
-use super::inbound::{Bytes, Chunk};
-use super::turn::{perform, turn, Perform, Turn, WaitTurn};
-use super::Submission;
+use super::permit::{perform, permit, Perform, Permit, WaitPermit};
+use super::recv::{Chunk, IoHandle};
+use super::submission::Submission;
 use crate::buf::IoBuf;
 use crate::op::{Interest, KeepsOpen, Op, SendMsg, Shutdown};
 
 /// What an operation that writes gives back: the count, the buffer, the turn.
-pub(crate) type Written<B> = (io::Result<usize>, B, Turn<Chunk>);
+pub(crate) type Written<B> = (io::Result<usize>, B, Permit<Chunk>);
 
 /// Writes some of the buffer. `direct` makes the operation, from what follows a number of bytes, up
 /// to a limit.
 pub(crate) async fn write<B: IoBuf, O: Op<Output = Written<B>>>(
-    handle: &Rc<Bytes>,
+    handle: &Rc<IoHandle>,
     buffer: B,
-    direct: impl FnOnce(Turn<Chunk>, B, usize, usize) -> O,
+    direct: impl FnOnce(Permit<Chunk>, B, usize, usize) -> O,
 ) -> (io::Result<usize>, B) {
-    let turn = match turn(handle, Interest::Writable).await {
-        Ok(turn) => turn,
+    let permit = match permit(handle, Interest::Writable).await {
+        Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
     let len = buffer.bytes_init();
@@ -34,29 +34,38 @@ pub(crate) async fn write<B: IoBuf, O: Op<Output = Written<B>>>(
         return (Ok(0), buffer);
     }
     let limit = handle.core.driver.borrow_mut().clip(len);
-    let op = direct(turn, buffer, 0, limit);
-    let (result, buffer, _turn) = perform(handle, Interest::Writable, op).await;
+    let op = direct(permit, buffer, 0, limit);
+    let (result, buffer, _permit) = perform(handle, Interest::Writable, op).await;
     (result, buffer)
 }
 
 /// Writes all of the buffer, in one turn, so that no other write comes between. `direct` makes the
 /// operations, as in [`write`].
-pub(crate) fn write_all<B, O, F>(handle: &Rc<Bytes>, buffer: B, direct: F) -> WriteAll<'_, B, O, F>
+pub(crate) fn write_all<B, O, F>(
+    handle: &Rc<IoHandle>,
+    buffer: B,
+    direct: F,
+) -> WriteAll<'_, B, O, F>
 where
     B: IoBuf,
     O: Op<Output = Written<B>>,
-    F: Fn(Turn<Chunk>, B, usize, usize) -> O,
+    F: Fn(Permit<Chunk>, B, usize, usize) -> O,
 {
     let len = buffer.bytes_init();
     write_len(handle, buffer, len, direct)
 }
 
-fn write_len<B, O, F>(handle: &Rc<Bytes>, buffer: B, len: usize, direct: F) -> WriteAll<'_, B, O, F>
+fn write_len<B, O, F>(
+    handle: &Rc<IoHandle>,
+    buffer: B,
+    len: usize,
+    direct: F,
+) -> WriteAll<'_, B, O, F>
 where
     O: Op<Output = Written<B>>,
-    F: Fn(Turn<Chunk>, B, usize, usize) -> O,
+    F: Fn(Permit<Chunk>, B, usize, usize) -> O,
 {
-    let stage = Writing::Waiting(turn(handle, Interest::Writable), Some(buffer));
+    let stage = Writing::Waiting(permit(handle, Interest::Writable), Some(buffer));
     WriteAll { direct, len, written: 0, stage }
 }
 
@@ -70,41 +79,41 @@ pub(crate) struct WriteAll<'a, B, O: Op, F> {
 }
 
 enum Writing<'a, B, O: Op> {
-    Waiting(WaitTurn<'a, Chunk>, Option<B>),
+    Waiting(WaitPermit<'a, Chunk>, Option<B>),
     Started(Perform<'a, Chunk, O>),
 }
 
 impl<B, O, F> Future for WriteAll<'_, B, O, F>
 where
     O: Op<Output = Written<B>>,
-    F: Fn(Turn<Chunk>, B, usize, usize) -> O,
+    F: Fn(Permit<Chunk>, B, usize, usize) -> O,
 {
     type Output = (io::Result<()>, B);
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let WriteAll { direct, len, written, stage } = self.get_mut();
-        let start = |turn: Turn<Chunk>, buffer, written| {
-            let limit = turn.handle().core.driver.borrow_mut().clip(*len - written);
-            direct(turn, buffer, written, limit)
+        let start = |permit: Permit<Chunk>, buffer, written| {
+            let limit = permit.handle().core.driver.borrow_mut().clip(*len - written);
+            direct(permit, buffer, written, limit)
         };
         loop {
             *stage = match stage {
                 Writing::Waiting(wait, buffer) => {
                     let handle = wait.handle();
-                    let turn = ready!(Pin::new(wait).poll(cx));
+                    let permit = ready!(Pin::new(wait).poll(cx));
                     let buffer = buffer.take().expect("a write is polled until it is done");
-                    let turn = match turn {
-                        Ok(turn) => turn,
+                    let permit = match permit {
+                        Ok(permit) => permit,
                         Err(error) => return Poll::Ready((Err(error), buffer)),
                     };
                     if *len == 0 {
                         return Poll::Ready((Ok(()), buffer));
                     }
-                    Writing::Started(perform(handle, Interest::Writable, start(turn, buffer, 0)))
+                    Writing::Started(perform(handle, Interest::Writable, start(permit, buffer, 0)))
                 }
                 Writing::Started(op) => {
                     let handle = op.handle();
-                    let (result, buffer, turn) = ready!(Pin::new(op).poll(cx));
+                    let (result, buffer, permit) = ready!(Pin::new(op).poll(cx));
                     match result {
                         Ok(0) => {
                             return Poll::Ready((Err(incomplete(*written, write_zero())), buffer));
@@ -117,7 +126,7 @@ where
                     if *written >= *len {
                         return Poll::Ready((Ok(()), buffer));
                     }
-                    let rest = start(turn, buffer, *written);
+                    let rest = start(permit, buffer, *written);
                     Writing::Started(perform(handle, Interest::Writable, rest))
                 }
             };
@@ -130,11 +139,11 @@ impl<B, O: Op, F> Unpin for WriteAll<'_, B, O, F> {}
 
 /// Writes some of the buffers, in order.
 pub(crate) async fn write_vectored<B: IoBuf>(
-    handle: &Rc<Bytes>,
+    handle: &Rc<IoHandle>,
     buffers: Vec<B>,
 ) -> (io::Result<usize>, Vec<B>) {
-    let turn = match turn(handle, Interest::Writable).await {
-        Ok(turn) => turn,
+    let permit = match permit(handle, Interest::Writable).await {
+        Ok(permit) => permit,
         Err(error) => return (Err(error), buffers),
     };
     let len = total(&buffers);
@@ -142,18 +151,18 @@ pub(crate) async fn write_vectored<B: IoBuf>(
         return (Ok(0), buffers);
     }
     let limit = handle.core.driver.borrow_mut().clip(len);
-    let op = SendMsg::new(turn, buffers, 0, limit, false);
-    let (result, buffers, _turn) = perform(handle, Interest::Writable, op).await;
+    let op = SendMsg::new(permit, buffers, 0, limit, false);
+    let (result, buffers, _permit) = perform(handle, Interest::Writable, op).await;
     (result, buffers)
 }
 
 /// Writes all of the buffers, in order and in one turn.
 pub(crate) async fn write_vectored_all<B: IoBuf>(
-    handle: &Rc<Bytes>,
+    handle: &Rc<IoHandle>,
     buffers: Vec<B>,
 ) -> (io::Result<()>, Vec<B>) {
     let len = total(&buffers);
-    let direct = |turn, buffers, start, limit| SendMsg::new(turn, buffers, start, limit, true);
+    let direct = |permit, buffers, start, limit| SendMsg::new(permit, buffers, start, limit, true);
     write_len(handle, buffers, len, direct).await
 }
 
@@ -162,7 +171,7 @@ fn total<B: IoBuf>(buffers: &[B]) -> usize {
 }
 
 /// Shuts one or both halves down, whatever is under way.
-pub(crate) fn shutdown(handle: &Rc<Bytes>, how: net::Shutdown) -> io::Result<ShuttingDown> {
+pub(crate) fn shutdown(handle: &Rc<IoHandle>, how: net::Shutdown) -> io::Result<ShuttingDown> {
     if handle.is_closing() {
         return Err(Closed::error());
     }
@@ -174,7 +183,7 @@ pub(crate) fn shutdown(handle: &Rc<Bytes>, how: net::Shutdown) -> io::Result<Shu
 pub(crate) type ShuttingDown = Submission<Shutdown<Keep>>;
 
 /// Keeps a descriptor open for an operation that needs no turn.
-pub(crate) struct Keep(Rc<Bytes>);
+pub(crate) struct Keep(Rc<IoHandle>);
 
 impl KeepsOpen for Keep {
     fn fd(&self) -> RawFd {

@@ -5,8 +5,8 @@
 
 use std::io;
 
-use super::cause::Cause;
 use super::signs::{self, Signs};
+use super::Cause;
 use crate::sys;
 
 /// The likely causes of `error`, the outermost first; `needed` is what the ring needs of the

@@ -6,23 +6,23 @@ use std::task::Waker;
 
 /// A place in a line: it is its owner's until he leaves, however often he asks meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Place(NonZeroU64);
+pub(crate) struct Position(NonZeroU64);
 
 /// Those who wait.
 #[derive(Default)]
-pub(crate) struct Line {
+pub(crate) struct WaitQueue {
     /// How many places have been given out: from 1, so that whoever has none pays no more for it.
     given: u64,
-    waiting: VecDeque<(Place, Waker)>,
+    waiting: VecDeque<(Position, Waker)>,
 }
 
-impl Line {
+impl WaitQueue {
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Stands at the end, or stays where he stands; `waker` is the one to use from now on.
-    pub(crate) fn stand(&mut self, place: &mut Option<Place>, waker: &Waker) {
+    pub(crate) fn stand(&mut self, place: &mut Option<Position>, waker: &Waker) {
         match *place {
             Some(mine) => {
                 let index = self.index(mine).expect("who has a place stands in the line");
@@ -30,7 +30,7 @@ impl Line {
             }
             None => {
                 self.given += 1;
-                let new = Place(NonZeroU64::new(self.given).expect("it counts from 1"));
+                let new = Position(NonZeroU64::new(self.given).expect("it counts from 1"));
                 self.waiting.push_back((new, waker.clone()));
                 *place = Some(new);
             }
@@ -38,13 +38,13 @@ impl Line {
     }
 
     /// Leaves, and gives the waker back, to be dropped where nothing is borrowed.
-    pub(crate) fn leave(&mut self, place: Place) -> Option<Waker> {
+    pub(crate) fn leave(&mut self, place: Position) -> Option<Waker> {
         let index = self.index(place)?;
         self.waiting.remove(index).map(|(_, waker)| waker)
     }
 
     /// How many stand before this place, or before whoever comes next.
-    pub(crate) fn before(&self, place: Option<Place>) -> usize {
+    pub(crate) fn before(&self, place: Option<Position>) -> usize {
         place.and_then(|place| self.index(place)).unwrap_or(self.waiting.len())
     }
 
@@ -53,7 +53,7 @@ impl Line {
         self.waiting.iter().take(count).map(|(_, waker)| waker.clone()).collect()
     }
 
-    fn index(&self, place: Place) -> Option<usize> {
+    fn index(&self, place: Position) -> Option<usize> {
         self.waiting.iter().position(|(other, _)| *other == place)
     }
 }
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn who_comes_first_stands_first_until_he_leaves() {
-        let mut line = Line::default();
+        let mut line = WaitQueue::default();
         let [mut one, mut two] = [None; 2];
         line.stand(&mut one, Waker::noop());
         line.stand(&mut two, Waker::noop());

@@ -26,12 +26,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::error::Closed;
-use super::inbound::{says_nothing, Bytes, Chunk};
+use super::recv::{says_nothing, Chunk, IoHandle};
 use crate::buf::{Lease, Pool};
-use crate::driver::{Completion, Sink};
-use crate::line::Place;
+use crate::completion::{Completion, Sink};
 use crate::op::{Code, Interest};
 use crate::runtime::Core;
+use crate::sync::Position;
 
 /// One kind of what is received.
 pub(super) trait Source {
@@ -49,7 +49,7 @@ pub(super) trait Source {
     fn pool(core: &Core) -> &Rc<Pool>;
 
     /// What the multishot receive delivers to: see `deliver`.
-    fn sink(handle: &Rc<Bytes>) -> Rc<dyn Sink>;
+    fn sink(handle: &Rc<IoHandle>) -> Rc<dyn Sink>;
 
     /// What an answer without a buffer stands for, which received nothing.
     fn nothing() -> Lease;
@@ -64,36 +64,36 @@ const SMALL: u32 = 8 << 10;
 /// Takes one answer of the receive into the feed; `last` says that no other follows.
 /// Returns whom to wake.
 pub(super) fn deliver<S: Source>(
-    handle: &Bytes,
+    handle: &IoHandle,
     completion: Completion,
     last: bool,
 ) -> Option<Waker> {
-    let feed = &handle.feed;
+    let queue = &handle.queue;
     if last {
-        feed.set_disarmed();
+        queue.set_disarmed();
     }
     let pool = S::pool(&handle.core);
     let count = completion.result.max(0) as u32;
     let filled = completion.buffer();
     let lease = filled.map(|it| pool.filled_by_kernel(it.id, count, it.more));
-    let waker = feed.take_waker();
+    let waker = queue.take_waker();
     match (-completion.result, lease) {
         // Nobody is there to take it, and buffers are scarce: it shall not keep one.
         (..=0, Some(lease)) if waker.is_none() && pool.is_scarce() => {
-            feed.push(Ok(Chunk::Lease(Lease::from_vec(lease.to_vec()))));
+            queue.push(Ok(Chunk::Lease(Lease::from_vec(lease.to_vec()))));
         }
-        (..=0, Some(lease)) => feed.push(Ok(Chunk::Lease(lease))),
-        (0, None) => feed.push(Ok(Chunk::Lease(S::nothing()))),
+        (..=0, Some(lease)) => queue.push(Ok(Chunk::Lease(lease))),
+        (0, None) => queue.push(Ok(Chunk::Lease(S::nothing()))),
         (..0, None) => unreachable!("bytes were received into no buffer"),
         // The reader arms anew, or finds that it must wait for a buffer.
         (libc::ENOBUFS, _) => {
             pool.grow();
         }
         (errno, _) if says_nothing(errno) => {}
-        (errno, _) => feed.push(Err(io::Error::from_raw_os_error(errno))),
+        (errno, _) => queue.push(Err(io::Error::from_raw_os_error(errno))),
     }
-    if feed.has(S::AHEAD_MAX) {
-        handle.cancel_feed();
+    if queue.has(S::AHEAD_MAX) {
+        handle.cancel_multishot();
         handle.piecewise.set(true);
     } else if handle.piecewise.get() && count <= SMALL && filled.is_some_and(|it| it.more) {
         handle.piecewise.set(false);
@@ -103,13 +103,13 @@ pub(super) fn deliver<S: Source>(
 
 /// A place in the line for a buffer.
 pub(super) struct Ticket<'a, S: Source> {
-    handle: &'a Rc<Bytes>,
-    place: Option<Place>,
+    handle: &'a Rc<IoHandle>,
+    place: Option<Position>,
     source: PhantomData<S>,
 }
 
 impl<'a, S: Source> Ticket<'a, S> {
-    pub(super) fn new(handle: &'a Rc<Bytes>) -> Ticket<'a, S> {
+    pub(super) fn new(handle: &'a Rc<IoHandle>) -> Ticket<'a, S> {
         Ticket { handle, place: None, source: PhantomData }
     }
 
@@ -124,19 +124,19 @@ impl<'a, S: Source> Ticket<'a, S> {
         if let Some(refusal) = handle.refusal(Interest::Readable) {
             return Poll::Ready(Err(refusal.into()));
         }
-        if let Some(item) = handle.feed.pop() {
+        if let Some(item) = handle.queue.pop() {
             return Poll::Ready(item.map(Some));
         }
-        if handle.feed.armed().is_none() {
+        if handle.queue.armed().is_none() {
             if !arm {
                 return Poll::Ready(Ok(None));
             }
             self.arm(cx);
-            if let Some(item) = handle.feed.pop() {
+            if let Some(item) = handle.queue.pop() {
                 return Poll::Ready(item.map(Some));
             }
         }
-        handle.feed.set_waker(cx);
+        handle.queue.set_waker(cx);
         handle.arm_deadline(Interest::Readable, cx);
         Poll::Pending
     }
@@ -172,9 +172,9 @@ impl<'a, S: Source> Ticket<'a, S> {
         });
         let code = piece.unwrap_or(S::MULTISHOT);
         match driver.start_stream(code, handle.fd(), S::sink(handle)) {
-            Some(token) => handle.feed.set_armed(token),
+            Some(token) => handle.queue.set_armed(token),
             // The runtime has ended.
-            None => handle.feed.push(Err(Closed::error())),
+            None => handle.queue.push(Err(Closed::error())),
         }
     }
 

@@ -1,59 +1,36 @@
-//! A descriptor that user handles and operations in flight share.
-//!
-//! # Who keeps what open
-//! The descriptor is closed when the last `Rc<Handle>` goes. User handles hold one each, and so does
-//! every operation in flight, in its turn or as the sink of a multishot. When the last *user* handle
-//! goes, what is still in flight is asked to end, and the descriptor follows it. So no operation
-//! ever names a number that has been closed and opened again.
-//!
-//! # Directions
-//! Reading and writing are separate: each direction has a line (first come, first served) and one
-//! operation at a time, which holds the turn. An operation whose future was dropped keeps the turn
-//! until the kernel has answered, so that what it still received comes before what is read next.
-//!
-//! # Closing
-//! ```text
-//!   open ──close()──▶ closing: nobody may begin, who waits is told Closed, what is in flight is
-//!                        │      asked to end
-//!                        │ everything in flight is answered
-//!                        ▼
-//!                     closed: the number is given back to the kernel
-//! ```
+//! The handle itself: the descriptor, its two directions, and what was received ahead.
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
-use std::panic::Location;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use super::direction::{Deadline, Direction};
 use super::error::{Closed, Refusal};
-use super::feed::Feed;
-use super::submission::{OnCore, Submission};
-use crate::driver::Token;
-use crate::op::{self, Interest};
+use super::recv_queue::RecvQueue;
+use super::submission::OnCore;
+use crate::op::Interest;
 use crate::runtime::Core;
 use crate::sys::SharedFd;
-use crate::time::clock;
+use crate::timer::clock;
 
 /// An open descriptor, its two directions, and what a multishot has delivered for it.
 pub(crate) struct Handle<T: 'static> {
     pub(crate) core: Rc<Core>,
-    fd: SharedFd,
+    pub(super) fd: SharedFd,
     nonblocking: bool,
-    users: Cell<u32>,
-    closing: Cell<bool>,
+    pub(super) users: Cell<u32>,
+    pub(super) closing: Cell<bool>,
     /// Nothing more is to be read.
-    read_over: Cell<bool>,
+    pub(super) read_over: Cell<bool>,
     /// More comes than is taken: what is received next is asked for piece by piece.
     pub(super) piecewise: Cell<bool>,
     read: Direction,
     write: Direction,
     /// What a multishot operation has delivered.
-    pub(crate) feed: Feed<T>,
+    pub(crate) queue: RecvQueue<T>,
 }
 
 impl<T: 'static> OnCore for &Rc<Handle<T>> {
@@ -80,7 +57,7 @@ impl<T: 'static> Handle<T> {
             piecewise: Cell::new(false),
             read: Direction::default(),
             write: Direction::default(),
-            feed: Feed::new(),
+            queue: RecvQueue::new(),
         })
     }
 
@@ -123,12 +100,12 @@ impl<T: 'static> Handle<T> {
     pub(crate) fn remove_user(&self) {
         self.users.set(self.users.get() - 1);
         if self.users.get() == 0 {
-            self.cancel_feed();
+            self.cancel_multishot();
         }
     }
 
-    pub(crate) fn cancel_feed(&self) {
-        if let Some(token) = self.feed.armed() {
+    pub(crate) fn cancel_multishot(&self) {
+        if let Some(token) = self.queue.armed() {
             self.core.driver.borrow_mut().cancel(token);
         }
     }
@@ -207,7 +184,7 @@ impl<T: 'static> Handle<T> {
         let mut wakers: Vec<Waker> = direction.wakers();
         wakers.extend(waker);
         if interest == Interest::Readable {
-            wakers.extend(self.feed.take_waker());
+            wakers.extend(self.queue.take_waker());
         }
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -241,101 +218,6 @@ impl<T: 'static> Handle<T> {
         }
         Some(Refusal::TimedOut)
     }
-}
-
-/// Closes the descriptor: ends everything in flight, and returns when the number is free. If the
-/// future is dropped before, a task of its own goes on with it.
-pub(crate) async fn close<T: 'static>(handle: &Rc<Handle<T>>) -> io::Result<()> {
-    if handle.closing.replace(true) {
-        return Err(Closed::error());
-    }
-    let mut unfinished = Unfinished(Some(handle.clone()));
-    let closed = finish_close(handle).await;
-    unfinished.0 = None;
-    closed
-}
-
-/// A handle that is to be closed still.
-struct Unfinished<T: 'static>(Option<Rc<Handle<T>>>);
-
-impl<T> Drop for Unfinished<T> {
-    fn drop(&mut self) {
-        if let Some(handle) = self.0.take() {
-            let core = handle.core.clone();
-            // After the end of the runtime nothing is in flight: the handle closes as it goes.
-            if core.shared.is_current() {
-                drop(core.spawn(async move { finish_close(&handle).await }, Location::caller()));
-            }
-        }
-    }
-}
-
-async fn finish_close<T: 'static>(handle: &Rc<Handle<T>>) -> io::Result<()> {
-    handle.cancel_feed();
-    handle.wake_waiting(Interest::Readable);
-    handle.wake_waiting(Interest::Writable);
-    end_current(handle, Interest::Readable).await;
-    end_current(handle, Interest::Writable).await;
-    poll_fn(|cx| handle.feed.poll_disarmed(cx)).await;
-    handle.feed.clear();
-    handle.core.driver.borrow_mut().forget_descriptor(handle.fd());
-    let Some(fd) = handle.fd.take() else { return Ok(()) };
-    Submission::new(handle.core.clone(), op::Close::new(fd)).await
-}
-
-/// A descriptor that its core has let go of, open, with what had been received for it.
-pub(crate) struct Released<T> {
-    pub(crate) fd: OwnedFd,
-    pub(crate) items: Vec<io::Result<T>>,
-}
-
-/// Ends everything in flight and takes the descriptor off the core without closing it. The caller
-/// is its only user and does not wait for it; what may be in flight was left there by futures that
-/// have been dropped. Dropping this future leaves a handle that closes as it goes.
-pub(crate) async fn release<T: 'static>(handle: &Rc<Handle<T>>) -> io::Result<Released<T>> {
-    assert_eq!(handle.users.get(), 1, "a shared descriptor is taken off its core");
-    if handle.closing.replace(true) {
-        return Err(Closed::error());
-    }
-    handle.cancel_feed();
-    end_current(handle, Interest::Readable).await;
-    end_current(handle, Interest::Writable).await;
-    poll_fn(|cx| handle.feed.poll_disarmed(cx)).await;
-    handle.core.driver.borrow_mut().release_descriptor(handle.fd());
-    let fd = handle.fd.take().ok_or_else(Closed::error)?;
-    Ok(Released { fd, items: std::iter::from_fn(|| handle.feed.pop()).collect() })
-}
-
-/// Ends what is under way for reading, multishot or not, and waits for its end: nothing more is
-/// received from then on.
-pub(crate) async fn end_reading<T: 'static>(handle: &Rc<Handle<T>>) {
-    handle.read_over.set(true);
-    handle.cancel_feed();
-    end_current(handle, Interest::Readable).await;
-    if let Some(token) = handle.feed.armed() {
-        // Not by the feed's waker, which belongs to whoever waits for its items.
-        end_operation(handle, token).await;
-    }
-}
-
-/// Ends the operation that is under way in a direction, and waits for its answer. The turn may stay
-/// with a future that nobody polls: what counts is that the kernel is done.
-async fn end_current<T: 'static>(handle: &Handle<T>, interest: Interest) {
-    let Some(token) = handle.direction(interest).current() else { return };
-    end_operation(handle, token).await;
-}
-
-async fn end_operation<T: 'static>(handle: &Handle<T>, token: Token) {
-    handle.core.driver.borrow_mut().cancel(token);
-    poll_fn(|cx| {
-        let mut driver = handle.core.driver.borrow_mut();
-        if !driver.slots.is_unanswered(token) {
-            return Poll::Ready(());
-        }
-        driver.slots.watch(token, cx.waker());
-        Poll::Pending
-    })
-    .await
 }
 
 impl<T: 'static> Drop for Handle<T> {

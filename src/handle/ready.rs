@@ -5,33 +5,33 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
 
 use super::handle::Handle;
-use super::inbound::{stop_ahead, Bytes};
-use super::turn::{perform, turn};
+use super::permit::{perform, permit};
+use super::recv::{stop_ahead, IoHandle};
 use crate::op::{Interest, Poll};
 use crate::sys;
 
 /// Waits until the descriptor is ready in this direction.
-pub(crate) async fn ready(handle: &Rc<Bytes>, interest: Interest) -> io::Result<()> {
-    let turn = turn(handle, interest).await?;
-    if interest == Interest::Readable && !handle.feed.is_empty() {
+pub(crate) async fn ready(handle: &Rc<IoHandle>, interest: Interest) -> io::Result<()> {
+    let permit = permit(handle, interest).await?;
+    if interest == Interest::Readable && !handle.queue.is_empty() {
         return Ok(());
     }
-    if interest == Interest::Readable && handle.feed.armed().is_some() {
+    if interest == Interest::Readable && handle.queue.armed().is_some() {
         // A receive is under way, and would take what comes. If it has taken some, that is there.
-        if stop_ahead(handle).await.is_err() && !handle.feed.is_empty() {
+        if stop_ahead(handle).await.is_err() && !handle.queue.is_empty() {
             return Ok(());
         }
     }
-    perform(handle, interest, Poll::new(turn, interest)).await.map(drop)
+    perform(handle, interest, Poll::new(permit, interest)).await.map(drop)
 }
 
 /// Calls `attempt` until it does not say `WouldBlock`, waiting for readiness in between.
 pub(crate) async fn with<R>(
-    handle: &Rc<Bytes>,
+    handle: &Rc<IoHandle>,
     interest: Interest,
     mut attempt: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
 ) -> io::Result<R> {
-    let mut mine = turn(handle, interest).await?;
+    let mut mine = permit(handle, interest).await?;
     if interest == Interest::Readable {
         stop_ahead(handle).await?;
     }

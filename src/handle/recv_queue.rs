@@ -8,14 +8,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::task::{Context, Poll, Waker};
 
-use crate::driver::Token;
+use crate::completion::Token;
 
 /// Items in order, and the multishot operation that they come from.
 ///
 /// It seldom has more than one item, and there are as many feeds as connections: the first item stands
 /// in it, and the others need memory only while there are any. So an item is moved in once and out
 /// once, and nothing else is touched.
-pub(crate) struct Feed<T> {
+pub(crate) struct RecvQueue<T> {
     first: Cell<Option<io::Result<T>>>,
     /// Those behind the first. There are none without a first.
     others: Cell<Option<Others<T>>>,
@@ -27,9 +27,9 @@ pub(crate) struct Feed<T> {
 #[allow(clippy::box_collection)]
 type Others<T> = Box<VecDeque<io::Result<T>>>;
 
-impl<T> Feed<T> {
-    pub(crate) fn new() -> Feed<T> {
-        Feed {
+impl<T> RecvQueue<T> {
+    pub(crate) fn new() -> RecvQueue<T> {
+        RecvQueue {
             first: Cell::new(None),
             others: Cell::new(None),
             armed: Cell::new(None),
@@ -172,13 +172,13 @@ mod tests {
 
     #[test]
     fn items_come_out_in_order() {
-        let feed = Feed::new();
-        (1..=4).for_each(|item| feed.push(Ok(item)));
-        assert!(feed.has(4) && !feed.has(5));
-        let first = feed.pop().unwrap().unwrap();
-        feed.put_back(first);
-        let all: Vec<i32> = std::iter::from_fn(|| feed.pop()).map(Result::unwrap).collect();
+        let queue = RecvQueue::new();
+        (1..=4).for_each(|item| queue.push(Ok(item)));
+        assert!(queue.has(4) && !queue.has(5));
+        let first = queue.pop().unwrap().unwrap();
+        queue.put_back(first);
+        let all: Vec<i32> = std::iter::from_fn(|| queue.pop()).map(Result::unwrap).collect();
         assert_eq!(all, [1, 2, 3, 4]);
-        assert!(feed.is_empty());
+        assert!(queue.is_empty());
     }
 }

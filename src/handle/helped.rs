@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc};
 use std::task::{Context, Poll};
 
-use super::FileOp;
+use crate::op::FileOp;
 use crate::runtime::blocking::{self, Blocking};
 use crate::runtime::Core;
 

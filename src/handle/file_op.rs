@@ -6,9 +6,10 @@ use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 
-use super::Submission;
+use super::helped::Helped;
+use super::submission::Submission;
 use crate::buf::{IoBufMut, Slice};
-use crate::op::{FileOp, Helped};
+use crate::op::FileOp;
 use crate::runtime::Core;
 
 /// Runs the operation. With `inline` it is attempted first, by the core itself.

@@ -12,23 +12,23 @@ use std::task::{Context, Poll};
 
 use super::handle::Handle;
 use super::submission::Submission;
-use crate::line::Place;
 use crate::op::{Interest, KeepsOpen, Op};
+use crate::sync::Position;
 
 /// The turn in one direction of a handle. Whoever has it may start an operation there; it goes to
 /// the next in line when it is dropped.
-pub(crate) struct Turn<T: 'static> {
+pub(crate) struct Permit<T: 'static> {
     handle: Rc<Handle<T>>,
     interest: Interest,
 }
 
-impl<T> Turn<T> {
+impl<T> Permit<T> {
     pub(crate) fn handle(&self) -> &Rc<Handle<T>> {
         &self.handle
     }
 }
 
-impl<T> KeepsOpen for Turn<T> {
+impl<T> KeepsOpen for Permit<T> {
     fn fd(&self) -> RawFd {
         // A turn is had only while the descriptor is open, and closing takes both turns first.
         debug_assert!(self.handle.fd() >= 0);
@@ -36,51 +36,51 @@ impl<T> KeepsOpen for Turn<T> {
     }
 }
 
-impl<T> Drop for Turn<T> {
+impl<T> Drop for Permit<T> {
     fn drop(&mut self) {
         self.handle.direction(self.interest).give_back();
     }
 }
 
 /// Waits for the turn in a direction. Fails if the handle is closed or the deadline passes.
-pub(crate) fn turn<T: 'static>(handle: &Rc<Handle<T>>, interest: Interest) -> WaitTurn<'_, T> {
-    WaitTurn { handle, interest, place: None }
+pub(crate) fn permit<T: 'static>(handle: &Rc<Handle<T>>, interest: Interest) -> WaitPermit<'_, T> {
+    WaitPermit { handle, interest, place: None }
 }
 
-/// The future of [`turn`]. It is written out, like [`Perform`], since it is part of the state of
+/// The future of [`permit`]. It is written out, like [`Perform`], since it is part of the state of
 /// every task that waits for its connection, and this way it is smallest.
-pub(crate) struct WaitTurn<'a, T: 'static> {
+pub(crate) struct WaitPermit<'a, T: 'static> {
     handle: &'a Rc<Handle<T>>,
     interest: Interest,
     /// A place in the line.
-    place: Option<Place>,
+    place: Option<Position>,
 }
 
-impl<'a, T> WaitTurn<'a, T> {
+impl<'a, T> WaitPermit<'a, T> {
     pub(super) fn handle(&self) -> &'a Rc<Handle<T>> {
         self.handle
     }
 }
 
-impl<T> Future for WaitTurn<'_, T> {
-    type Output = io::Result<Turn<T>>;
+impl<T> Future for WaitPermit<'_, T> {
+    type Output = io::Result<Permit<T>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let WaitTurn { handle, interest, place } = self.get_mut();
+        let WaitPermit { handle, interest, place } = self.get_mut();
         if let Some(refusal) = handle.refusal(*interest) {
             return Poll::Ready(Err(refusal.into()));
         }
         // Nearly always nobody else is there.
         let direction = handle.direction(*interest);
         if direction.take_if_free() || direction.take_or_wait(place, cx.waker()) {
-            return Poll::Ready(Ok(Turn { handle: handle.clone(), interest: *interest }));
+            return Poll::Ready(Ok(Permit { handle: handle.clone(), interest: *interest }));
         }
         handle.arm_deadline(*interest, cx);
         Poll::Pending
     }
 }
 
-impl<T> Drop for WaitTurn<'_, T> {
+impl<T> Drop for WaitPermit<'_, T> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
             self.handle.direction(self.interest).leave(place);
@@ -97,7 +97,7 @@ pub(crate) fn perform<T: 'static, O: Op>(
     interest: Interest,
     op: O,
 ) -> Perform<'_, T, O> {
-    debug_assert_eq!(op.interest(), interest, "an operation has the turn of another direction");
+    debug_assert_eq!(op.interest(), interest, "an operation has the permit of another direction");
     Perform { submission: Submission::new(handle, op) }
 }
 

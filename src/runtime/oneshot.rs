@@ -11,13 +11,13 @@
 //! Whoever comes second finds the traces of the first: the giver a waker to wake, the taker a result
 //! to take. A giver that is dropped with empty hands gives "cancelled", so nobody waits for ever. No
 //! foreign code (a waker, a destructor) runs under the lock, which is held for a few instructions.
-//! `handover/models.rs` has this checked in every order of steps.
+//! `oneshot/models.rs` has this checked in every order of steps.
 
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::atomic::{AtomicBool, Mutex, MutexGuard, Ordering};
 use super::task::JoinError;
+use crate::sync::atomic::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 #[cfg(all(test, loom))]
 mod models;
@@ -49,19 +49,19 @@ impl<T> Slot<T> {
 }
 
 /// The end of whoever works.
-pub(super) struct Giver<T>(Option<Arc<Slot<T>>>);
+pub(super) struct Sender<T>(Option<Arc<Slot<T>>>);
 
 /// The end of whoever waits.
-pub(super) struct Taker<T>(Arc<Slot<T>>);
+pub(super) struct Receiver<T>(Arc<Slot<T>>);
 
 /// The two ends.
-pub(super) fn handover<T>() -> (Giver<T>, Taker<T>) {
+pub(super) fn oneshot<T>() -> (Sender<T>, Receiver<T>) {
     let state = Mutex::new(State::Waiting(None));
     let slot = Arc::new(Slot { state, stop: AtomicBool::new(false) });
-    (Giver(Some(slot.clone())), Taker(slot))
+    (Sender(Some(slot.clone())), Receiver(slot))
 }
 
-impl<T> Giver<T> {
+impl<T> Sender<T> {
     /// Gives the result, and wakes whoever waits for it.
     pub(super) fn give(mut self, outcome: Outcome<T>) {
         if let Some(slot) = self.0.take() {
@@ -94,7 +94,7 @@ fn give<T>(slot: &Slot<T>, outcome: Outcome<T>) {
     }
 }
 
-impl<T> Drop for Giver<T> {
+impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         if let Some(slot) = self.0.take() {
             give(&slot, Err(JoinError::cancelled()));
@@ -102,7 +102,7 @@ impl<T> Drop for Giver<T> {
     }
 }
 
-impl<T> Taker<T> {
+impl<T> Receiver<T> {
     /// The result, if it is there; else remembers whom to wake.
     ///
     /// # Panics
@@ -135,7 +135,7 @@ impl<T> Taker<T> {
     }
 }
 
-impl<T> Drop for Taker<T> {
+impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         // What was in there (a waker, a result) is dropped after the lock.
         let _old = std::mem::replace(&mut *self.0.lock(), State::Abandoned);
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_giver_that_is_dropped_gives_cancelled() {
-        let (giver, taker) = handover::<()>();
+        let (giver, taker) = oneshot::<()>();
         drop(giver);
         let mut cx = Context::from_waker(Waker::noop());
         assert!(taker.is_done());
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_result_wakes_the_last_who_waited() {
-        let (giver, taker) = handover();
+        let (giver, taker) = oneshot();
         let (old, new) = (Arc::new(Count::default()), Arc::new(Count::default()));
         for count in [&old, &new] {
             let waker = Waker::from(count.clone());
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn an_unwanted_result_is_dropped_and_a_wish_to_stop_is_seen() {
         let value = Arc::new(());
-        let (giver, taker) = handover();
+        let (giver, taker) = oneshot();
         assert!(!giver.is_stopped());
         taker.stop();
         assert!(giver.is_stopped());

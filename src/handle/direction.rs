@@ -7,9 +7,9 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::task::Waker;
 use std::time::Instant;
 
-use crate::driver::Token;
-use crate::line::{Line, Place};
-use crate::time::TimerKey;
+use crate::completion::Token;
+use crate::sync::{Position, WaitQueue};
+use crate::timer::TimerKey;
 
 /// Nobody has the turn.
 const FREE: u64 = 0;
@@ -26,7 +26,7 @@ pub(super) struct Direction {
 
 #[derive(Default)]
 struct Rest {
-    line: RefCell<Line>,
+    line: RefCell<WaitQueue>,
     deadline: Deadline,
 }
 
@@ -61,7 +61,7 @@ impl Direction {
 
     /// Takes the turn, if it is free and nobody came before; else stands in the line.
     #[cold]
-    pub(super) fn take_or_wait(&self, place: &mut Option<Place>, waker: &Waker) -> bool {
+    pub(super) fn take_or_wait(&self, place: &mut Option<Position>, waker: &Waker) -> bool {
         let mut line = self.rest.get_or_init(Box::default).line.borrow_mut();
         if self.is_taken() || line.before(*place) > 0 {
             line.stand(place, waker);
@@ -82,7 +82,7 @@ impl Direction {
 
     /// Leaves the line.
     #[cold]
-    pub(super) fn leave(&self, place: Place) {
+    pub(super) fn leave(&self, place: Position) {
         let rest = self.rest.get().expect("there is a line to have a place in");
         let left = rest.line.borrow_mut().leave(place);
         drop(left);

@@ -5,8 +5,8 @@ use std::io;
 use std::rc::Rc;
 
 use super::error::{incomplete, write_zero};
-use super::inbound::Bytes;
-use super::turn::{perform, turn};
+use super::permit::{perform, permit};
+use super::recv::IoHandle;
 use crate::buf::{IoBuf, Lent, Usage, ZeroCopy};
 use crate::driver::Driver;
 use crate::op::{Code, Interest, Send, SendZc};
@@ -14,7 +14,7 @@ use crate::op::{Code, Interest, Send, SendZc};
 /// Writes all of the buffer, in one turn, without a copy where that can be. The second future is that
 /// of the buffer's return.
 pub(crate) async fn write_all<B: IoBuf>(
-    handle: &Rc<Bytes>,
+    handle: &Rc<IoHandle>,
     buffer: B,
 ) -> (io::Result<()>, ZeroCopy<B>) {
     let lent = Lent::new(buffer);
@@ -22,23 +22,23 @@ pub(crate) async fn write_all<B: IoBuf>(
     (result, ZeroCopy::new(lent))
 }
 
-async fn write_lent<B: IoBuf>(handle: &Rc<Bytes>, lent: &Rc<Lent<B>>) -> io::Result<()> {
-    let mut turn = turn(handle, Interest::Writable).await?;
+async fn write_lent<B: IoBuf>(handle: &Rc<IoHandle>, lent: &Rc<Lent<B>>) -> io::Result<()> {
+    let mut permit = permit(handle, Interest::Writable).await?;
     let mut way = Way::first(&handle.core.driver.borrow());
     let (len, mut written) = (lent.bytes_init(), 0);
     while written < len {
         let limit = handle.core.driver.borrow_mut().clip(len - written);
         let (result, _, back) = match way {
             Way::ZeroCopy { report } => {
-                let op = SendZc::all(turn, lent.clone(), written, limit, report);
+                let op = SendZc::all(permit, lent.clone(), written, limit, report);
                 perform(handle, Interest::Writable, op).await
             }
             Way::Ordinary => {
-                let op = Send::all(turn, lent.clone(), written, limit);
+                let op = Send::all(permit, lent.clone(), written, limit);
                 perform(handle, Interest::Writable, op).await
             }
         };
-        turn = back;
+        permit = back;
         match result {
             Ok(0) => return Err(incomplete(written, write_zero())),
             Ok(count) => written += count,
@@ -95,6 +95,7 @@ impl Way {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Closed;
     use super::*;
 
     #[test]
@@ -112,6 +113,6 @@ mod tests {
         for errno in [libc::EPIPE, libc::ECONNRESET, libc::ECANCELED] {
             assert_eq!(after(reported, errno), None);
         }
-        assert_eq!(reported.after(&crate::io::closed()), None);
+        assert_eq!(reported.after(&Closed::error()), None);
     }
 }

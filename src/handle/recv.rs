@@ -10,10 +10,10 @@ use std::rc::Rc;
 use std::task::{ready, Context, Poll, Waker};
 
 use super::handle::Handle;
+use super::permit::{perform, permit, Perform, Permit, WaitPermit};
 use super::source::{self, Source, Ticket};
-use super::turn::{perform, turn, Perform, Turn, WaitTurn};
 use crate::buf::{IoBufMut, Lease, Pool, Slice};
-use crate::driver::{Completion, Sink};
+use crate::completion::{Completion, Sink};
 use crate::op::{Code, Interest, Leftovers, Mailbox, Message, Op, Recv, RecvPooled};
 use crate::runtime::Core;
 
@@ -28,7 +28,7 @@ pub(crate) enum Chunk {
 
 // What an idle connection costs is a promise: the room for one chunk is part of its handle.
 const _: () = assert!(size_of::<Option<io::Result<Chunk>>>() <= 24);
-const _: () = assert!(size_of::<Bytes>() <= 112);
+const _: () = assert!(size_of::<IoHandle>() <= 112);
 
 impl Chunk {
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -54,7 +54,7 @@ impl Chunk {
 }
 
 /// A handle whose feed holds bytes.
-pub(crate) type Bytes = Handle<Chunk>;
+pub(crate) type IoHandle = Handle<Chunk>;
 
 /// The bytes of a stream.
 pub(super) struct Stream;
@@ -68,7 +68,7 @@ impl Source for Stream {
         &core.pool
     }
 
-    fn sink(handle: &Rc<Bytes>) -> Rc<dyn Sink> {
+    fn sink(handle: &Rc<IoHandle>) -> Rc<dyn Sink> {
         handle.clone()
     }
 
@@ -78,9 +78,9 @@ impl Source for Stream {
     }
 }
 
-impl Sink for Bytes {
+impl Sink for IoHandle {
     fn waiter(&self) -> Option<*const ()> {
-        self.feed.waiter()
+        self.queue.waiter()
     }
 
     fn item(&self, completion: Completion, last: bool) -> Option<Waker> {
@@ -93,49 +93,51 @@ pub(super) fn says_nothing(errno: i32) -> bool {
     matches!(errno, libc::ECANCELED | libc::EINTR | libc::EAGAIN)
 }
 
-impl Leftovers for Turn<Chunk> {
+impl Leftovers for Permit<Chunk> {
     fn keep(&self, received: io::Result<&[u8]>) {
         match received {
             // The end of the stream is found again by the next read.
             Ok([]) => {}
-            Ok(bytes) => self.handle().feed.push(Ok(Chunk::Lease(Lease::from_vec(bytes.to_vec())))),
+            Ok(bytes) => {
+                self.handle().queue.push(Ok(Chunk::Lease(Lease::from_vec(bytes.to_vec()))))
+            }
             Err(error) if error.raw_os_error().is_some_and(says_nothing) => {}
-            Err(error) => self.handle().feed.push(Err(error)),
+            Err(error) => self.handle().queue.push(Err(error)),
         }
     }
 }
 
-impl Mailbox for Turn<Chunk> {
+impl Mailbox for Permit<Chunk> {
     fn keep_message(&self, received: io::Result<Message>) {
         match received {
-            Ok(message) => self.handle().feed.push(Ok(Chunk::Message(Box::new(message)))),
+            Ok(message) => self.handle().queue.push(Ok(Chunk::Message(Box::new(message)))),
             Err(error) if error.raw_os_error().is_some_and(says_nothing) => {}
-            Err(error) => self.handle().feed.push(Err(error)),
+            Err(error) => self.handle().queue.push(Err(error)),
         }
     }
 }
 
 /// The next bytes, in a lease; `None` at the end of the stream.
-pub(crate) fn recv(handle: &Rc<Bytes>) -> NextLease<'_> {
-    NextLease { handle, stage: Receiving::Waiting(turn(handle, Interest::Readable)) }
+pub(crate) fn recv(handle: &Rc<IoHandle>) -> NextLease<'_> {
+    NextLease { handle, stage: Receiving::Waiting(permit(handle, Interest::Readable)) }
 }
 
 /// The future of [`recv`]. It is written out, like [`Perform`], since it is the state of every task
 /// that waits for its connection, and this way it is smallest.
 pub(crate) struct NextLease<'a> {
-    handle: &'a Rc<Bytes>,
+    handle: &'a Rc<IoHandle>,
     stage: Receiving<'a>,
 }
 
 enum Receiving<'a> {
     /// For the turn.
-    Waiting(WaitTurn<'a, Chunk>),
+    Waiting(WaitPermit<'a, Chunk>),
     /// For the feed, or for the buffer that a multishot receive needs.
-    Fed { multishot: bool, ticket: Ticket<'a, Stream>, _turn: Turn<Chunk> },
+    Fed { multishot: bool, ticket: Ticket<'a, Stream>, _permit: Permit<Chunk> },
     /// For a buffer, where the kernel does not choose one itself.
-    Empty { ticket: Ticket<'a, Stream>, turn: Option<Turn<Chunk>> },
+    Empty { ticket: Ticket<'a, Stream>, permit: Option<Permit<Chunk>> },
     /// For bytes.
-    Started(Perform<'a, Chunk, RecvPooled<Turn<Chunk>>>),
+    Started(Perform<'a, Chunk, RecvPooled<Permit<Chunk>>>),
     /// For nothing any more: the turn is free.
     Done,
 }
@@ -149,10 +151,10 @@ impl NextLease<'_> {
 
     /// What has been received; `None` at the end of the stream.
     fn take(&self, chunk: io::Result<Option<Chunk>>) -> io::Result<Option<Lease>> {
-        let lease = chunk?.expect("the feed is armed or has something").into_lease();
+        let lease = chunk?.expect("the queue is armed or has something").into_lease();
         if self.handle.core.pool.is_starving() {
             // Others wait for a buffer: stand in line behind them for the next one.
-            self.handle.cancel_feed();
+            self.handle.cancel_multishot();
         }
         Ok((!lease.is_empty()).then_some(lease))
     }
@@ -168,8 +170,8 @@ impl Future for NextLease<'_> {
             // What comes next is stored only if there is something to wait for.
             this.stage = match &mut this.stage {
                 Receiving::Waiting(wait) => {
-                    let turn = match ready!(Pin::new(wait).poll(cx)) {
-                        Ok(turn) => turn,
+                    let permit = match ready!(Pin::new(wait).poll(cx)) {
+                        Ok(permit) => permit,
                         Err(error) => {
                             this.end();
                             return Poll::Ready(Err(error));
@@ -177,18 +179,18 @@ impl Future for NextLease<'_> {
                     };
                     let mut ticket = Ticket::new(handle);
                     let multishot = handle.core.driver.borrow().has_multishot_recv();
-                    if multishot || !handle.feed.is_empty() {
+                    if multishot || !handle.queue.is_empty() {
                         if let Poll::Ready(chunk) = ticket.poll_chunk(multishot, cx) {
                             this.end();
                             return Poll::Ready(this.take(chunk));
                         }
-                        this.stage = Receiving::Fed { multishot, ticket, _turn: turn };
+                        this.stage = Receiving::Fed { multishot, ticket, _permit: permit };
                         return Poll::Pending;
                     }
                     // Nearly always there is a buffer.
                     match ticket.poll_room(cx) {
-                        Poll::Ready(Ok(())) => Receiving::Started(receive(handle, turn)),
-                        _ => Receiving::Empty { ticket, turn: Some(turn) },
+                        Poll::Ready(Ok(())) => Receiving::Started(receive(handle, permit)),
+                        _ => Receiving::Empty { ticket, permit: Some(permit) },
                     }
                 }
                 Receiving::Fed { multishot, ticket, .. } => {
@@ -196,10 +198,10 @@ impl Future for NextLease<'_> {
                     this.end();
                     return Poll::Ready(this.take(chunk));
                 }
-                Receiving::Empty { ticket, turn } => match ready!(ticket.poll_room(cx)) {
+                Receiving::Empty { ticket, permit } => match ready!(ticket.poll_room(cx)) {
                     Ok(()) => {
-                        let turn = turn.take().expect("who waits for a buffer has the turn");
-                        Receiving::Started(receive(handle, turn))
+                        let permit = permit.take().expect("who waits for a buffer has the permit");
+                        Receiving::Started(receive(handle, permit))
                     }
                     Err(error) => {
                         this.end();
@@ -207,10 +209,10 @@ impl Future for NextLease<'_> {
                     }
                 },
                 Receiving::Started(op) => {
-                    let (received, turn) = ready!(Pin::new(op).poll(cx));
+                    let (received, permit) = ready!(Pin::new(op).poll(cx));
                     if let Ok(None) = received {
                         let ticket = Ticket::new(handle);
-                        this.stage = Receiving::Empty { ticket, turn: Some(turn) };
+                        this.stage = Receiving::Empty { ticket, permit: Some(permit) };
                         continue;
                     }
                     this.end();
@@ -223,29 +225,32 @@ impl Future for NextLease<'_> {
 }
 
 /// Receives into a buffer of the core, of which there is one.
-fn receive(handle: &Rc<Bytes>, turn: Turn<Chunk>) -> Perform<'_, Chunk, RecvPooled<Turn<Chunk>>> {
-    perform(handle, Interest::Readable, RecvPooled::new(turn, handle.core.pool.clone()))
+fn receive(
+    handle: &Rc<IoHandle>,
+    permit: Permit<Chunk>,
+) -> Perform<'_, Chunk, RecvPooled<Permit<Chunk>>> {
+    perform(handle, Interest::Readable, RecvPooled::new(permit, handle.core.pool.clone()))
 }
 
 /// The next item of the feed. If nothing is there and nothing under way, the answer is `None`.
-pub(super) async fn next_chunk(handle: &Rc<Bytes>) -> io::Result<Option<Chunk>> {
+pub(super) async fn next_chunk(handle: &Rc<IoHandle>) -> io::Result<Option<Chunk>> {
     let mut ticket = Ticket::<Stream>::new(handle);
     poll_fn(|cx| ticket.poll_chunk(false, cx)).await
 }
 
 /// What an operation that reads gives back: the count, the buffer, the turn.
-type Received<B> = (io::Result<usize>, B, Turn<Chunk>);
+type Received<B> = (io::Result<usize>, B, Permit<Chunk>);
 
 /// Reads into the caller's buffer; 0 is the end of the stream, unless the buffer has no room.
 /// `direct` makes the operation that is used when nothing was received ahead, up to a limit.
 pub(crate) async fn read<B: IoBufMut, O: Op<Output = Received<B>>>(
-    handle: &Rc<Bytes>,
+    handle: &Rc<IoHandle>,
     buffer: B,
-    direct: impl FnOnce(Turn<Chunk>, B, usize) -> O,
+    direct: impl FnOnce(Permit<Chunk>, B, usize) -> O,
 ) -> (io::Result<usize>, B) {
-    match turn(handle, Interest::Readable).await {
-        Ok(turn) => {
-            let (result, buffer, _turn) = read_in_turn(handle, turn, buffer, direct).await;
+    match permit(handle, Interest::Readable).await {
+        Ok(permit) => {
+            let (result, buffer, _permit) = read_with_permit(handle, permit, buffer, direct).await;
             (result, buffer)
         }
         Err(error) => (Err(error), buffer),
@@ -254,20 +259,20 @@ pub(crate) async fn read<B: IoBufMut, O: Op<Output = Received<B>>>(
 
 /// Fills the buffer's room, in one turn, so that no other read comes between.
 pub(crate) async fn read_exact<B: IoBufMut, O: Op<Output = Received<Slice<B>>>>(
-    handle: &Rc<Bytes>,
+    handle: &Rc<IoHandle>,
     mut buffer: B,
-    direct: impl Fn(Turn<Chunk>, Slice<B>, usize) -> O,
+    direct: impl Fn(Permit<Chunk>, Slice<B>, usize) -> O,
 ) -> (io::Result<()>, B) {
-    let mut turn = match turn(handle, Interest::Readable).await {
-        Ok(turn) => turn,
+    let mut permit = match permit(handle, Interest::Readable).await {
+        Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
     let total = buffer.bytes_total();
     let mut filled = 0;
     while filled < total {
         let rest = buffer.slice(filled..total);
-        let (result, slice, back) = read_in_turn(handle, turn, rest, &direct).await;
-        (buffer, turn) = (slice.into_inner(), back);
+        let (result, slice, back) = read_with_permit(handle, permit, rest, &direct).await;
+        (buffer, permit) = (slice.into_inner(), back);
         match result {
             Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
             Ok(count) => filled += count,
@@ -277,36 +282,39 @@ pub(crate) async fn read_exact<B: IoBufMut, O: Op<Output = Received<Slice<B>>>>(
     (Ok(()), buffer)
 }
 
-async fn read_in_turn<B: IoBufMut, O: Op<Output = Received<B>>>(
-    handle: &Rc<Bytes>,
-    turn: Turn<Chunk>,
+async fn read_with_permit<B: IoBufMut, O: Op<Output = Received<B>>>(
+    handle: &Rc<IoHandle>,
+    permit: Permit<Chunk>,
     mut buffer: B,
-    direct: impl FnOnce(Turn<Chunk>, B, usize) -> O,
+    direct: impl FnOnce(Permit<Chunk>, B, usize) -> O,
 ) -> Received<B> {
     if buffer.bytes_total() == 0 {
-        return (Ok(0), buffer, turn);
+        return (Ok(0), buffer, permit);
     }
     match next_chunk(handle).await {
-        Err(error) => (Err(error), buffer, turn),
+        Err(error) => (Err(error), buffer, permit),
         Ok(Some(mut chunk)) => {
             let count = fill(&mut buffer, chunk.bytes());
             if count < chunk.bytes().len() {
                 chunk.advance(count);
-                handle.feed.put_back(chunk);
+                handle.queue.put_back(chunk);
             }
-            (Ok(count), buffer, turn)
+            (Ok(count), buffer, permit)
         }
         Ok(None) => {
             let limit = handle.core.driver.borrow_mut().clip(buffer.bytes_total());
-            perform(handle, Interest::Readable, direct(turn, buffer, limit)).await
+            perform(handle, Interest::Readable, direct(permit, buffer, limit)).await
         }
     }
 }
 
 /// Looks at the next bytes and leaves them where they are.
-pub(crate) async fn peek<B: IoBufMut>(handle: &Rc<Bytes>, mut buffer: B) -> (io::Result<usize>, B) {
-    let turn = match turn(handle, Interest::Readable).await {
-        Ok(turn) => turn,
+pub(crate) async fn peek<B: IoBufMut>(
+    handle: &Rc<IoHandle>,
+    mut buffer: B,
+) -> (io::Result<usize>, B) {
+    let permit = match permit(handle, Interest::Readable).await {
+        Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
     if buffer.bytes_total() == 0 {
@@ -316,13 +324,13 @@ pub(crate) async fn peek<B: IoBufMut>(handle: &Rc<Bytes>, mut buffer: B) -> (io:
         Err(error) => (Err(error), buffer),
         Ok(Some(chunk)) => {
             let count = fill(&mut buffer, chunk.bytes());
-            handle.feed.put_back(chunk);
+            handle.queue.put_back(chunk);
             (Ok(count), buffer)
         }
         Ok(None) => {
             let limit = handle.core.driver.borrow_mut().clip(buffer.bytes_total());
-            let op = Recv::peek(turn, buffer, limit);
-            let (result, buffer, _turn) = perform(handle, Interest::Readable, op).await;
+            let op = Recv::peek(permit, buffer, limit);
+            let (result, buffer, _permit) = perform(handle, Interest::Readable, op).await;
             (result, buffer)
         }
     }
@@ -336,23 +344,23 @@ pub(super) fn fill<B: IoBufMut>(buffer: &mut B, bytes: &[u8]) -> usize {
 }
 
 /// Ends the multishot receive, so that the next bytes stay in the socket.
-async fn end_multishot(handle: &Rc<Bytes>) -> io::Result<()> {
-    handle.cancel_feed();
+async fn end_multishot(handle: &Rc<IoHandle>) -> io::Result<()> {
+    handle.cancel_multishot();
     poll_fn(|cx| {
         if let Some(refusal) = handle.refusal(Interest::Readable) {
             return Poll::Ready(Err(refusal.into()));
         }
         handle.arm_deadline(Interest::Readable, cx);
-        handle.feed.poll_disarmed(cx).map(Ok)
+        handle.queue.poll_disarmed(cx).map(Ok)
     })
     .await
 }
 
 /// Ends the multishot receive. Fails if some bytes have been received already: whoever wants to look
 /// into the socket itself would not find them there.
-pub(crate) async fn stop_ahead(handle: &Rc<Bytes>) -> io::Result<()> {
+pub(crate) async fn stop_ahead(handle: &Rc<IoHandle>) -> io::Result<()> {
     end_multishot(handle).await?;
-    if handle.feed.is_empty() {
+    if handle.queue.is_empty() {
         return Ok(());
     }
     Err(io::Error::other("bytes have been received ahead by `recv`: take those with `read` first"))
@@ -361,9 +369,9 @@ pub(crate) async fn stop_ahead(handle: &Rc<Bytes>) -> io::Result<()> {
 /// Ends the multishot receive, and takes the next of what it has received: an empty lease is the end
 /// of the stream, `None` says that everything else is still in the socket.
 #[cfg(target_os = "linux")]
-pub(crate) async fn recv_ahead(handle: &Rc<Bytes>) -> io::Result<Option<Lease>> {
-    let _turn = turn(handle, Interest::Readable).await?;
+pub(crate) async fn recv_ahead(handle: &Rc<IoHandle>) -> io::Result<Option<Lease>> {
+    let _permit = permit(handle, Interest::Readable).await?;
     end_multishot(handle).await?;
-    let chunk = handle.feed.pop().transpose()?;
+    let chunk = handle.queue.pop().transpose()?;
     Ok(chunk.map(Chunk::into_lease))
 }

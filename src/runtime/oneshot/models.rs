@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread::{self, JoinHandle};
 
-use super::{handover, Outcome, Taker};
+use super::{oneshot, Outcome, Receiver};
 
 /// Notes that it has been woken.
 #[derive(Default)]
@@ -40,7 +40,7 @@ fn parcel() -> (Parcel, Arc<AtomicUsize>) {
 }
 
 /// Awaits the result. Whoever finds none sleeps until the giver has ended, and must have been woken.
-fn take<T>(taker: &Taker<T>, giver: JoinHandle<()>) -> Outcome<T> {
+fn take<T>(taker: &Receiver<T>, giver: JoinHandle<()>) -> Outcome<T> {
     let (note, waker) = note();
     match taker.poll(&mut Context::from_waker(&waker)) {
         Poll::Ready(outcome) => {
@@ -61,7 +61,7 @@ fn take<T>(taker: &Taker<T>, giver: JoinHandle<()>) -> Outcome<T> {
 #[test]
 fn a_result_is_taken_or_wakes_whoever_waits() {
     loom::model(|| {
-        let (giver, taker) = handover();
+        let (giver, taker) = oneshot();
         let (parcel, drops) = parcel();
         let giving = thread::spawn(move || giver.give(Ok(parcel)));
         let taken = take(&taker, giving).expect("it was given");
@@ -75,7 +75,7 @@ fn a_result_is_taken_or_wakes_whoever_waits() {
 #[test]
 fn the_waker_of_the_last_poll_is_the_one_that_counts() {
     loom::model(|| {
-        let (giver, taker) = handover();
+        let (giver, taker) = oneshot();
         let (old, old_waker) = note();
         assert!(taker.poll(&mut Context::from_waker(&old_waker)).is_pending());
         let giving = thread::spawn(move || giver.give(Ok(7)));
@@ -89,7 +89,7 @@ fn the_waker_of_the_last_poll_is_the_one_that_counts() {
 #[test]
 fn a_giver_that_goes_is_no_endless_wait() {
     loom::model(|| {
-        let (giver, taker) = handover::<()>();
+        let (giver, taker) = oneshot::<()>();
         let giving = thread::spawn(move || drop(giver));
         assert!(take(&taker, giving).expect_err("nothing was given").is_cancelled());
     });
@@ -98,7 +98,7 @@ fn a_giver_that_goes_is_no_endless_wait() {
 #[test]
 fn an_unwanted_result_and_its_waker_are_dropped_once() {
     loom::model(|| {
-        let (giver, taker) = handover();
+        let (giver, taker) = oneshot();
         let (parcel, drops) = parcel();
         let (note, waker) = note();
         assert!(taker.poll(&mut Context::from_waker(&waker)).is_pending());
@@ -114,7 +114,7 @@ fn an_unwanted_result_and_its_waker_are_dropped_once() {
 #[test]
 fn what_was_done_before_a_wish_to_stop_is_seen_with_it() {
     loom::model(|| {
-        let (giver, taker) = handover::<bool>();
+        let (giver, taker) = oneshot::<bool>();
         let said = Arc::new(AtomicBool::new(false));
         let heard = said.clone();
         let working = thread::spawn(move || {

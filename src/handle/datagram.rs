@@ -5,11 +5,11 @@ use std::io;
 use std::rc::Rc;
 use std::task::Waker;
 
-use super::inbound::{Bytes, Chunk};
+use super::permit::{perform, permit, Permit};
+use super::recv::{Chunk, IoHandle};
 use super::source::{self, Source, Ticket};
-use super::turn::{perform, turn, Turn};
 use crate::buf::{IoBuf, Lease, Pool};
-use crate::driver::{Completion, Sink};
+use crate::completion::{Completion, Sink};
 use crate::op::{split_datagram, Ancillary, Code, Interest, Outgoing, RecvDatagram, SendMany};
 use crate::runtime::Core;
 
@@ -25,7 +25,7 @@ impl Source for Datagrams {
         core.datagram_pool()
     }
 
-    fn sink(handle: &Rc<Bytes>) -> Rc<dyn Sink> {
+    fn sink(handle: &Rc<IoHandle>) -> Rc<dyn Sink> {
         Rc::new(Inbox(handle.clone()))
     }
 
@@ -35,11 +35,11 @@ impl Source for Datagrams {
 }
 
 /// Where the multishot receive of a handle delivers to: the handle itself takes bytes of a stream.
-struct Inbox(Rc<Bytes>);
+struct Inbox(Rc<IoHandle>);
 
 impl Sink for Inbox {
     fn waiter(&self) -> Option<*const ()> {
-        self.0.feed.waiter()
+        self.0.queue.waiter()
     }
 
     fn item(&self, completion: Completion, last: bool) -> Option<Waker> {
@@ -56,25 +56,25 @@ pub(super) fn taken(chunk: Chunk) -> (Lease, Ancillary) {
 }
 
 /// The next datagram, in a lease.
-pub(crate) async fn recv(handle: &Rc<Bytes>) -> io::Result<(Lease, Ancillary)> {
-    let turn = turn(handle, Interest::Readable).await?;
-    recv_in_turn(turn).await.0
+pub(crate) async fn recv(handle: &Rc<IoHandle>) -> io::Result<(Lease, Ancillary)> {
+    let permit = permit(handle, Interest::Readable).await?;
+    recv_with_permit(permit).await.0
 }
 
 /// The next datagram, and those behind it that have been received already, up to `max` in all: each
 /// goes to `take`. Whoever waits behind gets what comes after the first.
 pub(crate) async fn recv_batch(
-    handle: &Rc<Bytes>,
+    handle: &Rc<IoHandle>,
     max: usize,
     mut take: impl FnMut((Lease, Ancillary)),
 ) -> io::Result<usize> {
-    let turn = turn(handle, Interest::Readable).await?;
-    let (first, _turn) = recv_in_turn(turn).await;
+    let permit = permit(handle, Interest::Readable).await?;
+    let (first, _permit) = recv_with_permit(permit).await;
     take(first?);
     let mut count = 1;
     // Errors are left for the next call.
     while count < max && !handle.direction(Interest::Readable).is_awaited() {
-        let Some(chunk) = handle.feed.pop_good() else { break };
+        let Some(chunk) = handle.queue.pop_good() else { break };
         take(taken(chunk));
         count += 1;
     }
@@ -82,43 +82,43 @@ pub(crate) async fn recv_batch(
 }
 
 /// What a receive yields: the datagram, and the turn back.
-type InTurn = (io::Result<(Lease, Ancillary)>, Turn<Chunk>);
+type Received = (io::Result<(Lease, Ancillary)>, Permit<Chunk>);
 
-async fn recv_in_turn(turn: Turn<Chunk>) -> InTurn {
-    let handle = turn.handle().clone();
+async fn recv_with_permit(permit: Permit<Chunk>) -> Received {
+    let handle = permit.handle().clone();
     // The pool is made first: without a ring for it there is no multishot receive.
     let pool = handle.core.datagram_pool();
     let multishot = handle.core.driver.borrow().has_multishot_recvmsg();
-    if !multishot && handle.feed.is_empty() {
-        return recv_pooled(turn).await;
+    if !multishot && handle.queue.is_empty() {
+        return recv_pooled(permit).await;
     }
     let mut ticket = Ticket::<Datagrams>::new(&handle);
     let chunk = match poll_fn(|cx| ticket.poll_chunk(multishot, cx)).await {
         Ok(chunk) => chunk,
-        Err(error) => return (Err(error), turn),
+        Err(error) => return (Err(error), permit),
     };
     if pool.is_starving() {
         // Others wait for a buffer: stand in line behind them for the next one.
-        handle.cancel_feed();
+        handle.cancel_multishot();
     }
-    (Ok(taken(chunk.expect("the feed is armed or has something"))), turn)
+    (Ok(taken(chunk.expect("the queue is armed or has something"))), permit)
 }
 
 /// A receive into a buffer of the core, where the kernel does not choose one itself.
-async fn recv_pooled(mut turn: Turn<Chunk>) -> InTurn {
-    let handle = turn.handle().clone();
+async fn recv_pooled(mut permit: Permit<Chunk>) -> Received {
+    let handle = permit.handle().clone();
     let pool = handle.core.datagram_pool();
     loop {
         let mut ticket = Ticket::<Datagrams>::new(&handle);
         if let Err(error) = poll_fn(|cx| ticket.poll_room(cx)).await {
-            return (Err(error), turn);
+            return (Err(error), permit);
         }
         drop(ticket);
-        let op = RecvDatagram::new(turn, pool.clone());
+        let op = RecvDatagram::new(permit, pool.clone());
         let (received, back) = perform(&handle, Interest::Readable, op).await;
-        turn = back;
+        permit = back;
         if let Some(received) = received.transpose() {
-            return (received, turn);
+            return (received, permit);
         }
     }
 }
@@ -126,18 +126,18 @@ async fn recv_pooled(mut turn: Turn<Chunk>) -> InTurn {
 /// Sends datagrams, in order, and waits for room until all are out: how many went. An error is
 /// that of the first one; later ones are for the next call to find.
 pub(crate) async fn send_many<B: IoBuf>(
-    handle: &Rc<Bytes>,
+    handle: &Rc<IoHandle>,
     mut datagrams: Vec<Outgoing<B>>,
 ) -> (io::Result<usize>, Vec<Outgoing<B>>) {
-    let mut turn = match turn(handle, Interest::Writable).await {
-        Ok(turn) => turn,
+    let mut permit = match permit(handle, Interest::Writable).await {
+        Ok(permit) => permit,
         Err(error) => return (Err(error), datagrams),
     };
     let mut sent = 0;
     while sent < datagrams.len() {
-        let op = SendMany::new(turn, datagrams, sent);
+        let op = SendMany::new(permit, datagrams, sent);
         let result;
-        (result, datagrams, turn) = perform(handle, Interest::Writable, op).await;
+        (result, datagrams, permit) = perform(handle, Interest::Writable, op).await;
         match result {
             Ok(count) => sent += count,
             Err(_) if sent > 0 => break,

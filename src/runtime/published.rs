@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::metrics::{Metrics, COUNTERS};
 
 /// The counters as of the last turn.
-pub(super) struct Board {
+pub(super) struct Published {
     words: [AtomicU64; COUNTERS],
     backend: std::sync::OnceLock<crate::driver::Backend>,
 }
 
-impl Board {
-    pub(super) fn new() -> Board {
+impl Published {
+    pub(super) fn new() -> Published {
         let words = [const { AtomicU64::new(0) }; COUNTERS];
-        Board { words, backend: std::sync::OnceLock::new() }
+        Published { words, backend: std::sync::OnceLock::new() }
     }
 
     /// The core's thread.

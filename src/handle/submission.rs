@@ -15,7 +15,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::error::Refusal;
-use crate::driver::{Completion, Started, Token};
+use crate::completion::{Completion, Token};
+use crate::driver::Started;
 use crate::op::{Interest, Op};
 use crate::runtime::Core;
 

@@ -112,9 +112,8 @@ fn is_nonblocking(fd: &impl AsRawFd) -> bool {
 /// R5: whoever shares the standard input with us finds it as it was, also while we wait.
 fn standard_streams_leave_the_shared_mode_alone(variant: &Variant) {
     variant.run(async {
-        let (shared, feed) = std::io::pipe().expect("a pipe");
-        let shared = OwnedFd::from(shared);
-        let mut feed = std::fs::File::from(OwnedFd::from(feed));
+        let (shared, feed) = sys::pipe();
+        let mut feed = std::fs::File::from(feed);
         let place = InPlace::of(0, &shared);
         let stdin = ringpark::io::stdin().expect("there is one");
         {
@@ -131,8 +130,8 @@ fn standard_streams_leave_the_shared_mode_alone(variant: &Variant) {
         assert!(!is_nonblocking(&shared));
         drop(place);
 
-        let (mut out, sink) = std::io::pipe().expect("a pipe");
-        let sink = OwnedFd::from(sink);
+        let (out, sink) = sys::pipe();
+        let mut out = std::fs::File::from(out);
         let place = InPlace::of(2, &sink);
         let stderr = ringpark::io::stderr().expect("there is one");
         stderr.write_all("complaint").await.0.expect("it is read");
@@ -331,7 +330,7 @@ fn one_signal_tells_of_many_children(variant: &Variant) {
     sys::refuse_pidfds(libc::ENOSYS);
     variant.run(async {
         let mut told = ringpark::signal::signal(SignalKind::child()).expect("it can be caught");
-        let (gate, waits) = std::io::pipe().map(|(r, w)| (OwnedFd::from(r), w)).expect("a pipe");
+        let (gate, waits) = sys::pipe();
         let mut children = Vec::new();
         for code in 0..12 {
             let mut command = Command::new("sh");

@@ -81,12 +81,6 @@ pub async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A pipe: the end to read from and the end to write to.
-pub fn pipe() -> (std::os::fd::OwnedFd, std::os::fd::OwnedFd) {
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    (reader.into(), writer.into())
-}
-
 /// A port that is taken, so that nobody else listens there, and where nobody listens.
 pub fn closed_port() -> (socket2::Socket, SocketAddr) {
     let socket =

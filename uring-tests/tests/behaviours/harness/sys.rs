@@ -1,7 +1,7 @@
 //! The few system calls that the tests need and the standard library lacks.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +33,17 @@ pub fn readable_bytes(fd: &impl AsRawFd) -> usize {
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
     assert_eq!(result, 0, "FIONREAD: {}", std::io::Error::last_os_error());
     usize::try_from(count).expect("a count is not negative")
+}
+
+/// A pipe: the end to read from and the end to write to. (The one of std is younger than the oldest Rust
+/// that all this is built with.)
+pub fn pipe() -> (OwnedFd, OwnedFd) {
+    let mut ends = [-1; 2];
+    // SAFETY: the call writes two numbers, for which there is room.
+    let made = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+    assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the numbers are new, so they are nobody else's.
+    ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) }).into()
 }
 
 /// Whether a number is an open descriptor.

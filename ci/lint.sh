@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What can be told from the text alone: format, lints, documentation, where `unsafe` stands and that
-# each has its proof, and that the README's example is the example that is built.
+# each has its proof, that the README's example is the example that is built, and that every promise
+# has its test.
 # Usage: ci/lint.sh
 source "$(dirname "$0")/lib.sh"
 
@@ -36,3 +37,6 @@ diff <(awk '/^```rust/ { inside = 1; next } /^```/ { if (inside) exit } inside' 
     <(sed -e '/^\/\/!/d' examples/hello.rs | sed -e '1{/^$/d}') ||
     fail 'the example in the README is not examples/hello.rs'
 ok 'its example is the one that is built'
+
+say 'the promises'
+python3 ci/promises.py

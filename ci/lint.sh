@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What can be told from the text alone: format, lints, documentation, where `unsafe` stands and that
-# each has its proof, that the README's example is the example that is built, and that every promise
-# has its test.
+# each has its proof, that the README's example is the example that is built, that every promise has its
+# test, and that what comments name is there.
 # Usage: ci/lint.sh
 source "$(dirname "$0")/lib.sh"
 
@@ -40,3 +40,6 @@ ok 'its example is the one that is built'
 
 say 'the promises'
 python3 ci/promises.py
+
+say 'names in comments and documents'
+python3 ci/names.py

@@ -12,10 +12,10 @@
 //!        └─────────── more buffers than needed: its memory is freed ─────────────────┘
 //! ```
 //!
-//! Who fills: the kernel, from a ring of buffers that it takes in turn (`Supply::Ring`), or the
-//! core itself, into `room()`, attempt by attempt (`Supply::Core`). The pool begins small, grows
-//! when a receive found no buffer, up to a limit, and shrinks again. At the limit a receive waits
-//! until a buffer comes back, first come, first served.
+//! Who fills: the kernel, from a ring of buffers that it takes in turn (`BufferRing`), or the core
+//! itself, into `room()`, attempt by attempt. The pool begins small, grows when a receive found no
+//! buffer, up to a limit, and shrinks again. At the limit a receive waits until a buffer comes back,
+//! first come, first served.
 //!
 //! # Threads
 //! Everything here belongs to the core's thread, but leases may be dropped anywhere. A lease that
@@ -157,7 +157,7 @@ impl Buffer {
             // AcqRel, as in `collect_foreign`: if that came too early to see this, then its `dirty`
             // came before the one below, and does not hide it.
             buffer.back.fetch_add(1, Ordering::AcqRel);
-            // SeqCst pairs with `starve`: either that sees `dirty`, or this sees `starving`.
+            // SeqCst pairs with `wait`: either `has_news` sees `dirty` after it, or this `starving`.
             this.dirty.store(true, Ordering::SeqCst);
             if this.starving.load(Ordering::SeqCst) {
                 this.home.notify();

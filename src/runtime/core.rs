@@ -15,11 +15,10 @@
 //! others, if both kinds are ready.
 //!
 //! Fairness: a task that wakes itself goes to the end of the queue, behind all that are ready, and
-//! after at most `BUDGET` task runs, or
-//! fewer if they take `LONG`, the driver is asked and timers fire. So no task, and no pair of
-//! tasks that wake each other, keeps the others or the network out. Nor does a task whose descriptors
-//! are always ready, so that it would never have to wait: after `OPERATIONS` in one run it goes to
-//! the end of the queue too.
+//! after at most `BUDGET` task runs, or fewer if they take `LONG`, the driver is asked and timers
+//! fire. So no task, and no pair of tasks that wake each other, keeps the others or the network out.
+//! Nor does a task whose descriptors are always ready, so that it would never have to wait: after
+//! `OPERATIONS` in one run it goes to the end of the queue too.
 
 mod deadlock;
 mod end;

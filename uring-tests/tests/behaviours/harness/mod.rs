@@ -34,7 +34,7 @@ pub struct Behaviour {
 }
 
 /// Registers functions as behaviours under their own names:
-/// `behaviours![Every: "D1" => some_function, ...]`. Before the arrow stand the rows of docs/promises.md that
+/// `behaviours![Every: "D1" => function, ...]`. Before the arrow stand the rows of docs/promises.md that
 /// the behaviour keeps, with `|` between several; `ci/promises.py` reads them.
 macro_rules! behaviours {
     ($($on:ident: $($row:literal)|+ => $function:ident),* $(,)?) => {

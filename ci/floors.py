@@ -71,10 +71,20 @@ def named(module, path):
     return {room_of(owner.file) for owner, _ in resolve(module, path)}
 
 
+def alternatives(crate):
+    """For a file that stands for another one on other systems: that other one."""
+    same = {}
+    for module in (module for modules in crate.files.values() for module in modules):
+        for children in module.children.values():
+            same.update({child.file: children[-1].file for child in children[:-1]})
+    return same
+
+
 def edges(crate):
     """Each place where a room names another, and which files of its room a file needs, with a line."""
     between = defaultdict(list)  # (from, to): (file, line, path)
     within = defaultdict(dict)  # file: {file: line}
+    same = alternatives(crate)
     for file, modules in crate.files.items():
         room = room_of(file)
         for module in modules:
@@ -89,9 +99,12 @@ def edges(crate):
                 if again and again not in module.words:
                     continue
                 for owner, name in resolve(module, path):
-                    same = room_of(owner.file) == room and owner.file != file
-                    if same and (name is not None or not is_use) and not is_test(owner):
-                        within[file].setdefault(owner.file, line)
+                    one, other = same.get(file, file), same.get(owner.file, owner.file)
+                    if room_of(other) != room or one == other or is_test(owner):
+                        continue
+                    # A module alone is no need; what is named in it is.
+                    if name is not None or not is_use:
+                        within[one].setdefault(other, line)
     return between, within
 
 
@@ -118,6 +131,23 @@ def circles(graph):
         if file not in index:
             visit(file)
     return found
+
+
+def shortest(graph, circle):
+    """For each edge of a circle the shortest way round through it and a third file: what is best cut."""
+    found = set()
+    for start in circle:
+        for second in graph[start]:
+            ways = [[start, second]]
+            for way in ways:
+                nexts = [file for file in graph[way[-1]] if file in circle]
+                if start in nexts and len(way) > 2:
+                    first = way.index(min(way))
+                    found.add(tuple(way[first:] + way[:first]))
+                    break
+                reached = {file for way in ways for file in way}
+                ways += [[*way, file] for file in nexts if file not in reached]
+    return sorted(found, key=lambda way: (len(way), way))
 
 
 def main():
@@ -149,6 +179,9 @@ def main():
             needs = sorted((line, other) for other, line in within[file].items() if other in circle)
             needs = ", ".join(f"{other} (line {line})" for line, other in needs)
             faults.append(f"  {file} needs {needs}")
+        for way in shortest(within, circle):
+            names = [str(file.relative_to(SOURCE)) for file in (*way, way[0])]
+            faults.append(f"  round: {' -> '.join(names)}")
     for fault in faults:
         print(fault, file=sys.stderr)
     if faults:

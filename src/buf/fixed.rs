@@ -18,7 +18,22 @@ use std::rc::Rc;
 
 use super::aligned::ALIGNMENT;
 use super::{AlignedBuf, IoBuf, IoBufMut};
-use crate::runtime::Core;
+
+/// A table of memory that the kernel knows, if there is one: the ring's. A core has one, and a pool
+/// keeps the core alive to take its memory out again.
+pub(crate) trait Registry {
+    /// Registers memory, if there is a ring: its place in the table. An error says why it cannot be.
+    ///
+    /// # Safety
+    /// The memory must stay allocated until it has been unregistered, or the registry is gone.
+    unsafe fn register(&mut self, memory: NonNull<u8>, len: usize) -> Result<Option<u16>, String>;
+
+    /// Takes what is at this place out of the table.
+    fn unregister(&mut self, place: u16);
+}
+
+/// Whoever has a registry: a core.
+pub(crate) type Registrar = dyn AsRef<RefCell<dyn Registry>>;
 
 /// The most that the kernel registers as one piece.
 const BYTES_MAX: usize = 1 << 30;
@@ -55,7 +70,7 @@ pub struct FixedPool {
 
 /// What the pool and its buffers share.
 struct Set {
-    core: Rc<Core>,
+    registrar: Rc<Registrar>,
     memory: NonNull<u8>,
     /// Owns the memory; it is touched through the pointer only.
     _owner: AlignedBuf,
@@ -68,14 +83,12 @@ struct Set {
 }
 
 impl FixedPool {
-    /// So many buffers of `size` bytes each, registered if possible.
-    ///
-    /// # Errors
-    /// `InvalidInput` for no buffers, for buffers of no bytes, and for more than 1 GiB in all.
-    ///
-    /// # Panics
-    /// Outside a runtime.
-    pub fn new(count: usize, size: usize) -> io::Result<FixedPool> {
+    /// So many buffers of `size` bytes each, registered with the ring of `registrar` if possible.
+    pub(crate) fn with_registrar(
+        count: usize,
+        size: usize,
+        registrar: Rc<Registrar>,
+    ) -> io::Result<FixedPool> {
         let total = size.checked_next_multiple_of(ALIGNMENT).and_then(|it| it.checked_mul(count));
         let total = total.filter(|total| (1..=BYTES_MAX).contains(total)).ok_or_else(|| {
             let what = format!(
@@ -84,11 +97,10 @@ impl FixedPool {
             );
             io::Error::new(io::ErrorKind::InvalidInput, what)
         })?;
-        let core = Core::current();
         let mut owner = AlignedBuf::new(total);
         let memory = NonNull::new(owner.stable_mut_ptr()).expect("memory has an address");
         // SAFETY: the set owns the memory, and gives the place up before it lets go of it.
-        let place = unsafe { core.driver.borrow_mut().register_buffers(memory, total) };
+        let place = unsafe { (*registrar).as_ref().borrow_mut().register(memory, total) };
         let place = match place {
             Ok(place) => place,
             Err(reason) => {
@@ -97,7 +109,7 @@ impl FixedPool {
             }
         };
         let free = RefCell::new((0..count).rev().collect());
-        let set = Set { core, memory, _owner: owner, size, count, free, place };
+        let set = Set { registrar, memory, _owner: owner, size, count, free, place };
         Ok(FixedPool { set: Rc::new(set) })
     }
 
@@ -133,7 +145,7 @@ impl Drop for Set {
     fn drop(&mut self) {
         debug_assert_eq!(self.free.get_mut().len(), self.count, "a buffer outlives its memory");
         if let Some(place) = self.place {
-            self.core.driver.borrow_mut().unregister_buffers(place);
+            (*self.registrar).as_ref().borrow_mut().unregister(place);
         }
     }
 }
@@ -211,7 +223,9 @@ unsafe impl IoBuf for FixedBuf {
     }
 
     fn registration(&self) -> Option<Registration> {
-        self.set.place.map(|place| Registration { core: Rc::as_ptr(&self.set.core), place })
+        self.set
+            .place
+            .map(|place| Registration { registrar: Rc::as_ptr(&self.set.registrar).cast(), place })
     }
 }
 
@@ -230,14 +244,14 @@ unsafe impl IoBufMut for FixedBuf {
 /// Where memory is registered. (Public only in the eyes of the compiler.)
 #[derive(Clone, Copy, Debug)]
 pub struct Registration {
-    /// The core, which lives as long as the memory is registered.
-    core: *const Core,
+    /// Whose ring it is: it lives as long as the memory is registered, and is only ever compared.
+    registrar: *const (),
     place: u16,
 }
 
 impl Registration {
-    /// The place in the table of this core's ring, if that is where it is.
-    pub(crate) fn with(self, core: &Rc<Core>) -> Option<u16> {
-        std::ptr::eq(self.core, Rc::as_ptr(core)).then_some(self.place)
+    /// The place in the table of this registrar, if that is where it is.
+    pub(crate) fn with<R>(self, registrar: &Rc<R>) -> Option<u16> {
+        std::ptr::addr_eq(self.registrar, Rc::as_ptr(registrar)).then_some(self.place)
     }
 }

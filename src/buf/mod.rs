@@ -33,6 +33,7 @@ mod slice;
 
 pub use aligned::AlignedBuf;
 use fixed::Registration;
+pub(crate) use fixed::Registry;
 pub use fixed::{FixedBuf, FixedPool};
 pub use lease::Lease;
 pub(crate) use lent::Lent;

@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::dispatch::Seat;
 use super::listener::BACKLOG;
-use super::Seat;
 use crate::completion::{Completion, Sink};
 use crate::handle::permit::{perform, permit, Permit};
 use crate::handle::recv::IoHandle;

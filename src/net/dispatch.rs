@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 type Accepted = io::Result<OwnedFd>;
 
 /// What the listeners of one address share.
-pub(crate) struct Dispatcher {
+pub(super) struct Dispatcher {
     /// The socket, from which each listener has its own descriptor; gone with the last of them.
     socket: Mutex<Option<OwnedFd>>,
     table: Mutex<Table>,
@@ -62,12 +62,12 @@ struct Place {
 
 impl Dispatcher {
     /// For a socket that listens.
-    pub(crate) fn new(socket: OwnedFd) -> Arc<Dispatcher> {
+    pub(super) fn new(socket: OwnedFd) -> Arc<Dispatcher> {
         Arc::new(Dispatcher { socket: Mutex::new(Some(socket)), table: Mutex::default() })
     }
 
     /// A seat, and a descriptor of the socket; `None` if the last listener has gone.
-    pub(crate) fn sit(self: &Arc<Self>) -> io::Result<Option<(Seat, OwnedFd)>> {
+    pub(super) fn sit(self: &Arc<Self>) -> io::Result<Option<(Seat, OwnedFd)>> {
         let socket = lock(&self.socket);
         let Some(socket) = &*socket else { return Ok(None) };
         let fd = socket.try_clone()?;
@@ -125,7 +125,7 @@ impl Dispatcher {
 }
 
 /// A listener's place among those of its address.
-pub(crate) struct Seat {
+pub(super) struct Seat {
     dispatcher: Arc<Dispatcher>,
     number: u64,
     /// The acceptor, if it runs here.

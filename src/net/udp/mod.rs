@@ -10,6 +10,7 @@ use std::rc::Rc;
 use socket2::{Domain, SockAddr};
 
 use super::options;
+use super::ports::{self, Protocol, Sharing};
 use super::resolve::{resolve, ToSocketAddrs};
 use crate::buf::{IoBuf, IoBufMut, Lease};
 use crate::handle::permit::{perform, permit};
@@ -18,7 +19,7 @@ use crate::handle::Handle;
 use crate::handle::{datagram, incomplete, message, Submission};
 use crate::io::Pollable;
 use crate::op::{Ancillary, Connect, Envelope, Interest, Outgoing, Socket};
-use crate::runtime::{Core, Protocol, Sharing};
+use crate::runtime::Core;
 use crate::sys;
 
 mod packet;
@@ -81,7 +82,7 @@ impl UdpSocket {
         let handle = Handle::new(core.clone(), fd);
         let socket = UdpSocket { pollable: Pollable::new(handle), v6: address.is_ipv6() };
         let raw = SockAddr::from(address);
-        core.group.bind_shared(Protocol::Udp, address, |sharing| {
+        ports::bind_shared(&core, Protocol::Udp, address, |sharing| {
             socket.with(|socket| match sharing {
                 Sharing::No => socket.bind(&raw),
                 // Bound without sharing, so that a foreign socket is noticed, then opened up.

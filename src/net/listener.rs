@@ -13,11 +13,9 @@ use super::acceptor::Acceptor;
 use super::ports::{self, Protocol, Sharing};
 use super::resolve::{resolve, ToSocketAddrs};
 use super::{options, TcpSocket, TcpStream};
+use crate::handle::accept::BACKLOG;
 use crate::runtime::Core;
 use crate::sys;
-
-/// Connections that may wait in the kernel to be accepted.
-pub(super) const BACKLOG: u32 = 1024;
 
 /// Accepts TCP connections.
 ///

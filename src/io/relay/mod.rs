@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::handle::recv::IoHandle;
 use crate::handle::timed_out;
+use crate::handle::IoHandle;
 use crate::net::SocketStream;
 use crate::op::Interest;
 use crate::time::sleep_until;

@@ -6,9 +6,8 @@ use std::rc::Rc;
 use super::way::{Pace, Shared};
 use super::RelayPath;
 use crate::buf::{Lease, PooledPipe, PIPE_SIZE};
-use crate::handle::permit::{perform, permit};
-use crate::handle::recv::{self, IoHandle};
-use crate::handle::send;
+use crate::handle::permit::{acquire, perform};
+use crate::handle::{recv, send, Chunk, IoHandle};
 use crate::op::{Interest, Quota, Send, SpliceIn, SpliceOut, Spliced};
 
 /// How the path was left.
@@ -48,7 +47,7 @@ pub(super) async fn splice(
         }
         if ahead.len() as u64 > shared.left.get() {
             // The other way has come near the limit meanwhile.
-            from.queue.put_back(recv::Chunk::Lease(ahead));
+            from.queue.put_back(Chunk::Lease(ahead));
             return Ok(Left::Refused);
         }
         way.carry_lease(ahead).await?;
@@ -58,7 +57,7 @@ pub(super) async fn splice(
         if !is_possible(from, &shared) {
             return Ok(Left::Refused);
         }
-        let permit = permit(from, Interest::Readable).await?;
+        let permit = acquire(from, Interest::Readable).await?;
         let limit = from.core.driver.borrow_mut().clip(PIPE_SIZE);
         let op = SpliceIn::new(permit, from.core.pipes.clone(), limit, shared.clone());
         match perform(from, Interest::Readable, op).await.0? {
@@ -100,7 +99,7 @@ impl Splicing<'_> {
         let len = pipe.len() as u64;
         self.shared.note_received(len);
         self.to.core.relayed.spliced.add(len);
-        let mut permit = permit(self.to, Interest::Writable).await?;
+        let mut permit = acquire(self.to, Interest::Writable).await?;
         while pipe.len() > 0 {
             let op = SpliceOut::new(permit, pipe);
             let result;

@@ -13,9 +13,9 @@ use super::options;
 use super::ports::{self, Protocol, Sharing};
 use super::resolve::{resolve, ToSocketAddrs};
 use crate::buf::{IoBuf, IoBufMut, Lease};
-use crate::handle::permit::{perform, permit};
-use crate::handle::recv::IoHandle;
+use crate::handle::permit::{acquire, perform};
 use crate::handle::Handle;
+use crate::handle::IoHandle;
 use crate::handle::{datagram, incomplete, message, Submission};
 use crate::io::Pollable;
 use crate::op::{Ancillary, Connect, Envelope, Interest, Outgoing, Socket};
@@ -125,7 +125,7 @@ impl UdpSocket {
         let handle = self.handle();
         let mut last = None;
         for address in resolve(address).await? {
-            let permit = permit(handle, Interest::Writable).await?;
+            let permit = acquire(handle, Interest::Writable).await?;
             let op = Connect::new(permit, address.into());
             match perform(handle, Interest::Writable, op).await {
                 Ok(_permit) => return Ok(()),

@@ -1,7 +1,7 @@
 //! Buffers in memory that is registered with the core's ring.
 //!
 //! ```text
-//!   FixedPool ── one piece of memory, one place in the ring's table
+//!   FixedPool ── one piece of memory, one index in the ring's table
 //!     ├─ buffer 0 ─┬─ buffer 1 ─┬─ ...      each begins at a multiple of 4096
 //!     take() ─▶ FixedBuf ──dropped──▶ free again
 //! ```
@@ -16,24 +16,9 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-use super::aligned::ALIGNMENT;
-use super::{AlignedBuf, IoBuf, IoBufMut};
-
-/// A table of memory that the kernel knows, if there is one: the ring's. A core has one, and a pool
-/// keeps the core alive to take its memory out again.
-pub(crate) trait Registry {
-    /// Registers memory, if there is a ring: its place in the table. An error says why it cannot be.
-    ///
-    /// # Safety
-    /// The memory must stay allocated until it has been unregistered, or the registry is gone.
-    unsafe fn register(&mut self, memory: NonNull<u8>, len: usize) -> Result<Option<u16>, String>;
-
-    /// Takes what is at this place out of the table.
-    fn unregister(&mut self, place: u16);
-}
-
-/// Whoever has a registry: a core.
-pub(crate) type Registrar = dyn AsRef<RefCell<dyn Registry>>;
+use super::aligned::{AlignedBuf, ALIGNMENT};
+use super::owned::{write_front, IoBuf, IoBufMut};
+use super::registration::{Registrar, Registration};
 
 /// The most that the kernel registers as one piece.
 const BYTES_MAX: usize = 1 << 30;
@@ -78,8 +63,8 @@ struct Set {
     count: usize,
     /// The buffers that nobody has, the one to take next last.
     free: RefCell<Vec<usize>>,
-    /// Where in the ring's table the memory stands.
-    place: Option<u16>,
+    /// The index of the memory in the ring's table, if it is there.
+    registered: Option<u16>,
 }
 
 impl FixedPool {
@@ -99,17 +84,17 @@ impl FixedPool {
         })?;
         let mut owner = AlignedBuf::new(total);
         let memory = NonNull::new(owner.stable_mut_ptr()).expect("memory has an address");
-        // SAFETY: the set owns the memory, and gives the place up before it lets go of it.
-        let place = unsafe { (*registrar).as_ref().borrow_mut().register(memory, total) };
-        let place = match place {
-            Ok(place) => place,
+        // SAFETY: the set owns the memory, and takes it out of the table before it lets go of it.
+        let registered = unsafe { (*registrar).as_ref().borrow_mut().register(memory, total) };
+        let registered = match registered {
+            Ok(index) => index,
             Err(reason) => {
                 tracing::warn!(target: "ringpark", bytes = total, reason, "buffers not registered");
                 None
             }
         };
         let free = RefCell::new((0..count).rev().collect());
-        let set = Set { registrar, memory, _owner: owner, size, count, free, place };
+        let set = Set { registrar, memory, _owner: owner, size, count, free, registered };
         Ok(FixedPool { set: Rc::new(set) })
     }
 
@@ -126,7 +111,7 @@ impl FixedPool {
 
     /// Whether the ring knows the memory; never on a backend without rings.
     pub fn is_registered(&self) -> bool {
-        self.set.place.is_some()
+        self.set.registered.is_some()
     }
 }
 
@@ -144,8 +129,8 @@ impl fmt::Debug for FixedPool {
 impl Drop for Set {
     fn drop(&mut self) {
         debug_assert_eq!(self.free.get_mut().len(), self.count, "a buffer outlives its memory");
-        if let Some(place) = self.place {
-            (*self.registrar).as_ref().borrow_mut().unregister(place);
+        if let Some(index) = self.registered {
+            (*self.registrar).as_ref().borrow_mut().unregister(index);
         }
     }
 }
@@ -175,7 +160,7 @@ impl FixedBuf {
     /// # Panics
     /// If there is no room for them.
     pub fn fill_with(&mut self, bytes: &[u8]) {
-        super::write_front(self, bytes);
+        write_front(self, bytes);
     }
 }
 
@@ -223,9 +208,7 @@ unsafe impl IoBuf for FixedBuf {
     }
 
     fn registration(&self) -> Option<Registration> {
-        self.set
-            .place
-            .map(|place| Registration { registrar: Rc::as_ptr(&self.set.registrar).cast(), place })
+        self.set.registered.map(|index| Registration::new(&self.set.registrar, index))
     }
 }
 
@@ -238,20 +221,5 @@ unsafe impl IoBufMut for FixedBuf {
     unsafe fn set_init(&mut self, n: usize) {
         debug_assert!(n <= self.set.size);
         self.len = n;
-    }
-}
-
-/// Where memory is registered. (Public only in the eyes of the compiler.)
-#[derive(Clone, Copy, Debug)]
-pub struct Registration {
-    /// Whose ring it is: it lives as long as the memory is registered, and is only ever compared.
-    registrar: *const (),
-    place: u16,
-}
-
-impl Registration {
-    /// The place in the table of this registrar, if that is where it is.
-    pub(crate) fn with<R>(self, registrar: &Rc<R>) -> Option<u16> {
-        std::ptr::addr_eq(self.registrar, Rc::as_ptr(registrar)).then_some(self.place)
     }
 }

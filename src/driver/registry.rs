@@ -11,7 +11,7 @@ impl Registry for Driver {
         unsafe { self.register_buffers(memory, len) }
     }
 
-    fn unregister(&mut self, place: u16) {
-        self.unregister_buffers(place);
+    fn unregister(&mut self, index: u16) {
+        self.unregister_buffers(index);
     }
 }

@@ -204,7 +204,7 @@ impl<'a> Way<'a> {
         let core = &self.from.core;
         core.relayed.copied.add(lease.len() as u64);
         // A side that reads slowly must not keep a buffer from the others, if they are scarce.
-        self.write(core.pool.spare(lease))
+        self.write(core.pool.to_keep(lease))
     }
 
     /// Writes a lease, or what the limit leaves of it.

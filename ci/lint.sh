@@ -31,6 +31,17 @@ while read -r file; do
 done < <(git ls-files '*.rs')
 ok 'every unsafe block has its proof'
 
+say 'time'
+# All time comes from src/timer/clock.rs. What measures the machine reads its clock itself, and so does
+# sys, which stands below; tests may. Tests stand last in a file.
+own_clock='^src/(timer/clock\.rs|sys/|probe/|driver/uring/(trial|checks)\.rs|bin/)|/(tests|models)\.rs$'
+outside=$(git ls-files 'src/*.rs' | grep -vE "$own_clock" |
+    xargs awk 'FNR == 1 { tests = 0 } /^#\[cfg\((all\()?test/ { tests = 1 }
+        !tests && !/^[[:space:]]*\/\// && /(Instant|SystemTime)::now|coarse_now/ {
+            print FILENAME ":" FNR ": " $0 }')
+[[ -z $outside ]] || fail "time that does not come from src/timer/clock.rs:"$'\n'"$outside"
+ok 'all time comes from one clock'
+
 say 'the README'
 # The first Rust block of the README is examples/hello.rs without the comment on top.
 diff <(awk '/^```rust/ { inside = 1; next } /^```/ { if (inside) exit } inside' README.md) \

@@ -40,6 +40,7 @@ mod config;
 mod error;
 mod fault;
 mod ready;
+mod registry;
 mod slots;
 #[cfg_attr(not(target_os = "linux"), path = "no_uring.rs")]
 pub(crate) mod uring;

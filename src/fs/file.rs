@@ -1,12 +1,14 @@
 //! An open file.
 
+use std::cell::Cell;
 use std::fmt;
 use std::fs::{Metadata, Permissions};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
+use std::task::{Poll, Waker};
 
 use super::{elsewhere, OpenOptions};
 use crate::buf::{IoBuf, IoBufMut};
@@ -15,7 +17,6 @@ use crate::handle::Submission;
 use crate::op::{Close, KeepsOpen, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
 use crate::runtime::Core;
 use crate::sys;
-use crate::time::sleep;
 
 /// What a file whose length says nothing is read with (those in /proc have none).
 const ROOM_MIN: usize = 4096;
@@ -53,6 +54,8 @@ struct Open {
     /// never waits, and would run out of descriptors before there is a turn. Nothing has to be
     /// written when a file is closed that was only read.
     only_read: bool,
+    /// Whom to wake when an operation has let go: the close that waits for all of them.
+    closing: Cell<Option<Waker>>,
 }
 
 impl Open {
@@ -73,6 +76,15 @@ impl Drop for Open {
 
 /// Keeps the file open for an operation.
 struct Keep(Rc<Open>);
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        // The share goes right after this, and before the task that is woken looks.
+        if let Some(waker) = self.0.closing.take() {
+            waker.wake();
+        }
+    }
+}
 
 impl KeepsOpen for Keep {
     fn fd(&self) -> RawFd {
@@ -106,7 +118,8 @@ impl File {
     }
 
     pub(super) fn of(fd: OwnedFd, only_read: bool, direct: bool) -> File {
-        File { open: Rc::new(Open { core: Core::current(), fd: Some(fd), only_read }), direct }
+        let (core, closing) = (Core::current(), Cell::new(None));
+        File { open: Rc::new(Open { core, fd: Some(fd), only_read, closing }), direct }
     }
 
     fn keep(&self) -> Keep {
@@ -294,13 +307,15 @@ impl File {
     /// Those of close(2): what could not be written, on some file systems.
     pub async fn close(self) -> io::Result<()> {
         let mut open = self.open;
-        loop {
+        let fd = poll_fn(|cx| {
             if let Some(open) = Rc::get_mut(&mut open) {
-                let fd = open.fd.take().expect("a file is closed once");
-                return Submission::new(open.core.clone(), Close::new(fd)).await;
+                return Poll::Ready(open.fd.take().expect("a file is closed once"));
             }
-            sleep(Duration::from_millis(1)).await;
-        }
+            open.closing.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+        Submission::new(open.core.clone(), Close::new(fd)).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Bytes that go out: one operation in flight, gone on with until all is written.
+//! Sending the bytes of a stream: one operation in flight at a time, until all is written.
 
 use std::future::Future;
 use std::io;
@@ -8,24 +8,24 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
+use super::chunk::{Chunk, IoHandle};
 use super::error::{incomplete, write_zero, Closed};
-use super::permit::{perform, permit, Perform, Permit, WaitPermit};
-use super::recv::{Chunk, IoHandle};
+use super::permit::{acquire, perform, Acquire, Perform, Permit};
 use super::submission::Submission;
 use crate::buf::IoBuf;
 use crate::op::{Interest, KeepsOpen, Op, SendMsg, Shutdown};
 
-/// What an operation that writes gives back: the count, the buffer, the turn.
-pub(crate) type Written<B> = (io::Result<usize>, B, Permit<Chunk>);
+/// What an operation that writes gives back: the count, the buffer, the permit.
+pub(crate) type WriteOutput<B> = (io::Result<usize>, B, Permit<Chunk>);
 
 /// Writes some of the buffer. `direct` makes the operation, from what follows a number of bytes, up
 /// to a limit.
-pub(crate) async fn write<B: IoBuf, O: Op<Output = Written<B>>>(
+pub(crate) async fn write<B: IoBuf, O: Op<Output = WriteOutput<B>>>(
     handle: &Rc<IoHandle>,
     buffer: B,
     direct: impl FnOnce(Permit<Chunk>, B, usize, usize) -> O,
 ) -> (io::Result<usize>, B) {
-    let permit = match permit(handle, Interest::Writable).await {
+    let permit = match acquire(handle, Interest::Writable).await {
         Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
@@ -39,7 +39,7 @@ pub(crate) async fn write<B: IoBuf, O: Op<Output = Written<B>>>(
     (result, buffer)
 }
 
-/// Writes all of the buffer, in one turn, so that no other write comes between. `direct` makes the
+/// Writes all of the buffer, with one permit, so that no other write comes between. `direct` makes the
 /// operations, as in [`write`].
 pub(crate) fn write_all<B, O, F>(
     handle: &Rc<IoHandle>,
@@ -48,7 +48,7 @@ pub(crate) fn write_all<B, O, F>(
 ) -> WriteAll<'_, B, O, F>
 where
     B: IoBuf,
-    O: Op<Output = Written<B>>,
+    O: Op<Output = WriteOutput<B>>,
     F: Fn(Permit<Chunk>, B, usize, usize) -> O,
 {
     let len = buffer.bytes_init();
@@ -62,10 +62,10 @@ fn write_len<B, O, F>(
     direct: F,
 ) -> WriteAll<'_, B, O, F>
 where
-    O: Op<Output = Written<B>>,
+    O: Op<Output = WriteOutput<B>>,
     F: Fn(Permit<Chunk>, B, usize, usize) -> O,
 {
-    let stage = Writing::Waiting(permit(handle, Interest::Writable), Some(buffer));
+    let stage = Writing::Acquiring(acquire(handle, Interest::Writable), Some(buffer));
     WriteAll { direct, len, written: 0, stage }
 }
 
@@ -79,13 +79,13 @@ pub(crate) struct WriteAll<'a, B, O: Op, F> {
 }
 
 enum Writing<'a, B, O: Op> {
-    Waiting(WaitPermit<'a, Chunk>, Option<B>),
-    Started(Perform<'a, Chunk, O>),
+    Acquiring(Acquire<'a, Chunk>, Option<B>),
+    Performing(Perform<'a, Chunk, O>),
 }
 
 impl<B, O, F> Future for WriteAll<'_, B, O, F>
 where
-    O: Op<Output = Written<B>>,
+    O: Op<Output = WriteOutput<B>>,
     F: Fn(Permit<Chunk>, B, usize, usize) -> O,
 {
     type Output = (io::Result<()>, B);
@@ -98,7 +98,7 @@ where
         };
         loop {
             *stage = match stage {
-                Writing::Waiting(wait, buffer) => {
+                Writing::Acquiring(wait, buffer) => {
                     let handle = wait.handle();
                     let permit = ready!(Pin::new(wait).poll(cx));
                     let buffer = buffer.take().expect("a write is polled until it is done");
@@ -109,9 +109,13 @@ where
                     if *len == 0 {
                         return Poll::Ready((Ok(()), buffer));
                     }
-                    Writing::Started(perform(handle, Interest::Writable, start(permit, buffer, 0)))
+                    Writing::Performing(perform(
+                        handle,
+                        Interest::Writable,
+                        start(permit, buffer, 0),
+                    ))
                 }
-                Writing::Started(op) => {
+                Writing::Performing(op) => {
                     let handle = op.handle();
                     let (result, buffer, permit) = ready!(Pin::new(op).poll(cx));
                     match result {
@@ -127,7 +131,7 @@ where
                         return Poll::Ready((Ok(()), buffer));
                     }
                     let rest = start(permit, buffer, *written);
-                    Writing::Started(perform(handle, Interest::Writable, rest))
+                    Writing::Performing(perform(handle, Interest::Writable, rest))
                 }
             };
         }
@@ -142,7 +146,7 @@ pub(crate) async fn write_vectored<B: IoBuf>(
     handle: &Rc<IoHandle>,
     buffers: Vec<B>,
 ) -> (io::Result<usize>, Vec<B>) {
-    let permit = match permit(handle, Interest::Writable).await {
+    let permit = match acquire(handle, Interest::Writable).await {
         Ok(permit) => permit,
         Err(error) => return (Err(error), buffers),
     };
@@ -156,7 +160,7 @@ pub(crate) async fn write_vectored<B: IoBuf>(
     (result, buffers)
 }
 
-/// Writes all of the buffers, in order and in one turn.
+/// Writes all of the buffers, in order and with one permit.
 pub(crate) async fn write_vectored_all<B: IoBuf>(
     handle: &Rc<IoHandle>,
     buffers: Vec<B>,
@@ -182,7 +186,7 @@ pub(crate) fn shutdown(handle: &Rc<IoHandle>, how: net::Shutdown) -> io::Result<
 /// The future of [`shutdown`].
 pub(crate) type ShuttingDown = Submission<Shutdown<Keep>>;
 
-/// Keeps a descriptor open for an operation that needs no turn.
+/// Keeps a descriptor open for an operation that needs no permit.
 pub(crate) struct Keep(Rc<IoHandle>);
 
 impl KeepsOpen for Keep {

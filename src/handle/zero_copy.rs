@@ -1,17 +1,17 @@
-//! Bytes that go out of the memory that they are in: several sends, each of which gives its turn up
+//! Sending bytes out of the memory that they are in: several sends, each of which gives its permit up
 //! with its result, while the kernel goes on reading.
 
 use std::io;
 use std::rc::Rc;
 
+use super::chunk::IoHandle;
 use super::error::{incomplete, write_zero};
-use super::permit::{perform, permit};
-use super::recv::IoHandle;
+use super::permit::{acquire, perform};
 use crate::buf::{IoBuf, Lent, Usage, ZeroCopy};
 use crate::driver::Driver;
 use crate::op::{Code, Interest, Send, SendZc};
 
-/// Writes all of the buffer, in one turn, without a copy where that can be. The second future is that
+/// Writes all of the buffer, with one permit, without a copy where that can be. The second future is that
 /// of the buffer's return.
 pub(crate) async fn write_all<B: IoBuf>(
     handle: &Rc<IoHandle>,
@@ -23,7 +23,7 @@ pub(crate) async fn write_all<B: IoBuf>(
 }
 
 async fn write_lent<B: IoBuf>(handle: &Rc<IoHandle>, lent: &Rc<Lent<B>>) -> io::Result<()> {
-    let mut permit = permit(handle, Interest::Writable).await?;
+    let mut permit = acquire(handle, Interest::Writable).await?;
     let mut way = Way::first(&handle.core.driver.borrow());
     let (len, mut written) = (lent.bytes_init(), 0);
     while written < len {

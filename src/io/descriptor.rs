@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::Pollable;
 use crate::buf::{IoBuf, IoBufMut};
-use crate::handle::permit::permit;
+use crate::handle::permit::acquire;
 use crate::handle::Handle;
 use crate::handle::{file_op, recv, send};
 use crate::handle::{incomplete, write_zero};
@@ -86,7 +86,7 @@ impl Descriptor {
     pub async fn read<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
         let handle = self.pollable.handle();
         if self.is_helped() {
-            let permit = match permit(handle, Interest::Readable).await {
+            let permit = match acquire(handle, Interest::Readable).await {
                 Ok(permit) => permit,
                 Err(error) => return (Err(error), buffer),
             };
@@ -155,7 +155,7 @@ impl Descriptor {
     pub async fn write<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
         let handle = self.pollable.handle();
         if self.is_helped() {
-            let permit = match permit(handle, Interest::Writable).await {
+            let permit = match acquire(handle, Interest::Writable).await {
                 Ok(permit) => permit,
                 Err(error) => return (Err(error), buffer),
             };

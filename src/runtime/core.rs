@@ -48,7 +48,6 @@ use crate::buf::Pipes;
 use crate::buf::Pool;
 use crate::completion::Completion;
 use crate::driver::{choose, Config, Delivery, Driver, Wait};
-use crate::sys;
 use crate::timer::{clock, Wheel};
 
 /// Task runs between two looks at the driver, at most.
@@ -167,7 +166,7 @@ impl Core {
             wakes: Count::default(),
             remote_wakes: Count::default(),
             in_tasks: Cell::new(Duration::ZERO),
-            now: Cell::new(sys::coarse_now()),
+            now: Cell::new(clock::coarse()),
             tasks: RefCell::new(Slab::new()),
             spin: Spin::new(config.spin),
             watched: config.watched,
@@ -292,7 +291,7 @@ impl Core {
         loop {
             self.turns.add(1);
             self.take_remote();
-            self.now.set(sys::coarse_now());
+            self.now.set(clock::coarse());
             let measured = self.watched && self.turns.get() % MEASURED == 0;
             let start = measured.then(clock::now);
             if woken.replace(false) {
@@ -306,7 +305,7 @@ impl Core {
             }
             self.run_tasks();
             if let Some(start) = start {
-                self.in_tasks.set(self.in_tasks.get() + start.elapsed() * MEASURED as u32);
+                self.in_tasks.set(self.in_tasks.get() + clock::since(start) * MEASURED as u32);
             }
             let next = self.fire_timers(&mut fired);
             self.pools().for_each(|pool| pool.serve_waiting());
@@ -341,8 +340,11 @@ impl Core {
             self.shared.running.store(self.polls.get(), RELAXED);
             TaskRef::run_queued(task, self.now.get(), |done| self.tasks.borrow_mut().remove(done));
             // The clock is read only where many tasks run.
-            if run % LOOK == LOOK - 1 && start.get_or_insert_with(clock::now).elapsed() > LONG {
-                break;
+            if run % LOOK == LOOK - 1 {
+                let start = *start.get_or_insert_with(clock::now);
+                if clock::since(start) > LONG {
+                    break;
+                }
             }
         }
         self.shared.running.store(0, RELAXED);

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use crate::buf::{Pool, PoolConfig};
 use crate::completion::{Completion, Orphan, Sink, Token};
-use crate::op::{Code, Interest, Op};
+use crate::op::{Code, Interest, Op, Waits};
 use crate::sync::Home;
 use crate::sys::Notify;
 
@@ -73,6 +73,8 @@ pub(crate) enum Started {
     Submitted(Token),
     /// It waits for readiness: after its completion it is to be started again.
     Parked(Token),
+    /// It has to wait for a disk, and no ring does it: a helper thread is to make its `call`.
+    Helper,
 }
 
 /// What the kernel was asked and has said, for the metrics.
@@ -262,11 +264,27 @@ impl Driver {
                 return Started::Submitted(token);
             }
         }
+        if op.waits() == Waits::ForDisk {
+            return self.start_on_disk(op);
+        }
         match &mut self.engine {
             Engine::Uring(uring) => uring.start(&mut self.slots, op),
             Engine::Ready(ready) => ready.start(&mut self.slots, op),
             Engine::Ended => Started::Done(Err(self.ended())),
         }
+    }
+
+    /// What is in memory already is had at once. For the rest the ring has threads of its own.
+    fn start_on_disk<O: Op>(&mut self, op: &mut O) -> Started {
+        match attempt(op) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Started::Done(result),
+        }
+        let submitted = match &mut self.engine {
+            Engine::Uring(uring) => uring.submit(&mut self.slots, op),
+            Engine::Ready(_) | Engine::Ended => None,
+        };
+        submitted.map_or(Started::Helper, Started::Submitted)
     }
 
     /// Waits for the readiness of a descriptor, whatever was tried before.
@@ -278,8 +296,13 @@ impl Driver {
         }
     }
 
-    /// The kernel said EAGAIN: waits for readiness, or `None` to start the operation again at once.
+    /// The kernel said EAGAIN: waits for readiness, or for the disk in another way; `None` to start the
+    /// operation again at once.
     pub(crate) fn park_after_again<O: Op>(&mut self, op: &O) -> Option<Started> {
+        if op.waits() == Waits::ForDisk {
+            // It would be ready at once, and no further for that.
+            return Some(Started::Helper);
+        }
         match &self.engine {
             Engine::Uring(_) if op.fd() >= 0 => Some(self.park(O::CODE, op.fd(), op.interest())),
             // A readiness backend looks at the descriptor itself before it waits. (Nothing but a
@@ -455,6 +478,16 @@ impl Driver {
             uring.end(&mut self.slots);
         }
         self.engine = Engine::Ended;
+    }
+}
+
+/// Attempts until it is not interrupted.
+fn attempt<O: Op>(op: &mut O) -> io::Result<u32> {
+    loop {
+        match op.attempt() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 #[cfg(target_os = "linux")]
 use io_uring::{opcode, squeue, squeue::Entry, types::Fd};
 
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::buf::{IoBufMut, Lease, Pool};
 use crate::sys;
 
@@ -80,6 +80,10 @@ unsafe impl<S: Leftovers, B: IoBufMut> Op for Recv<S, B> {
         Interest::Readable
     }
 
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
+    }
+
     #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         let (memory, len) = self.room();
@@ -143,6 +147,10 @@ unsafe impl<S: Leftovers> Op for RecvPooled<S> {
 
     fn interest(&self) -> Interest {
         Interest::Readable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     #[cfg(target_os = "linux")]

@@ -10,7 +10,7 @@ use io_uring::{opcode, squeue::Entry, types::Fd};
 use socket2::{SockAddr, SockAddrStorage};
 
 use super::recv::filled;
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::buf::IoBufMut;
 use crate::sys::{self, ControlMessages};
 
@@ -201,6 +201,10 @@ unsafe impl<S: Mailbox, B: IoBufMut> Op for RecvMsg<S, B> {
 
     fn interest(&self) -> Interest {
         Interest::Readable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     #[cfg(target_os = "linux")]

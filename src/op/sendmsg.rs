@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 #[cfg(target_os = "linux")]
 use io_uring::{opcode, squeue::Entry, types::Fd};
 
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::buf::IoBuf;
 use crate::sys;
 
@@ -70,6 +70,10 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendMsg<S, B> {
 
     fn interest(&self) -> Interest {
         Interest::Writable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     #[cfg(target_os = "linux")]

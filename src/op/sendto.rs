@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use io_uring::squeue::Entry;
 use socket2::SockAddr;
 
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::buf::IoBuf;
 use crate::sys::{self, Control};
 
@@ -83,6 +83,10 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendTo<S, B> {
 
     fn interest(&self) -> Interest {
         Interest::Writable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     /// It waits for nothing but a full queue of our own, so that nearly every attempt succeeds, at

@@ -11,7 +11,7 @@ use std::rc::Rc;
 #[cfg(target_os = "linux")]
 use io_uring::{opcode, squeue::Entry, types::Fd};
 
-use super::{Code, Interest, KeepsOpen, Op, Send};
+use super::{Code, Interest, KeepsOpen, Op, Send, Waits};
 use crate::buf::{IoBuf, Lent, Usage};
 use crate::completion::Loan;
 
@@ -54,6 +54,10 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendZc<S, B> {
 
     fn interest(&self) -> Interest {
         self.send.interest()
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     #[cfg(target_os = "linux")]

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use io_uring::squeue::Entry;
 
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::buf::{Pipes, PooledPipe};
 
 /// What became of an attempt to fill a pipe.
@@ -68,6 +68,10 @@ unsafe impl<S: KeepsOpen, Q: Quota> Op for SpliceIn<S, Q> {
 
     fn interest(&self) -> Interest {
         Interest::Readable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     fn sqe(&mut self) -> Option<Entry> {
@@ -130,6 +134,10 @@ unsafe impl<S: KeepsOpen> Op for SpliceOut<S> {
 
     fn interest(&self) -> Interest {
         Interest::Writable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     fn sqe(&mut self) -> Option<Entry> {

@@ -15,10 +15,10 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-use super::{Backend, Completion, Counts, SetupError, Slots, Started, Token, Wait};
+use super::{attempt, Backend, Completion, Counts, SetupError, Slots, Started, Token, Wait};
 use crate::buf::PoolConfig;
 use crate::cause;
-use crate::op::{Code, Interest, Op};
+use crate::op::{Code, Interest, Op, Waits};
 use crate::sys::Notify;
 
 #[cfg(target_os = "linux")]
@@ -133,7 +133,7 @@ impl Ready {
     /// Attempts the operation; parks it if it would block.
     pub(super) fn start<O: Op>(&mut self, slots: &mut Slots, op: &mut O) -> Started {
         let (fd, interest) = (op.fd(), op.interest());
-        if O::NEVER_WAITS {
+        if op.waits() == Waits::Never {
             return Started::Done(attempt(op));
         }
         if self.table.may_try(fd, interest) {
@@ -260,15 +260,5 @@ impl Ready {
 
     pub(super) fn counts(&self) -> Counts {
         self.counts
-    }
-}
-
-/// Attempts until it is not interrupted.
-fn attempt<O: Op>(op: &mut O) -> io::Result<u32> {
-    loop {
-        match op.attempt() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
     }
 }

@@ -22,12 +22,12 @@ use io_uring::types::Fd;
 use io_uring::{opcode, IoUring};
 
 use super::choose::RingFacts;
-use super::{Completion, Config, Counts, Feature, Features, SetupError, Sink, Slots};
+use super::{attempt, Completion, Config, Counts, Feature, Features, SetupError, Sink, Slots};
 use super::{Started, Token, Wait};
 use crate::buf::{Pool, PoolConfig};
 use crate::cause::{self, Cause};
 use crate::completion::Kind;
-use crate::op::{self, CancelAnswer, Code, Interest, Op};
+use crate::op::{self, CancelAnswer, Code, Interest, Op, Waits};
 use crate::sync::Home;
 use crate::sys::uring::{enter, unregister_ring, ENTER_GETEVENTS, ENTER_REGISTERED_RING};
 use crate::sys::{EventFd, Notify};
@@ -262,22 +262,29 @@ impl Uring {
 
     /// Submits the operation, or attempts it where the ring has nothing to offer.
     pub(super) fn start<O: Op>(&mut self, slots: &mut Slots, op: &mut O) -> Started {
-        if self.usable.has(O::CODE) {
-            if let Some(entry) = op.sqe() {
-                let token = slots.insert(O::CODE, op.fd());
-                self.push(entry.user_data(token.bits()));
-                return Started::Submitted(token);
-            }
+        if let Some(token) = self.submit(slots, op) {
+            return Started::Submitted(token);
         }
-        loop {
-            match op.attempt() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return self.park(slots, O::CODE, op.fd(), op.interest());
-                }
-                result => return Started::Done(result),
+        match attempt(op) {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock
+                    && op.waits() == Waits::ForReadiness =>
+            {
+                self.park(slots, O::CODE, op.fd(), op.interest())
             }
+            result => Started::Done(result),
         }
+    }
+
+    /// Submits the operation; `None` if the ring has no form of it.
+    pub(super) fn submit<O: Op>(&mut self, slots: &mut Slots, op: &mut O) -> Option<Token> {
+        if !self.usable.has(O::CODE) {
+            return None;
+        }
+        let entry = op.sqe()?;
+        let token = slots.insert(O::CODE, op.fd());
+        self.push(entry.user_data(token.bits()));
+        Some(token)
     }
 
     /// Waits for the readiness of a descriptor.

@@ -55,7 +55,7 @@ impl Descriptor {
     /// Outside a runtime.
     pub fn new(fd: OwnedFd) -> io::Result<Descriptor> {
         let core = Core::current();
-        let nonblocking = core.driver.borrow().wants_nonblocking();
+        let nonblocking = core.capabilities.wants_nonblocking;
         if nonblocking {
             sys::set_nonblocking(fd.as_raw_fd(), true)?;
         }
@@ -88,7 +88,7 @@ impl Descriptor {
     pub async fn read<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
         let handle = self.pollable.handle();
         let mode = self.mode();
-        let direct = |permit, buffer, limit| Read::new(permit, buffer, limit, mode);
+        let direct = |permit, buffer| Read::new(permit, buffer, mode);
         recv::read(handle, buffer, direct).await
     }
 
@@ -99,7 +99,7 @@ impl Descriptor {
     pub async fn read_exact<B: IoBufMut>(&self, buffer: B) -> (io::Result<()>, B) {
         let handle = self.pollable.handle();
         let mode = self.mode();
-        let direct = |permit, buffer, limit| Read::new(permit, buffer, limit, mode);
+        let direct = |permit, buffer| Read::new(permit, buffer, mode);
         recv::read_exact(handle, buffer, direct).await
     }
 
@@ -132,7 +132,7 @@ impl Descriptor {
     pub async fn write<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
         let handle = self.pollable.handle();
         let mode = self.mode();
-        let direct = |permit, buffer, start, limit| Write::new(permit, buffer, start, limit, mode);
+        let direct = |permit, buffer, start| Write::new(permit, buffer, start, mode);
         send::write(handle, buffer, direct).await
     }
 
@@ -143,7 +143,7 @@ impl Descriptor {
     pub async fn write_all<B: IoBuf>(&self, buffer: B) -> (io::Result<()>, B) {
         let handle = self.pollable.handle();
         let mode = self.mode();
-        let direct = |permit, buffer, start, limit| Write::new(permit, buffer, start, limit, mode);
+        let direct = |permit, buffer, start| Write::new(permit, buffer, start, mode);
         send::write_all(handle, buffer, direct).await
     }
 }

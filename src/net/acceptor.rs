@@ -111,7 +111,7 @@ impl Acceptor {
 
     /// The same, for whatever core.
     pub(super) async fn accept_socket(&self) -> io::Result<OwnedFd> {
-        let mut multishot = self.handle.core.driver.borrow().has_multishot_accept();
+        let mut multishot = self.handle.core.capabilities.takes(Code::AcceptMulti);
         loop {
             match self.accept_one(multishot).await {
                 Ok(socket) => {
@@ -180,7 +180,7 @@ impl Acceptor {
         let sink: Rc<dyn Sink> = self.handle.clone();
         let mut driver = self.handle.core.driver.borrow_mut();
         let token = driver.start_stream(Code::AcceptMulti, self.handle.fd(), sink);
-        self.handle.queue.set_armed(token.ok_or_else(Closed::error)?);
+        self.handle.queue.set_armed(token?);
         Ok(())
     }
 

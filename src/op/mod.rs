@@ -150,6 +150,10 @@ pub(crate) unsafe trait Op: Sized + 'static {
         false
     }
 
+    /// Asks for less at a time, where a success may always be short: `clip` says how much of so much.
+    /// The driver does so under faults.
+    fn clip(&mut self, _clip: &mut dyn FnMut(usize) -> usize) {}
+
     /// What the result means to the one who asked.
     fn finish(self, result: io::Result<u32>) -> Self::Output;
 
@@ -266,6 +270,11 @@ impl Code {
     /// Whether the kernel may answer twice: with the result, and when it has let go of the memory.
     pub(crate) const fn is_answered_twice(self) -> bool {
         matches!(self, Code::SendZc)
+    }
+
+    /// Whether it takes buffers of the core as it goes, of which there may be none.
+    pub(crate) const fn takes_buffers(self) -> bool {
+        matches!(self, Code::Recv | Code::RecvMulti | Code::RecvMsgMulti)
     }
 
     /// All operations, in the order of the table.

@@ -35,19 +35,24 @@ impl Mode {
 pub(crate) struct Read<S, B> {
     descriptor: S,
     buffer: B,
+    /// How many bytes are asked for at most.
     limit: usize,
     mode: Mode,
 }
 
 impl<S, B: IoBufMut> Read<S, B> {
-    /// Reads `limit` bytes at most, which is not more than the buffer's room.
-    pub(crate) fn new(descriptor: S, buffer: B, limit: usize, mode: Mode) -> Read<S, B> {
-        Read { descriptor, buffer, limit, mode }
+    pub(crate) fn new(descriptor: S, buffer: B, mode: Mode) -> Read<S, B> {
+        Read { descriptor, buffer, limit: usize::MAX, mode }
+    }
+
+    /// How many bytes are asked for.
+    fn len(&self) -> usize {
+        self.limit.min(self.buffer.bytes_total()).min(sys::TRANSFER_MAX)
     }
 
     /// Where the bytes go, and how many.
     fn room(&mut self) -> (*mut u8, usize) {
-        let len = self.limit.min(self.buffer.bytes_total()).min(sys::TRANSFER_MAX);
+        let len = self.len();
         (self.buffer.stable_mut_ptr(), len)
     }
 }
@@ -103,6 +108,10 @@ unsafe impl<S: Leftovers, B: IoBufMut> Op for Read<S, B> {
 
     fn call(&mut self) -> Call {
         Call::transfer(self.transfer())
+    }
+
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        self.limit = clip(self.len());
     }
 
     fn finish(mut self, result: io::Result<u32>) -> Self::Output {

@@ -98,6 +98,10 @@ unsafe impl<S: KeepsOpen, Q: Quota> Op for SpliceIn<S, Q> {
         }
     }
 
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        self.limit = clip(self.limit);
+    }
+
     fn finish(self, result: io::Result<u32>) -> Self::Output {
         let spliced = result.map(|_| match (self.refused, self.pipe) {
             (Some(error), _) => Spliced::Refused(error),

@@ -24,20 +24,14 @@ pub(crate) struct Write<S, B> {
 }
 
 impl<S, B: IoBuf> Write<S, B> {
-    /// Writes of the `limit` bytes that follow `start`.
-    pub(crate) fn new(
-        descriptor: S,
-        buffer: B,
-        start: usize,
-        limit: usize,
-        mode: Mode,
-    ) -> Write<S, B> {
+    /// Writes what follows the first `start` bytes.
+    pub(crate) fn new(descriptor: S, buffer: B, start: usize, mode: Mode) -> Write<S, B> {
+        let limit = (buffer.bytes_init() - start).min(sys::TRANSFER_MAX);
         Write { descriptor, buffer, start, limit, mode }
     }
 
     fn bytes(&self) -> &[u8] {
-        let limit = self.limit.min(sys::TRANSFER_MAX);
-        &self.buffer.as_slice()[self.start..][..limit]
+        &self.buffer.as_slice()[self.start..][..self.limit]
     }
 }
 
@@ -80,6 +74,10 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for Write<S, B> {
         let memory = bytes.as_ptr().cast_mut().cast();
         let memory = Memory::One(libc::iovec { iov_base: memory, iov_len: bytes.len() });
         Call::transfer(Transfer { fd, memory, at: None, write: true })
+    }
+
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        self.limit = clip(self.limit);
     }
 
     fn finish(self, result: io::Result<u32>) -> Self::Output {

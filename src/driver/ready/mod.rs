@@ -8,17 +8,21 @@
 //! Nothing of an operation is in the kernel's hands here, so a dropped future leaves nothing
 //! behind, and a cancel is answered by the engine itself.
 //!
-//! What differs between systems is the selector, a file for each: five functions, in the order of
+//! What differs between systems is the selector, a file for each: six functions, in the order of
 //! [`Selector`], so that two of them can be read side by side.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{attempt, Backend, Completion, Counts, SetupError, Slots, Started, Token, Wait};
+use super::engine::{Buffers, Engine};
+use super::{attempt, Backend, Capabilities, Completion, Config, Counts, SetupError, Sink};
+use super::{Slots, Started, Token, Wait};
 use crate::buf::PoolConfig;
 use crate::cause;
-use crate::op::{Code, Interest, Op, Waits};
+use crate::op::{self, Code, Interest, Op, Waits};
 use crate::sys::Notify;
 
 #[cfg(target_os = "linux")]
@@ -38,12 +42,11 @@ use select::Select;
 use table::Table;
 
 /// The buffers of a core that fills them itself.
-pub(super) const POOL: PoolConfig = PoolConfig { count_base: 16, count_max: 1024, size: 64 << 10 };
+const POOL: PoolConfig = PoolConfig { count_base: 16, count_max: 1024, size: 64 << 10 };
 
 /// The buffers that a core fills with datagrams: small ones share a buffer, and each finds room for
 /// the longest.
-pub(super) const DATAGRAMS: PoolConfig =
-    PoolConfig { count_base: 4, count_max: 256, size: 256 << 10 };
+const DATAGRAMS: PoolConfig = PoolConfig { count_base: 4, count_max: 256, size: 256 << 10 };
 
 /// What happened at a descriptor.
 #[derive(Clone, Copy, Debug)]
@@ -130,8 +133,75 @@ impl Ready {
         })
     }
 
+    /// Waits for the next event of the descriptor.
+    fn park(&mut self, slots: &mut Slots, code: Code, fd: RawFd, interest: Interest) -> Started {
+        if let Some(generation) = self.table.register(fd) {
+            if let Err(error) = self.selector.watch(fd, generation) {
+                self.table.remove(fd);
+                return Started::Done(Err(error));
+            }
+        }
+        let token = slots.insert(code, fd);
+        if !self.table.wait(fd, interest, token) {
+            // No event will follow: it may be attempted again at the next turn.
+            self.answers.push(Completion { token, result: 0, flags: 0 });
+            return Started::Parked(token);
+        }
+        self.selector.arm(fd, interest);
+        Started::Parked(token)
+    }
+
+    fn select(&mut self, wait: Wait) -> io::Result<()> {
+        self.counts.entries += 1;
+        match self.selector.wait(wait, &mut self.events) {
+            // The core looks round and comes back.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            other => other,
+        }
+    }
+
+    fn answer(&mut self, batch: &mut Vec<Completion>) {
+        for event in self.events.drain(..) {
+            let done = |token| batch.push(Completion { token, result: 0, flags: 0 });
+            self.table.fire(event, done);
+        }
+    }
+}
+
+/// The buffers for datagrams of a core that fills them itself.
+pub(super) fn datagram_buffers() -> Buffers {
+    Buffers { config: DATAGRAMS, room_min: Some(op::DATAGRAM_MAX), ring: None }
+}
+
+impl Engine for Ready {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { wants_nonblocking: true, ..Capabilities::default() }
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        self.selector.notifier()
+    }
+
+    fn stream_buffers(&mut self, config: &Config) -> Buffers {
+        Buffers { config: config.pool.unwrap_or(POOL), room_min: None, ring: None }
+    }
+
+    fn datagram_buffers(&mut self) -> Buffers {
+        datagram_buffers()
+    }
+
+    unsafe fn register_buffers(
+        &mut self,
+        _memory: NonNull<u8>,
+        _len: usize,
+    ) -> Result<Option<u16>, String> {
+        Ok(None)
+    }
+
+    fn unregister_buffers(&mut self, _place: u16) {}
+
     /// Attempts the operation; parks it if it would block.
-    pub(super) fn start<O: Op>(&mut self, slots: &mut Slots, op: &mut O) -> Started {
+    fn start<O: Op>(&mut self, slots: &mut Slots, op: &mut O) -> Started {
         let (fd, interest) = (op.fd(), op.interest());
         if op.waits() == Waits::Never {
             return Started::Done(attempt(op));
@@ -151,32 +221,33 @@ impl Ready {
         self.park(slots, O::CODE, fd, interest)
     }
 
-    /// Waits for the next event of the descriptor.
-    pub(super) fn park(
+    fn submit<O: Op>(&mut self, _slots: &mut Slots, _op: &mut O) -> Option<Token> {
+        None
+    }
+
+    /// An attempt looks by itself whether it must wait. (Nothing but a fault is answered so here.)
+    fn park_after_again(
         &mut self,
-        slots: &mut Slots,
+        _: &mut Slots,
+        _: Code,
+        _: RawFd,
+        _: Interest,
+    ) -> Option<Started> {
+        None
+    }
+
+    fn start_stream(
+        &mut self,
+        _slots: &mut Slots,
         code: Code,
-        fd: RawFd,
-        interest: Interest,
-    ) -> Started {
-        if let Some(generation) = self.table.register(fd) {
-            if let Err(error) = self.selector.watch(fd, generation) {
-                self.table.remove(fd);
-                return Started::Done(Err(error));
-            }
-        }
-        let token = slots.insert(code, fd);
-        if !self.table.wait(fd, interest, token) {
-            // No event will follow: it may be attempted again at the next turn.
-            self.answers.push(Completion { token, result: 0, flags: 0 });
-            return Started::Parked(token);
-        }
-        self.selector.arm(fd, interest);
-        Started::Parked(token)
+        _fd: RawFd,
+        _sink: Rc<dyn Sink>,
+    ) -> io::Result<Token> {
+        unreachable!("{code:?} is of rings only")
     }
 
     /// Ends a wait: it is answered with ECANCELED at the next turn.
-    pub(super) fn cancel(&mut self, slots: &mut Slots, token: Token) {
+    fn cancel(&mut self, slots: &mut Slots, token: Token) {
         if let Some(fd) = slots.fd(token) {
             if self.table.unwait(fd, token) {
                 slots.cancels += 1;
@@ -186,7 +257,7 @@ impl Ready {
     }
 
     /// Ends a wait that nobody is interested in any more, without an answer.
-    pub(super) fn forget(&mut self, slots: &mut Slots, token: Token) {
+    fn unpark(&mut self, slots: &mut Slots, token: Token) {
         if let Some(fd) = slots.fd(token) {
             if self.table.unwait(fd, token) {
                 slots.forget(token);
@@ -194,22 +265,24 @@ impl Ready {
         }
     }
 
-    /// The descriptor is about to be closed.
-    pub(super) fn forget_descriptor(&mut self, fd: RawFd) {
+    fn close_detached(&mut self, _slots: &mut Slots, fd: OwnedFd) {
+        self.forget_descriptor(fd.as_raw_fd());
+        drop(fd);
+    }
+
+    fn forget_descriptor(&mut self, fd: RawFd) {
         if self.table.remove(fd) {
             self.selector.unwatch(fd);
         }
     }
 
-    /// The descriptor stays open, and is another selector's from now on.
-    pub(super) fn release_descriptor(&mut self, fd: RawFd) {
+    fn release_descriptor(&mut self, fd: RawFd) {
         if self.table.remove(fd) {
             self.selector.release(fd);
         }
     }
 
-    /// Waits for events and answers those who wait for them.
-    pub(super) fn turn(
+    fn turn(
         &mut self,
         slots: &mut Slots,
         wait: Wait,
@@ -226,24 +299,8 @@ impl Ready {
         Ok(())
     }
 
-    fn select(&mut self, wait: Wait) -> io::Result<()> {
-        self.counts.entries += 1;
-        match self.selector.wait(wait, &mut self.events) {
-            // The core looks round and comes back.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            other => other,
-        }
-    }
-
-    fn answer(&mut self, batch: &mut Vec<Completion>) {
-        for event in self.events.drain(..) {
-            let done = |token| batch.push(Completion { token, result: 0, flags: 0 });
-            self.table.fire(event, done);
-        }
-    }
-
     /// Looks for events without waiting, and keeps those that come for the turn.
-    pub(super) fn peek(&mut self, slots: &mut Slots) -> bool {
+    fn peek(&mut self, slots: &mut Slots) -> bool {
         // An error comes again, and is told, when the turn looks.
         if slots.in_flight() > 0 && self.select(Wait::No).is_ok() {
             let mut answers = std::mem::take(&mut self.answers);
@@ -253,12 +310,11 @@ impl Ready {
         !self.answers.is_empty()
     }
 
-    /// What makes a turn return.
-    pub(super) fn notifier(&self) -> Arc<dyn Notify> {
-        self.selector.notifier()
-    }
-
-    pub(super) fn counts(&self) -> Counts {
+    fn counts(&self) -> Counts {
         self.counts
     }
+
+    fn end(&mut self, _slots: &mut Slots) {}
+
+    fn end_in_fork(&mut self) {}
 }

@@ -29,7 +29,7 @@ impl Quota for Shared {
 
 /// Whether splicing is allowed, and the limit so far away that no piece can reach beyond it.
 pub(super) fn is_possible(from: &IoHandle, shared: &Shared) -> bool {
-    shared.left.get() >= PIPE_SIZE as u64 && from.core.driver.borrow().splices()
+    shared.left.get() >= PIPE_SIZE as u64 && from.core.capabilities.splices
 }
 
 /// Carries pieces through pipes, until there is no more bulk.
@@ -59,8 +59,7 @@ pub(super) async fn splice(
             return Ok(Left::Refused);
         }
         let permit = permit(from, Interest::Readable).await?;
-        let limit = from.core.driver.borrow_mut().clip(PIPE_SIZE);
-        let op = SpliceIn::new(permit, from.core.pipes.clone(), limit, shared.clone());
+        let op = SpliceIn::new(permit, from.core.pipes.clone(), PIPE_SIZE, shared.clone());
         match perform(from, Interest::Readable, op).await.0? {
             Spliced::Some(pipe) => {
                 pace.note(pipe.len());

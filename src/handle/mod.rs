@@ -50,7 +50,6 @@ mod close;
 pub(crate) mod datagram;
 mod direction;
 mod error;
-pub(crate) mod file_op;
 #[allow(clippy::module_inception)]
 mod handle;
 mod helped;
@@ -66,7 +65,7 @@ pub(crate) mod zero_copy;
 
 pub(crate) use chunk::{Chunk, IoHandle};
 pub(crate) use close::{close, release, Released};
-pub(crate) use error::{incomplete, timed_out, write_zero};
+pub(crate) use error::{incomplete, timed_out};
 pub use error::{written, Closed};
 pub(crate) use handle::Handle;
 pub(crate) use submission::Submission;

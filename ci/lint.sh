@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What can be told from the text alone: format, lints, documentation, where `unsafe` stands and that
-# each has its proof, and that the README's example is the example that is built.
+# each has its proof, that the README's example is the example that is built, that every promise has its
+# test, and that what comments name is there.
 # Usage: ci/lint.sh
 source "$(dirname "$0")/lib.sh"
 
@@ -30,9 +31,26 @@ while read -r file; do
 done < <(git ls-files '*.rs')
 ok 'every unsafe block has its proof'
 
+say 'time'
+# All time comes from src/timer/clock.rs. What measures the machine reads its clock itself, and so does
+# sys, which stands below; tests may. Tests stand last in a file.
+own_clock='^src/(timer/clock\.rs|sys/|probe/|driver/uring/(trial|checks)\.rs)|/(tests|models)\.rs$'
+outside=$(git ls-files 'src/*.rs' | grep -vE "$own_clock" |
+    xargs awk 'FNR == 1 { tests = 0 } /^#\[cfg\((all\()?test/ { tests = 1 }
+        !tests && !/^[[:space:]]*\/\// && /(Instant|SystemTime)::now|coarse_now/ {
+            print FILENAME ":" FNR ": " $0 }')
+[[ -z $outside ]] || fail "time that does not come from src/timer/clock.rs:"$'\n'"$outside"
+ok 'all time comes from one clock'
+
 say 'the README'
 # The first Rust block of the README is examples/hello.rs without the comment on top.
 diff <(awk '/^```rust/ { inside = 1; next } /^```/ { if (inside) exit } inside' README.md) \
     <(sed -e '/^\/\/!/d' examples/hello.rs | sed -e '1{/^$/d}') ||
     fail 'the example in the README is not examples/hello.rs'
 ok 'its example is the one that is built'
+
+say 'the promises'
+python3 ci/promises.py
+
+say 'names in comments and documents'
+python3 ci/names.py

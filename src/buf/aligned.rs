@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use super::{IoBuf, IoBufMut};
+use super::owned::{IoBuf, IoBufMut};
 
 /// What direct I/O wants of addresses, positions and lengths at most, on disks of today.
 pub(super) const ALIGNMENT: usize = 4096;

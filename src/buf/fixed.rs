@@ -1,7 +1,7 @@
 //! Buffers in memory that is registered with the core's ring.
 //!
 //! ```text
-//!   FixedPool ── one piece of memory, one place in the ring's table
+//!   FixedPool ── one piece of memory, one index in the ring's table
 //!     ├─ buffer 0 ─┬─ buffer 1 ─┬─ ...      each begins at a multiple of 4096
 //!     take() ─▶ FixedBuf ──dropped──▶ free again
 //! ```
@@ -16,9 +16,9 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-use super::aligned::ALIGNMENT;
-use super::{AlignedBuf, IoBuf, IoBufMut};
-use crate::runtime::Core;
+use super::aligned::{AlignedBuf, ALIGNMENT};
+use super::owned::{write_front, IoBuf, IoBufMut};
+use super::registration::{Registrar, Registration};
 
 /// The most that the kernel registers as one piece.
 const BYTES_MAX: usize = 1 << 30;
@@ -55,7 +55,7 @@ pub struct FixedPool {
 
 /// What the pool and its buffers share.
 struct Set {
-    core: Rc<Core>,
+    registrar: Rc<Registrar>,
     memory: NonNull<u8>,
     /// Owns the memory; it is touched through the pointer only.
     _owner: AlignedBuf,
@@ -63,19 +63,17 @@ struct Set {
     count: usize,
     /// The buffers that nobody has, the one to take next last.
     free: RefCell<Vec<usize>>,
-    /// Where in the ring's table the memory stands.
-    place: Option<u16>,
+    /// The index of the memory in the ring's table, if it is there.
+    registered: Option<u16>,
 }
 
 impl FixedPool {
-    /// So many buffers of `size` bytes each, registered if possible.
-    ///
-    /// # Errors
-    /// `InvalidInput` for no buffers, for buffers of no bytes, and for more than 1 GiB in all.
-    ///
-    /// # Panics
-    /// Outside a runtime.
-    pub fn new(count: usize, size: usize) -> io::Result<FixedPool> {
+    /// So many buffers of `size` bytes each, registered with the ring of `registrar` if possible.
+    pub(crate) fn with_registrar(
+        count: usize,
+        size: usize,
+        registrar: Rc<Registrar>,
+    ) -> io::Result<FixedPool> {
         let total = size.checked_next_multiple_of(ALIGNMENT).and_then(|it| it.checked_mul(count));
         let total = total.filter(|total| (1..=BYTES_MAX).contains(total)).ok_or_else(|| {
             let what = format!(
@@ -84,20 +82,19 @@ impl FixedPool {
             );
             io::Error::new(io::ErrorKind::InvalidInput, what)
         })?;
-        let core = Core::current();
         let mut owner = AlignedBuf::new(total);
         let memory = NonNull::new(owner.stable_mut_ptr()).expect("memory has an address");
-        // SAFETY: the set owns the memory, and gives the place up before it lets go of it.
-        let place = unsafe { core.driver.borrow_mut().register_buffers(memory, total) };
-        let place = match place {
-            Ok(place) => place,
+        // SAFETY: the set owns the memory, and takes it out of the table before it lets go of it.
+        let registered = unsafe { (*registrar).as_ref().borrow_mut().register(memory, total) };
+        let registered = match registered {
+            Ok(index) => index,
             Err(reason) => {
                 tracing::warn!(target: "ringpark", bytes = total, reason, "buffers not registered");
                 None
             }
         };
         let free = RefCell::new((0..count).rev().collect());
-        let set = Set { core, memory, _owner: owner, size, count, free, place };
+        let set = Set { registrar, memory, _owner: owner, size, count, free, registered };
         Ok(FixedPool { set: Rc::new(set) })
     }
 
@@ -114,7 +111,7 @@ impl FixedPool {
 
     /// Whether the ring knows the memory; never on a backend without rings.
     pub fn is_registered(&self) -> bool {
-        self.set.place.is_some()
+        self.set.registered.is_some()
     }
 }
 
@@ -132,8 +129,8 @@ impl fmt::Debug for FixedPool {
 impl Drop for Set {
     fn drop(&mut self) {
         debug_assert_eq!(self.free.get_mut().len(), self.count, "a buffer outlives its memory");
-        if let Some(place) = self.place {
-            self.core.driver.borrow_mut().unregister_buffers(place);
+        if let Some(index) = self.registered {
+            (*self.registrar).as_ref().borrow_mut().unregister(index);
         }
     }
 }
@@ -163,7 +160,7 @@ impl FixedBuf {
     /// # Panics
     /// If there is no room for them.
     pub fn fill_with(&mut self, bytes: &[u8]) {
-        super::write_front(self, bytes);
+        write_front(self, bytes);
     }
 }
 
@@ -211,7 +208,7 @@ unsafe impl IoBuf for FixedBuf {
     }
 
     fn registration(&self) -> Option<Registration> {
-        self.set.place.map(|place| Registration { core: Rc::as_ptr(&self.set.core), place })
+        self.set.registered.map(|index| Registration::new(&self.set.registrar, index))
     }
 }
 
@@ -224,20 +221,5 @@ unsafe impl IoBufMut for FixedBuf {
     unsafe fn set_init(&mut self, n: usize) {
         debug_assert!(n <= self.set.size);
         self.len = n;
-    }
-}
-
-/// Where memory is registered. (Public only in the eyes of the compiler.)
-#[derive(Clone, Copy, Debug)]
-pub struct Registration {
-    /// The core, which lives as long as the memory is registered.
-    core: *const Core,
-    place: u16,
-}
-
-impl Registration {
-    /// The place in the table of this core's ring, if that is where it is.
-    pub(crate) fn with(self, core: &Rc<Core>) -> Option<u16> {
-        std::ptr::eq(self.core, Rc::as_ptr(core)).then_some(self.place)
     }
 }

@@ -6,8 +6,8 @@ use std::ptr::NonNull;
 
 use bytes::Bytes;
 
+use super::owned::IoBuf;
 use super::pool::Buffer;
-use super::IoBuf;
 
 /// Received bytes that lie in a buffer of the core.
 ///

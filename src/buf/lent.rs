@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::IoBuf;
+use super::owned::IoBuf;
 use crate::completion::{Loan, Usage};
 
 /// The return of a buffer that was given to

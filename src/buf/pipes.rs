@@ -17,12 +17,12 @@ pub(crate) const PIPE_SIZE: usize = 1 << 20;
 const PIPES_MAX: usize = 256;
 
 /// How many empty ones stay open.
-const SPARE_MAX: usize = 16;
+const EMPTY_MAX: usize = 16;
 
 /// A core's pipes.
 #[derive(Default)]
 pub(crate) struct Pipes {
-    spare: RefCell<Vec<Pipe>>,
+    empty: RefCell<Vec<Pipe>>,
     /// Pipes that are taken.
     out: Cell<usize>,
 }
@@ -31,8 +31,8 @@ impl Pipes {
     /// An empty pipe. Fails at the limit of the core or of the process, and where splicing to a
     /// connection that is gone would kill the process.
     pub(crate) fn take(self: &Rc<Self>) -> io::Result<PooledPipe> {
-        let spare = self.spare.borrow_mut().pop();
-        let pipe = match spare {
+        let empty = self.empty.borrow_mut().pop();
+        let pipe = match empty {
             Some(pipe) => pipe,
             None => self.open()?,
         };
@@ -52,7 +52,7 @@ impl Pipes {
 
     /// Closes the pipes that nobody uses.
     pub(crate) fn clear(&self) {
-        self.spare.borrow_mut().clear();
+        self.empty.borrow_mut().clear();
     }
 }
 
@@ -81,9 +81,9 @@ impl Drop for PooledPipe {
     fn drop(&mut self) {
         self.home.out.set(self.home.out.get() - 1);
         let pipe = self.pipe.take().expect("a pipe that is taken is there");
-        let mut spare = self.home.spare.borrow_mut();
-        if pipe.len() == 0 && spare.len() < SPARE_MAX {
-            spare.push(pipe);
+        let mut empty = self.home.empty.borrow_mut();
+        if pipe.len() == 0 && empty.len() < EMPTY_MAX {
+            empty.push(pipe);
         }
     }
 }
@@ -99,14 +99,14 @@ mod tests {
     fn an_empty_pipe_is_pooled_and_one_with_bytes_is_closed() {
         let pipes = Rc::new(Pipes::default());
         drop(pipes.take().unwrap());
-        assert_eq!(pipes.spare.borrow().len(), 1);
+        assert_eq!(pipes.empty.borrow().len(), 1);
 
         let (mut one, other) = UnixStream::pair().unwrap();
         one.write_all(b"left over").unwrap();
         let mut pipe = pipes.take().unwrap();
         assert_eq!(pipe.fill(other.as_raw_fd(), 1 << 16).unwrap(), 9);
         drop(pipe);
-        assert_eq!((pipes.spare.borrow().len(), pipes.out.get()), (0, 0));
+        assert_eq!((pipes.empty.borrow().len(), pipes.out.get()), (0, 0));
     }
 
     #[test]

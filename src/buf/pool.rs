@@ -2,20 +2,22 @@
 //!
 //! A buffer is a block of memory that is filled from front to back, a lease being the part that one
 //! receive has filled; when it is full (or the kernel is done with it) and its last lease has come
-//! back, it is empty again and goes to the end of the line. So small messages share a buffer, and
+//! back, it is drained and empty again: the next to be filled, or the last in the kernel's ring. So small
+//! messages share a buffer, and
 //! the memory that is hot in the cache stays small.
 //!
 //! ```text
 //!             supply()                 fill()                   last lease dropped
-//!   (no memory) ──────▶ spare ─────▶ in use: filling ─────▶ in use: full ────────▶ spare
-//!        ▲                                                                           │
+//!   (no memory) ──────▶ empty ─────▶ in use: filling ─────▶ in use: full ────────▶ drained
+//!        ▲                ▲                                                          │
+//!        │                └───────────────── supply() ───────────────────────────────┤
 //!        └─────────── more buffers than needed: its memory is freed ─────────────────┘
 //! ```
 //!
-//! Who fills: the kernel, from a ring of buffers that it takes in turn (`Supply::Ring`), or the
-//! core itself, into `room()`, attempt by attempt (`Supply::Core`). The pool begins small, grows
-//! when a receive found no buffer, up to a limit, and shrinks again. At the limit a receive waits
-//! until a buffer comes back, first come, first served.
+//! Who fills: the kernel, from a `BufferRing` whose buffers it takes one after the other, or the core
+//! itself, into `room()`, attempt by attempt. The pool begins small, grows when a receive found no
+//! buffer, up to a limit, and shrinks again. At the limit a receive waits until a buffer comes back,
+//! first come, first served.
 //!
 //! # Threads
 //! Everything here belongs to the core's thread, but leases may be dropped anywhere. A lease that
@@ -31,15 +33,14 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::lease::Lease;
-use crate::sync::{Biased, Home};
-use crate::sync::{Position, WaitQueue};
+use crate::sync::{Biased, Home, Position, WaitQueue};
 
 /// Leases begin at multiples of this, so that two cores never share a cache line.
 const ALIGNMENT: usize = 64;
 /// A rest shorter than this is not worth a receive of a stream.
 const ROOM_MIN: usize = 1024;
 
-/// After so many buffers that came home, half of those beyond the first are no more kept.
+/// After so many drained buffers, half of those that are kept beyond the first are kept no more.
 const PEAK_MEMORY: u64 = 4096;
 
 /// How many buffers there may be, and how long each is.
@@ -88,8 +89,8 @@ pub(crate) struct Blocks {
     dirty: AtomicBool,
     /// Owner writes, any thread reads: a receive waits for a buffer.
     starving: AtomicBool,
-    /// Owner: buffers that are full, with all their leases home.
-    emptied: RefCell<Vec<u16>>,
+    /// Owner: buffers that nobody fills any more, with all their leases home.
+    drained: RefCell<Vec<u16>>,
 }
 
 /// Where the next bytes may go.
@@ -108,17 +109,17 @@ pub(crate) struct Pool {
     /// The buffer that the core itself fills.
     current: Cell<Option<u16>>,
     /// Empty buffers with memory, where the core fills them itself. The latest is the hottest.
-    spare: RefCell<Vec<u16>>,
+    empty: RefCell<Vec<u16>>,
     /// Numbers without memory.
     unused: RefCell<Vec<u16>>,
     /// How many empty buffers stay at hand; what comes home beyond that is freed.
     keep: Cell<usize>,
-    /// How many buffers have come home.
-    emptied: Cell<u64>,
+    /// How many buffers have been drained.
+    drains: Cell<u64>,
     /// Buffers that the kernel has been given and has not answered for.
     supplied: Cell<usize>,
-    /// Receives that found no buffer, in order.
-    line: RefCell<WaitQueue>,
+    /// Receives that found no buffer.
+    waiting: RefCell<WaitQueue>,
     /// How often a receive found no buffer.
     pub(crate) shortages: Cell<u64>,
 }
@@ -132,7 +133,7 @@ impl Blocks {
     fn set_leases(&self, buffer: &Buffer, leases: u32) {
         buffer.leases.set(leases);
         if leases == 0 && !buffer.filling.get() {
-            self.emptied.borrow_mut().push(buffer.id);
+            self.drained.borrow_mut().push(buffer.id);
         }
     }
 }
@@ -157,7 +158,7 @@ impl Buffer {
             // AcqRel, as in `collect_foreign`: if that came too early to see this, then its `dirty`
             // came before the one below, and does not hide it.
             buffer.back.fetch_add(1, Ordering::AcqRel);
-            // SeqCst pairs with `starve`: either that sees `dirty`, or this sees `starving`.
+            // SeqCst pairs with `Pool::wait`: either its core sees `dirty`, or this sees `starving`.
             this.dirty.store(true, Ordering::SeqCst);
             if this.starving.load(Ordering::SeqCst) {
                 this.home.notify();
@@ -207,7 +208,7 @@ impl Pool {
             home,
             dirty: AtomicBool::new(false),
             starving: AtomicBool::new(false),
-            emptied: RefCell::new(Vec::new()),
+            drained: RefCell::new(Vec::new()),
         });
         let blocks = NonNull::from(Box::leak(blocks));
         // SAFETY: the pool's own reference keeps them alive.
@@ -218,12 +219,12 @@ impl Pool {
             room_min: room_min.min(config.size as usize),
             ring: RefCell::new(None),
             current: Cell::new(None),
-            spare: RefCell::new(Vec::new()),
+            empty: RefCell::new(Vec::new()),
             unused: RefCell::new((0..config.count_max).rev().collect()),
             keep: Cell::new(config.count_base.into()),
-            emptied: Cell::new(0),
+            drains: Cell::new(0),
             supplied: Cell::new(0),
-            line: RefCell::default(),
+            waiting: RefCell::default(),
             shortages: Cell::new(0),
         })
     }
@@ -235,6 +236,11 @@ impl Pool {
         for _ in 0..self.config.count_base {
             self.add();
         }
+    }
+
+    /// Whether the kernel fills the buffers.
+    pub(crate) fn has_ring(&self) -> bool {
+        self.ring.borrow().is_some()
     }
 
     /// Nobody fills buffers any more: the driver has ended.
@@ -292,13 +298,13 @@ impl Pool {
                 self.supplied.set(self.supplied.get() + 1);
                 ring.supply(id, memory, self.config.size);
             }
-            None => self.spare.borrow_mut().push(id),
+            None => self.empty.borrow_mut().push(id),
         }
     }
 
     /// How many empty buffers there are, as far as the core knows.
     fn at_hand(&self) -> usize {
-        self.supplied.get() + self.spare.borrow().len()
+        self.supplied.get() + self.empty.borrow().len()
     }
 
     /// A receive found no buffer. If none has come home meanwhile, makes more: as many as there were
@@ -341,7 +347,7 @@ impl Pool {
         if blocks.dirty.load(Ordering::SeqCst) {
             self.collect_foreign();
         }
-        while let Some(id) = blocks.emptied.borrow_mut().pop() {
+        while let Some(id) = blocks.drained.borrow_mut().pop() {
             if self.at_hand() >= self.keep.get() && !self.is_starving() {
                 self.release(id);
             } else {
@@ -353,8 +359,8 @@ impl Pool {
 
     /// What was needed once need not be kept for ever: half of it goes now and then.
     fn forget_peak(&self) {
-        self.emptied.set(self.emptied.get() + 1);
-        if self.emptied.get() % PEAK_MEMORY == 0 {
+        self.drains.set(self.drains.get() + 1);
+        if self.drains.get() % PEAK_MEMORY == 0 {
             let base = usize::from(self.config.count_base);
             self.keep.set((self.keep.get() / 2).max(base));
         }
@@ -437,7 +443,7 @@ impl Pool {
         if !self.has_room() {
             return None;
         }
-        let id = self.spare.borrow_mut().pop().expect("there is a spare buffer");
+        let id = self.empty.borrow_mut().pop().expect("there is an empty buffer");
         self.buffer(id).filling.set(true);
         self.current.set(Some(id));
         self.current_room()
@@ -459,29 +465,29 @@ impl Pool {
         lease
     }
 
-    /// A place in the line of those who wait for a buffer.
-    pub(crate) fn wait(&self, place: &mut Option<Position>, waker: &Waker) {
-        self.line.borrow_mut().stand(place, waker);
+    /// Stands in the wait queue of those who need a buffer.
+    pub(crate) fn wait(&self, position: &mut Option<Position>, waker: &Waker) {
+        self.waiting.borrow_mut().stand(position, waker);
         // SeqCst pairs with `give_back`: what came home before this is seen by `has_news`, which the
         // core asks before it sleeps, and what comes home later notifies it.
         self.blocks().starving.store(true, Ordering::SeqCst);
     }
 
-    /// Leaves the line.
-    pub(crate) fn leave(&self, place: &mut Option<Position>) {
-        let Some(place) = place.take() else { return };
-        let mut line = self.line.borrow_mut();
-        let left = line.leave(place);
-        if line.is_empty() {
+    /// Leaves the wait queue.
+    pub(crate) fn leave(&self, position: &mut Option<Position>) {
+        let Some(position) = position.take() else { return };
+        let mut waiting = self.waiting.borrow_mut();
+        let left = waiting.leave(position);
+        if waiting.is_empty() {
             self.blocks().starving.store(false, Ordering::SeqCst);
         }
-        drop(line);
+        drop(waiting);
         drop(left);
     }
 
     /// Whether somebody waits for a buffer.
     pub(crate) fn is_starving(&self) -> bool {
-        !self.line.borrow().is_empty()
+        !self.waiting.borrow().is_empty()
     }
 
     /// Whether there are no more buffers to be had, so that none should be kept for long.
@@ -490,31 +496,32 @@ impl Pool {
     }
 
     /// Bytes that will be kept for some time: a copy of them, if buffers are scarce.
-    pub(crate) fn spare(&self, lease: Lease) -> Lease {
-        match self.is_scarce() {
-            true => Lease::from_vec(lease.to_vec()),
-            false => lease,
+    pub(crate) fn to_keep(&self, lease: Lease) -> Lease {
+        if self.is_scarce() {
+            Lease::from_vec(lease.to_vec())
+        } else {
+            lease
         }
     }
 
-    /// How many of those in line can be served now.
+    /// How many of those in the wait queue can be served now.
     fn served(&self) -> usize {
         self.at_hand().max(self.current_room().is_some().into())
     }
 
-    /// Whether whoever has this place, or comes next, may try for a buffer now.
-    pub(crate) fn admits(&self, place: Option<Position>) -> bool {
-        self.line.borrow().before(place) < self.served()
+    /// Whether whoever has this position, or comes next, may try for a buffer now.
+    pub(crate) fn admits(&self, position: Option<Position>) -> bool {
+        self.waiting.borrow().before(position) < self.served()
     }
 
-    /// Takes in what has come home, and wakes those in the line whom it will serve. Before the core
+    /// Takes in what has come home, and wakes those in the wait queue whom it will serve. Before the core
     /// sleeps nothing may be taken in after this: `has_news` would not see it, and nobody be woken.
     pub(crate) fn serve_waiting(&self) {
         self.collect();
         if !self.is_starving() {
             return;
         }
-        let wakers = self.line.borrow().first(self.served());
+        let wakers = self.waiting.borrow().first(self.served());
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -528,6 +535,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         let blocks = self.blocks();
         // The pool's own reference goes, and with it the owner's share of the count.
+        // Both are done, whatever the first says: no short circuit.
         let last = blocks.references.sub_local() | blocks.references.merge();
         if last {
             // SAFETY: no lease is left, and the pool is going.

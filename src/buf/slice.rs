@@ -1,8 +1,8 @@
 //! A part of an owned buffer, so that `write_all` can go on where a short write stopped, and a
 //! read can append instead of overwriting.
 
-use super::fixed::Registration;
-use super::{IoBuf, IoBufMut};
+use super::owned::{IoBuf, IoBufMut};
+use super::registration::Registration;
 use std::fmt;
 use std::ops::{Bound, Deref, DerefMut, RangeBounds};
 

@@ -1,5 +1,7 @@
 //! Tests of owned buffers and slices: what a read or a write through them touches.
 
+use bytes::{Bytes, BytesMut};
+
 use super::*;
 
 /// Does what a read does that gets these bytes, as many as there is room for.

@@ -172,7 +172,7 @@ impl FromStr for Feature {
     fn from_str(name: &str) -> Result<Feature, UnknownName> {
         let find = Feature::ALL.iter().find(|feature| feature.name() == name);
         find.copied().ok_or_else(|| UnknownName {
-            what: "feature of io_uring",
+            what: "feature",
             name: name.to_owned(),
             known: Feature::ALL.iter().map(|feature| feature.name()).collect::<Vec<_>>().join(", "),
         })

@@ -1,21 +1,21 @@
 //! An open file.
 
+use std::cell::Cell;
 use std::fmt;
 use std::fs::{Metadata, Permissions};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
+use std::task::{Poll, Waker};
 
 use super::{elsewhere, OpenOptions};
-use crate::buf::{IoBuf, IoBufMut};
-use crate::handle::file_op;
+use crate::buf::{IoBuf, IoBufMut, Slice};
 use crate::handle::Submission;
-use crate::op::{Close, KeepsOpen, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
+use crate::op::{Close, KeepsOpen, Op, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
 use crate::runtime::Core;
 use crate::sys;
-use crate::time::sleep;
 
 /// What a file whose length says nothing is read with (those in /proc have none).
 const ROOM_MIN: usize = 4096;
@@ -53,6 +53,8 @@ struct Open {
     /// never waits, and would run out of descriptors before there is a turn. Nothing has to be
     /// written when a file is closed that was only read.
     only_read: bool,
+    /// Whom to wake when an operation has let go: the close that waits for all of them.
+    closing: Cell<Option<Waker>>,
 }
 
 impl Open {
@@ -73,6 +75,15 @@ impl Drop for Open {
 
 /// Keeps the file open for an operation.
 struct Keep(Rc<Open>);
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        // The share goes right after this, and before the task that is woken looks.
+        if let Some(waker) = self.0.closing.take() {
+            waker.wake();
+        }
+    }
+}
 
 impl KeepsOpen for Keep {
     fn fd(&self) -> RawFd {
@@ -106,11 +117,16 @@ impl File {
     }
 
     pub(super) fn of(fd: OwnedFd, only_read: bool, direct: bool) -> File {
-        File { open: Rc::new(Open { core: Core::current(), fd: Some(fd), only_read }), direct }
+        let (core, closing) = (Core::current(), Cell::new(None));
+        File { open: Rc::new(Open { core, fd: Some(fd), only_read, closing }), direct }
     }
 
     fn keep(&self) -> Keep {
         Keep(self.open.clone())
+    }
+
+    fn run<O: Op>(&self, op: O) -> Submission<O> {
+        Submission::new(self.open.core.clone(), op)
     }
 
     /// Where in the ring's table the buffer's memory stands, if it is registered there.
@@ -125,8 +141,8 @@ impl File {
     /// Those of pread(2).
     pub async fn read_at<B: IoBufMut>(&self, buffer: B, at: u64) -> (io::Result<usize>, B) {
         let place = self.place(&buffer);
-        let op = ReadAt::new(self.keep(), buffer, Some(at)).registered(place);
-        file_op::run(&self.open.core, op, !self.direct).await
+        let op = ReadAt::new(self.keep(), buffer, at, self.direct).registered(place);
+        self.run(op).await
     }
 
     /// Fills the buffer's room, from a position on.
@@ -135,7 +151,7 @@ impl File {
     /// `UnexpectedEof` if the file ends before; those of [`read_at`](File::read_at).
     pub async fn read_exact_at<B: IoBufMut>(&self, buffer: B, at: u64) -> (io::Result<()>, B) {
         let read = async |rest, filled| self.read_at(rest, at + filled as u64).await;
-        file_op::read_exact(buffer, read).await
+        read_exact(buffer, read).await
     }
 
     /// All the bytes, from the beginning.
@@ -174,8 +190,8 @@ impl File {
         buffers: Vec<B>,
         at: u64,
     ) -> (io::Result<usize>, Vec<B>) {
-        let op = ReadVectoredAt::new(self.keep(), buffers, at);
-        file_op::run(&self.open.core, op, !self.direct).await
+        let op = ReadVectoredAt::new(self.keep(), buffers, at, self.direct);
+        self.run(op).await
     }
 
     /// Writes some of the buffer's bytes, from a position on.
@@ -184,8 +200,8 @@ impl File {
     /// Those of pwrite(2).
     pub async fn write_at<B: IoBuf>(&self, buffer: B, at: u64) -> (io::Result<usize>, B) {
         let place = self.place(&buffer);
-        let op = WriteAt::new(self.keep(), buffer, 0, Some(at)).registered(place);
-        file_op::run(&self.open.core, op, false).await
+        let op = WriteAt::new(self.keep(), buffer, 0, at).registered(place);
+        self.run(op).await
     }
 
     /// Writes all of the buffer's bytes, from a position on.
@@ -197,9 +213,9 @@ impl File {
         let mut written = 0;
         while written < len {
             let (place, at) = (self.place(&buffer), at + written as u64);
-            let op = WriteAt::new(self.keep(), buffer, written, Some(at)).registered(place);
+            let op = WriteAt::new(self.keep(), buffer, written, at).registered(place);
             let result;
-            (result, buffer) = file_op::run(&self.open.core, op, false).await;
+            (result, buffer) = self.run(op).await;
             match result {
                 Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),
                 Ok(count) => written += count,
@@ -219,7 +235,7 @@ impl File {
         at: u64,
     ) -> (io::Result<usize>, Vec<B>) {
         let op = WriteVectoredAt::new(self.keep(), buffers, at);
-        file_op::run(&self.open.core, op, false).await
+        self.run(op).await
     }
 
     /// Returns when all that was written is on the disk, with what is known of the file.
@@ -294,14 +310,35 @@ impl File {
     /// Those of close(2): what could not be written, on some file systems.
     pub async fn close(self) -> io::Result<()> {
         let mut open = self.open;
-        loop {
+        let fd = poll_fn(|cx| {
             if let Some(open) = Rc::get_mut(&mut open) {
-                let fd = open.fd.take().expect("a file is closed once");
-                return Submission::new(open.core.clone(), Close::new(fd)).await;
+                return Poll::Ready(open.fd.take().expect("a file is closed once"));
             }
-            sleep(Duration::from_millis(1)).await;
+            open.closing.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+        Submission::new(open.core.clone(), Close::new(fd)).await
+    }
+}
+
+/// Fills the buffer's room with `read`, which is told how many bytes are there already.
+async fn read_exact<B: IoBufMut>(
+    mut buffer: B,
+    read: impl AsyncFn(Slice<B>, usize) -> (io::Result<usize>, Slice<B>),
+) -> (io::Result<()>, B) {
+    let total = buffer.bytes_total();
+    let mut filled = 0;
+    while filled < total {
+        let (result, rest) = read(buffer.slice(filled..total), filled).await;
+        buffer = rest.into_inner();
+        match result {
+            Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
+            Ok(count) => filled += count,
+            Err(error) => return (Err(error), buffer),
         }
     }
+    (Ok(()), buffer)
 }
 
 impl AsRawFd for File {

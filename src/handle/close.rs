@@ -83,13 +83,13 @@ pub(crate) async fn end_reading<T: 'static>(handle: &Rc<Handle<T>>) {
     handle.cancel_multishot();
     end_current(handle, Interest::Readable).await;
     if let Some(token) = handle.queue.armed() {
-        // Not by the feed's waker, which belongs to whoever waits for its items.
+        // Not by the queue's waker, which belongs to whoever waits for its items.
         end_operation(handle, token).await;
     }
 }
 
-/// Ends the operation that is under way in a direction, and waits for its answer. The turn may stay
-/// with a future that nobody polls: what counts is that the kernel is done.
+/// Ends the operation that is under way in a direction, and waits for its answer. The permit may
+/// stay with a future that nobody polls: what counts is that the kernel is done.
 async fn end_current<T: 'static>(handle: &Handle<T>, interest: Interest) {
     let Some(token) = handle.direction(interest).current() else { return };
     end_operation(handle, token).await;

@@ -1,13 +1,14 @@
-//! Datagrams that come in: through a multishot receive where the ring has it, else one by one.
+//! Receiving datagrams: through a multishot receive where the ring has it, else one by one; and
+//! sending many of them.
 
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::Waker;
 
-use super::permit::{perform, permit, Permit};
-use super::recv::{Chunk, IoHandle};
-use super::source::{self, Source, Ticket};
+use super::chunk::{Chunk, IoHandle};
+use super::permit::{acquire, perform, Permit};
+use super::refill::{self, Refill, Source};
 use crate::buf::{IoBuf, Lease, Pool};
 use crate::completion::{Completion, Sink};
 use crate::op::{split_datagram, Ancillary, Code, Interest, Outgoing, RecvDatagram, SendMany};
@@ -43,11 +44,11 @@ impl Sink for Inbox {
     }
 
     fn item(&self, completion: Completion, last: bool) -> Option<Waker> {
-        source::deliver::<Datagrams>(&self.0, completion, last)
+        refill::deliver::<Datagrams>(&self.0, completion, last)
     }
 }
 
-/// A datagram out of the feed.
+/// A datagram out of the receive queue.
 pub(super) fn taken(chunk: Chunk) -> (Lease, Ancillary) {
     match chunk {
         Chunk::Lease(raw) => split_datagram(raw),
@@ -57,18 +58,18 @@ pub(super) fn taken(chunk: Chunk) -> (Lease, Ancillary) {
 
 /// The next datagram, in a lease.
 pub(crate) async fn recv(handle: &Rc<IoHandle>) -> io::Result<(Lease, Ancillary)> {
-    let permit = permit(handle, Interest::Readable).await?;
+    let permit = acquire(handle, Interest::Readable).await?;
     recv_with_permit(permit).await.0
 }
 
 /// The next datagram, and those behind it that have been received already, up to `max` in all: each
-/// goes to `take`. Whoever waits behind gets what comes after the first.
+/// goes to `take`. If others wait for the permit, only the first is taken.
 pub(crate) async fn recv_batch(
     handle: &Rc<IoHandle>,
     max: usize,
     mut take: impl FnMut((Lease, Ancillary)),
 ) -> io::Result<usize> {
-    let permit = permit(handle, Interest::Readable).await?;
+    let permit = acquire(handle, Interest::Readable).await?;
     let (first, _permit) = recv_with_permit(permit).await;
     take(first?);
     let mut count = 1;
@@ -81,39 +82,39 @@ pub(crate) async fn recv_batch(
     Ok(count)
 }
 
-/// What a receive yields: the datagram, and the turn back.
-type Received = (io::Result<(Lease, Ancillary)>, Permit<Chunk>);
+/// What a receive gives back: the datagram, and the permit.
+type DatagramOutput = (io::Result<(Lease, Ancillary)>, Permit<Chunk>);
 
-async fn recv_with_permit(permit: Permit<Chunk>) -> Received {
+async fn recv_with_permit(permit: Permit<Chunk>) -> DatagramOutput {
     let handle = permit.handle().clone();
-    // The pool is made first: without a ring for it there is no multishot receive.
+    // A ring is of no use but for multishot receives.
     let pool = handle.core.datagram_pool();
-    let multishot = handle.core.driver.borrow().has_multishot_recvmsg();
+    let multishot = pool.has_ring();
     if !multishot && handle.queue.is_empty() {
         return recv_pooled(permit).await;
     }
-    let mut ticket = Ticket::<Datagrams>::new(&handle);
-    let chunk = match poll_fn(|cx| ticket.poll_chunk(multishot, cx)).await {
+    let mut refill = Refill::<Datagrams>::new(&handle);
+    let chunk = match poll_fn(|cx| refill.poll_chunk(multishot, cx)).await {
         Ok(chunk) => chunk,
         Err(error) => return (Err(error), permit),
     };
     if pool.is_starving() {
-        // Others wait for a buffer: stand in line behind them for the next one.
+        // Others wait for a buffer: this one queues behind them for the next.
         handle.cancel_multishot();
     }
     (Ok(taken(chunk.expect("the queue is armed or has something"))), permit)
 }
 
 /// A receive into a buffer of the core, where the kernel does not choose one itself.
-async fn recv_pooled(mut permit: Permit<Chunk>) -> Received {
+async fn recv_pooled(mut permit: Permit<Chunk>) -> DatagramOutput {
     let handle = permit.handle().clone();
     let pool = handle.core.datagram_pool();
     loop {
-        let mut ticket = Ticket::<Datagrams>::new(&handle);
-        if let Err(error) = poll_fn(|cx| ticket.poll_room(cx)).await {
+        let mut refill = Refill::<Datagrams>::new(&handle);
+        if let Err(error) = poll_fn(|cx| refill.poll_room(cx)).await {
             return (Err(error), permit);
         }
-        drop(ticket);
+        drop(refill);
         let op = RecvDatagram::new(permit, pool.clone());
         let (received, back) = perform(&handle, Interest::Readable, op).await;
         permit = back;
@@ -129,7 +130,7 @@ pub(crate) async fn send_many<B: IoBuf>(
     handle: &Rc<IoHandle>,
     mut datagrams: Vec<Outgoing<B>>,
 ) -> (io::Result<usize>, Vec<Outgoing<B>>) {
-    let mut permit = match permit(handle, Interest::Writable).await {
+    let mut permit = match acquire(handle, Interest::Writable).await {
         Ok(permit) => permit,
         Err(error) => return (Err(error), datagrams),
     };

@@ -1,4 +1,4 @@
-//! One direction of a handle: whose turn it is, who waits for the turn, and until when.
+//! One direction of a handle: who has its permit, who waits for the permit, and until when.
 //!
 //! There are two of these for each connection, so it is kept small: what most connections never
 //! have is apart, and takes one word.
@@ -11,22 +11,22 @@ use crate::completion::Token;
 use crate::sync::{Position, WaitQueue};
 use crate::timer::TimerKey;
 
-/// Nobody has the turn.
+/// Nobody has the permit.
 const FREE: u64 = 0;
-/// Somebody has the turn, and no operation in flight. (No token has these bits: see `Kind`.)
+/// Somebody has the permit, and no operation in flight. (No token has these bits: see `Kind`.)
 const TAKEN: u64 = 1;
 
 /// One direction of a handle.
 #[derive(Default)]
 pub(super) struct Direction {
-    /// `FREE`, `TAKEN`, or the token of the operation of the one whose turn it is.
+    /// `FREE`, `TAKEN`, or the token of the operation that has the permit.
     holder: Cell<u64>,
     rest: OnceCell<Box<Rest>>,
 }
 
 #[derive(Default)]
 struct Rest {
-    line: RefCell<WaitQueue>,
+    waiting: RefCell<WaitQueue>,
     deadline: Deadline,
 }
 
@@ -40,17 +40,17 @@ pub(super) struct Deadline {
 }
 
 impl Direction {
-    /// Whether somebody has the turn.
+    /// Whether somebody has the permit.
     pub(super) fn is_taken(&self) -> bool {
         self.holder.get() != FREE
     }
 
-    /// Whether somebody waits for the turn.
+    /// Whether somebody waits for the permit.
     pub(super) fn is_awaited(&self) -> bool {
-        self.rest.get().is_some_and(|rest| !rest.line.borrow().is_empty())
+        self.rest.get().is_some_and(|rest| !rest.waiting.borrow().is_empty())
     }
 
-    /// Takes the turn, if nobody has it or wants it.
+    /// Takes the permit, if nobody has it or waits for it.
     pub(super) fn take_if_free(&self) -> bool {
         let free = !self.is_taken() && !self.is_awaited();
         if free {
@@ -59,52 +59,52 @@ impl Direction {
         free
     }
 
-    /// Takes the turn, if it is free and nobody came before; else stands in the line.
+    /// Takes the permit, if it is free and nobody came before; else stands in the wait queue.
     #[cold]
-    pub(super) fn take_or_wait(&self, place: &mut Option<Position>, waker: &Waker) -> bool {
-        let mut line = self.rest.get_or_init(Box::default).line.borrow_mut();
-        if self.is_taken() || line.before(*place) > 0 {
-            line.stand(place, waker);
+    pub(super) fn take_or_wait(&self, position: &mut Option<Position>, waker: &Waker) -> bool {
+        let mut waiting = self.rest.get_or_init(Box::default).waiting.borrow_mut();
+        if self.is_taken() || waiting.before(*position) > 0 {
+            waiting.stand(position, waker);
             return false;
         }
-        let left = place.take().and_then(|place| line.leave(place));
+        let left = position.take().and_then(|position| waiting.leave(position));
         self.holder.set(TAKEN);
-        drop(line);
+        drop(waiting);
         drop(left);
         true
     }
 
-    /// Gives the turn back.
+    /// Gives the permit back.
     pub(super) fn give_back(&self) {
         self.holder.set(FREE);
         self.offer();
     }
 
-    /// Leaves the line.
+    /// Leaves the wait queue.
     #[cold]
-    pub(super) fn leave(&self, place: Position) {
-        let rest = self.rest.get().expect("there is a line to have a place in");
-        let left = rest.line.borrow_mut().leave(place);
+    pub(super) fn leave(&self, position: Position) {
+        let rest = self.rest.get().expect("there is a wait queue to stand in");
+        let left = rest.waiting.borrow_mut().leave(position);
         drop(left);
         if !self.is_taken() {
-            // The turn may have been offered to the one who has just left.
+            // The permit may have been offered to the one who has just left.
             self.offer();
         }
     }
 
-    /// Wakes the first who waits, since the turn is free.
+    /// Wakes the first who waits, since the permit is free.
     fn offer(&self) {
         let Some(rest) = self.rest.get() else { return };
-        let first = rest.line.borrow().first(1);
+        let first = rest.waiting.borrow().first(1);
         first.into_iter().for_each(Waker::wake);
     }
 
-    /// Those who wait for the turn.
+    /// Those who wait for the permit.
     pub(super) fn wakers(&self) -> Vec<Waker> {
-        self.rest.get().map(|rest| rest.line.borrow().first(usize::MAX)).unwrap_or_default()
+        self.rest.get().map(|rest| rest.waiting.borrow().first(usize::MAX)).unwrap_or_default()
     }
 
-    /// What the one whose turn it is waits for.
+    /// The operation in flight of whoever has the permit.
     pub(super) fn current(&self) -> Option<Token> {
         match self.holder.get() {
             FREE | TAKEN => None,
@@ -112,7 +112,7 @@ impl Direction {
         }
     }
 
-    /// Notes what whoever has the turn waits for.
+    /// Notes the operation in flight of whoever has the permit.
     pub(super) fn set_current(&self, token: Option<Token>) {
         debug_assert!(self.is_taken());
         self.holder.set(token.map_or(TAKEN, Token::bits));

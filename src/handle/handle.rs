@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::direction::{Deadline, Direction};
@@ -78,10 +78,10 @@ impl<T: 'static> Handle<T> {
 
     /// Calls `call` with the descriptor. Fails if it is closed, or about to be.
     pub(crate) fn with_fd<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> R) -> io::Result<R> {
-        match self.closing.get() {
-            true => Err(Closed::error()),
-            false => self.fd.with(call).ok_or_else(Closed::error),
+        if self.closing.get() {
+            return Err(Closed::error());
         }
+        self.fd.with(call).ok_or_else(Closed::error)
     }
 
     /// Takes the descriptor out of a handle that nothing is under way on; it is closed then.
@@ -131,8 +131,28 @@ impl<T: 'static> Handle<T> {
         self.wake_waiting(interest);
     }
 
+    /// The one way to wait in a direction: fails if the handle is closed or the deadline has passed,
+    /// else does what `look` says. `look` notes whom to wake if there is nothing; the deadline is
+    /// then armed to wake the task too.
+    #[inline]
+    pub(crate) fn poll_until<R>(
+        &self,
+        interest: Interest,
+        cx: &mut Context<'_>,
+        look: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if let Some(refusal) = self.refusal(interest) {
+            return Poll::Ready(Err(refusal.into()));
+        }
+        let looked = look(cx);
+        if looked.is_pending() {
+            self.arm_deadline(interest, cx);
+        }
+        looked
+    }
+
     /// Lets the deadline of a direction wake the task, which has found that it must wait there.
-    pub(crate) fn arm_deadline(&self, interest: Interest, cx: &mut Context<'_>) {
+    pub(super) fn arm_deadline(&self, interest: Interest, cx: &mut Context<'_>) {
         if let Some(deadline) = self.direction(interest).deadline() {
             self.arm_timer(deadline, cx);
         }

@@ -4,10 +4,11 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::chunk::{fill, Chunk, IoHandle};
 use super::datagram::taken;
 use super::error::{incomplete, write_zero};
-use super::permit::{perform, permit, Permit};
-use super::recv::{fill, next_chunk, Chunk, IoHandle};
+use super::permit::{acquire, perform, Permit};
+use super::recv::next_chunk;
 use crate::buf::{IoBuf, IoBufMut};
 use crate::op::{is_busy, Ancillary, Envelope, Interest, RecvMsg, Send, SendTo};
 use crate::time::sleep;
@@ -16,24 +17,31 @@ use crate::time::sleep;
 const PAUSE_MIN: Duration = Duration::from_micros(50);
 const PAUSE_MAX: Duration = Duration::from_millis(10);
 
-/// What comes of receiving a message: how many bytes, and what with them.
-type Received<B> = (io::Result<(usize, Ancillary)>, B);
+/// What receiving a message gives back: how many bytes, and what came with them; the buffer.
+type MessageOutput<B> = (io::Result<(usize, Ancillary)>, B);
 
 /// Receives a datagram into the buffer; what has no room there is lost.
-pub(crate) async fn recv_datagram<B: IoBufMut>(handle: &Rc<IoHandle>, buffer: B) -> Received<B> {
+pub(crate) async fn recv_datagram<B: IoBufMut>(
+    handle: &Rc<IoHandle>,
+    buffer: B,
+) -> MessageOutput<B> {
     recv(handle, buffer, false).await
 }
 
 /// Receives bytes of a stream, with the descriptors that stand beside them.
-pub(crate) async fn recv_beside<B: IoBufMut>(handle: &Rc<IoHandle>, buffer: B) -> Received<B> {
+pub(crate) async fn recv_beside<B: IoBufMut>(handle: &Rc<IoHandle>, buffer: B) -> MessageOutput<B> {
     if buffer.bytes_total() == 0 {
         return (Ok((0, Ancillary::default())), buffer);
     }
     recv(handle, buffer, true).await
 }
 
-async fn recv<B: IoBufMut>(handle: &Rc<IoHandle>, mut buffer: B, of_stream: bool) -> Received<B> {
-    let permit = match permit(handle, Interest::Readable).await {
+async fn recv<B: IoBufMut>(
+    handle: &Rc<IoHandle>,
+    mut buffer: B,
+    of_stream: bool,
+) -> MessageOutput<B> {
+    let permit = match acquire(handle, Interest::Readable).await {
         Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
@@ -57,12 +65,10 @@ async fn recv<B: IoBufMut>(handle: &Rc<IoHandle>, mut buffer: B, of_stream: bool
             (Ok((count, ancillary)), buffer)
         }
         Ok(None) => {
-            let op = match of_stream {
-                true => {
-                    let limit = handle.core.driver.borrow_mut().clip(buffer.bytes_total());
-                    RecvMsg::of_stream(permit, buffer, limit)
-                }
-                false => RecvMsg::datagram(permit, buffer),
+            let op = if of_stream {
+                RecvMsg::of_stream(permit, buffer)
+            } else {
+                RecvMsg::datagram(permit, buffer)
             };
             let (result, buffer, _permit) = perform(handle, Interest::Readable, op).await;
             (result, buffer)
@@ -76,12 +82,11 @@ pub(crate) async fn send<B: IoBuf>(
     buffer: B,
     envelope: Envelope,
 ) -> (io::Result<usize>, B) {
-    let permit = match permit(handle, Interest::Writable).await {
+    let permit = match acquire(handle, Interest::Writable).await {
         Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
-    let limit = buffer.bytes_init();
-    let (result, buffer, _permit) = send_with_permit(handle, permit, buffer, limit, envelope).await;
+    let (result, buffer, _permit) = send_with_permit(handle, permit, buffer, envelope).await;
     (result, buffer)
 }
 
@@ -91,7 +96,7 @@ pub(crate) async fn send_beside<B: IoBuf>(
     buffer: B,
     envelope: Envelope,
 ) -> (io::Result<()>, B) {
-    let permit = match permit(handle, Interest::Writable).await {
+    let permit = match acquire(handle, Interest::Writable).await {
         Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
@@ -100,16 +105,13 @@ pub(crate) async fn send_beside<B: IoBuf>(
         let what = "descriptors go beside bytes of a stream: send one byte at least";
         return (Err(io::Error::new(io::ErrorKind::InvalidInput, what)), buffer);
     }
-    let limit = handle.core.driver.borrow_mut().clip(len);
-    let (first, mut buffer, mut permit) =
-        send_with_permit(handle, permit, buffer, limit, envelope).await;
+    let (first, mut buffer, mut permit) = send_with_permit(handle, permit, buffer, envelope).await;
     let mut written = match first {
         Ok(count) => count,
         Err(error) => return (Err(error), buffer),
     };
     while written < len {
-        let limit = handle.core.driver.borrow_mut().clip(len - written);
-        let op = Send::all(permit, buffer, written, limit);
+        let op = Send::all(permit, buffer, written);
         let result;
         (result, buffer, permit) = perform(handle, Interest::Writable, op).await;
         match result {
@@ -125,12 +127,11 @@ async fn send_with_permit<B: IoBuf>(
     handle: &Rc<IoHandle>,
     mut permit: Permit<Chunk>,
     mut buffer: B,
-    limit: usize,
     mut envelope: Envelope,
 ) -> (io::Result<usize>, B, Permit<Chunk>) {
     let mut pause = Pause::new();
     loop {
-        let op = SendTo::new(permit, buffer, limit, envelope);
+        let op = SendTo::new(permit, buffer, envelope);
         let result;
         (result, buffer, envelope, permit) = perform(handle, Interest::Writable, op).await;
         match result {

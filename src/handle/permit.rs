@@ -1,7 +1,7 @@
-//! Whose turn it is in one direction of a handle, and the operation of the one whose turn it is.
+//! The permit to start an operation in one direction of a handle, and the operation of whoever has it.
 //!
-//! First come, first served. The turn goes with the operation: one whose future was dropped keeps it
-//! until the kernel has answered.
+//! First come, first served. The permit goes with the operation: an operation whose future was dropped
+//! keeps the permit until the kernel has answered.
 
 use std::future::Future;
 use std::io;
@@ -15,8 +15,8 @@ use super::submission::Submission;
 use crate::op::{Interest, KeepsOpen, Op};
 use crate::sync::Position;
 
-/// The turn in one direction of a handle. Whoever has it may start an operation there; it goes to
-/// the next in line when it is dropped.
+/// The permit of one direction of a handle. Whoever has it may start an operation there. When it is
+/// dropped the first in the wait queue may take it.
 pub(crate) struct Permit<T: 'static> {
     handle: Rc<Handle<T>>,
     interest: Interest,
@@ -30,7 +30,8 @@ impl<T> Permit<T> {
 
 impl<T> KeepsOpen for Permit<T> {
     fn fd(&self) -> RawFd {
-        // A turn is had only while the descriptor is open, and closing takes both turns first.
+        // A permit is given out only while the descriptor is open. The descriptor is closed when what
+        // is in flight in both directions has been answered, and with that the permits came back.
         debug_assert!(self.handle.fd() >= 0);
         self.handle.fd()
     }
@@ -42,56 +43,55 @@ impl<T> Drop for Permit<T> {
     }
 }
 
-/// Waits for the turn in a direction. Fails if the handle is closed or the deadline passes.
-pub(crate) fn permit<T: 'static>(handle: &Rc<Handle<T>>, interest: Interest) -> WaitPermit<'_, T> {
-    WaitPermit { handle, interest, place: None }
+/// Waits for the permit of a direction. Fails if the handle is closed or the deadline passes.
+pub(crate) fn acquire<T: 'static>(handle: &Rc<Handle<T>>, interest: Interest) -> Acquire<'_, T> {
+    Acquire { handle, interest, position: None }
 }
 
-/// The future of [`permit`]. It is written out, like [`Perform`], since it is part of the state of
+/// The future of [`acquire`]. It is written out, like [`Perform`], since it is part of the state of
 /// every task that waits for its connection, and this way it is smallest.
-pub(crate) struct WaitPermit<'a, T: 'static> {
+pub(crate) struct Acquire<'a, T: 'static> {
     handle: &'a Rc<Handle<T>>,
     interest: Interest,
-    /// A place in the line.
-    place: Option<Position>,
+    /// Where it stands in the wait queue, if it does.
+    position: Option<Position>,
 }
 
-impl<'a, T> WaitPermit<'a, T> {
+impl<'a, T> Acquire<'a, T> {
     pub(super) fn handle(&self) -> &'a Rc<Handle<T>> {
         self.handle
     }
 }
 
-impl<T> Future for WaitPermit<'_, T> {
+impl<T> Future for Acquire<'_, T> {
     type Output = io::Result<Permit<T>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let WaitPermit { handle, interest, place } = self.get_mut();
-        if let Some(refusal) = handle.refusal(*interest) {
-            return Poll::Ready(Err(refusal.into()));
-        }
-        // Nearly always nobody else is there.
-        let direction = handle.direction(*interest);
-        if direction.take_if_free() || direction.take_or_wait(place, cx.waker()) {
-            return Poll::Ready(Ok(Permit { handle: handle.clone(), interest: *interest }));
-        }
-        handle.arm_deadline(*interest, cx);
-        Poll::Pending
+        let Acquire { handle, interest, position } = self.get_mut();
+        handle.poll_until(*interest, cx, |cx| {
+            // Nearly always nobody else is there.
+            let direction = handle.direction(*interest);
+            if direction.take_if_free() || direction.take_or_wait(position, cx.waker()) {
+                return Poll::Ready(Ok(Permit { handle: handle.clone(), interest: *interest }));
+            }
+            Poll::Pending
+        })
     }
 }
 
-impl<T> Drop for WaitPermit<'_, T> {
+impl<T> Drop for Acquire<'_, T> {
     fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.handle.direction(self.interest).leave(place);
+        if let Some(position) = self.position {
+            self.handle.direction(self.interest).leave(position);
             // The timer of the direction may know nobody but this one.
             self.handle.rearm(self.interest);
         }
     }
 }
 
-/// Runs an operation that has the turn, until it is answered. If the handle is closed or the
-/// deadline passes it is asked to end, and only if it then does not succeed that is the error.
+/// Runs an operation that has the permit, until it is answered. If the handle is closed or the
+/// deadline passes the operation is asked to end. That is its error only if it does not succeed all
+/// the same: so this is not `poll_until`, which would not wait for the answer.
 pub(crate) fn perform<T: 'static, O: Op>(
     handle: &Rc<Handle<T>>,
     interest: Interest,

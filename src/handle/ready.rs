@@ -4,15 +4,16 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
 
+use super::chunk::IoHandle;
 use super::handle::Handle;
-use super::permit::{perform, permit};
-use super::recv::{stop_ahead, IoHandle};
+use super::permit::{acquire, perform};
+use super::recv::stop_ahead;
 use crate::op::{Interest, Poll};
 use crate::sys;
 
 /// Waits until the descriptor is ready in this direction.
 pub(crate) async fn ready(handle: &Rc<IoHandle>, interest: Interest) -> io::Result<()> {
-    let permit = permit(handle, interest).await?;
+    let permit = acquire(handle, interest).await?;
     if interest == Interest::Readable && !handle.queue.is_empty() {
         return Ok(());
     }
@@ -31,7 +32,7 @@ pub(crate) async fn with<R>(
     interest: Interest,
     mut attempt: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
 ) -> io::Result<R> {
-    let mut mine = permit(handle, interest).await?;
+    let mut mine = acquire(handle, interest).await?;
     if interest == Interest::Readable {
         stop_ahead(handle).await?;
     }

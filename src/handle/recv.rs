@@ -1,7 +1,8 @@
-//! Bytes that come in: through a multishot receive where the ring has it, else one by one.
+//! Receiving the bytes of a stream: through a multishot receive where the ring has it, else one by
+//! one.
 //!
-//! Whatever way the bytes come, they pass in order through the handle's feed if anything stands
-//! there, so that all kinds of reads of one stream can be mixed.
+//! Bytes that wait in the handle's receive queue are taken before any others, so that all kinds of
+//! reads of one stream can be mixed.
 
 use std::future::{poll_fn, Future};
 use std::io;
@@ -9,52 +10,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{ready, Context, Poll, Waker};
 
-use super::handle::Handle;
-use super::permit::{perform, permit, Perform, Permit, WaitPermit};
-use super::source::{self, Source, Ticket};
+use super::chunk::{fill, Chunk, IoHandle};
+use super::permit::{acquire, perform, Acquire, Perform, Permit};
+use super::refill::{self, Refill, Source};
 use crate::buf::{IoBufMut, Lease, Pool, Slice};
 use crate::completion::{Completion, Sink};
-use crate::op::{Code, Interest, Leftovers, Mailbox, Message, Op, Recv, RecvPooled};
+use crate::op::{Code, Interest, Op, Recv, RecvPooled};
 use crate::runtime::Core;
-
-/// What was received and not read yet.
-pub(crate) enum Chunk {
-    /// Bytes of a stream, none at all at its end; or a datagram, as the kernel has written it into
-    /// the buffer: see `split_datagram`.
-    Lease(Lease),
-    /// A message that came for a receive whose future was dropped.
-    Message(Box<Message>),
-}
-
-// What an idle connection costs is a promise: the room for one chunk is part of its handle.
-const _: () = assert!(size_of::<Option<io::Result<Chunk>>>() <= 24);
-const _: () = assert!(size_of::<IoHandle>() <= 112);
-
-impl Chunk {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Chunk::Lease(lease) => lease,
-            Chunk::Message(message) => &message.bytes,
-        }
-    }
-
-    fn into_lease(self) -> Lease {
-        match self {
-            Chunk::Lease(lease) => lease,
-            Chunk::Message(message) => Lease::from_vec(message.bytes),
-        }
-    }
-
-    pub(super) fn advance(&mut self, count: usize) {
-        match self {
-            Chunk::Lease(lease) => lease.advance(count),
-            Chunk::Message(message) => drop(message.bytes.drain(..count)),
-        }
-    }
-}
-
-/// A handle whose feed holds bytes.
-pub(crate) type IoHandle = Handle<Chunk>;
 
 /// The bytes of a stream.
 pub(super) struct Stream;
@@ -84,42 +46,13 @@ impl Sink for IoHandle {
     }
 
     fn item(&self, completion: Completion, last: bool) -> Option<Waker> {
-        source::deliver::<Stream>(self, completion, last)
-    }
-}
-
-/// An error that tells of the attempt, and nothing of the stream.
-pub(super) fn says_nothing(errno: i32) -> bool {
-    matches!(errno, libc::ECANCELED | libc::EINTR | libc::EAGAIN)
-}
-
-impl Leftovers for Permit<Chunk> {
-    fn keep(&self, received: io::Result<&[u8]>) {
-        match received {
-            // The end of the stream is found again by the next read.
-            Ok([]) => {}
-            Ok(bytes) => {
-                self.handle().queue.push(Ok(Chunk::Lease(Lease::from_vec(bytes.to_vec()))))
-            }
-            Err(error) if error.raw_os_error().is_some_and(says_nothing) => {}
-            Err(error) => self.handle().queue.push(Err(error)),
-        }
-    }
-}
-
-impl Mailbox for Permit<Chunk> {
-    fn keep_message(&self, received: io::Result<Message>) {
-        match received {
-            Ok(message) => self.handle().queue.push(Ok(Chunk::Message(Box::new(message)))),
-            Err(error) if error.raw_os_error().is_some_and(says_nothing) => {}
-            Err(error) => self.handle().queue.push(Err(error)),
-        }
+        refill::deliver::<Stream>(self, completion, last)
     }
 }
 
 /// The next bytes, in a lease; `None` at the end of the stream.
 pub(crate) fn recv(handle: &Rc<IoHandle>) -> NextLease<'_> {
-    NextLease { handle, stage: Receiving::Waiting(permit(handle, Interest::Readable)) }
+    NextLease { handle, stage: Receiving::Acquiring(acquire(handle, Interest::Readable)) }
 }
 
 /// The future of [`recv`]. It is written out, like [`Perform`], since it is the state of every task
@@ -130,21 +63,22 @@ pub(crate) struct NextLease<'a> {
 }
 
 enum Receiving<'a> {
-    /// For the turn.
-    Waiting(WaitPermit<'a, Chunk>),
-    /// For the feed, or for the buffer that a multishot receive needs.
-    Fed { multishot: bool, ticket: Ticket<'a, Stream>, _permit: Permit<Chunk> },
-    /// For a buffer, where the kernel does not choose one itself.
-    Empty { ticket: Ticket<'a, Stream>, permit: Option<Permit<Chunk>> },
-    /// For bytes.
-    Started(Perform<'a, Chunk, RecvPooled<Permit<Chunk>>>),
-    /// For nothing any more: the turn is free.
+    /// Waits for the permit.
+    Acquiring(Acquire<'a, Chunk>),
+    /// Waits for the receive queue, or for the buffer that a multishot receive needs.
+    Queued { multishot: bool, refill: Refill<'a, Stream>, _permit: Permit<Chunk> },
+    /// Waits for a buffer, where the kernel does not choose one itself.
+    Starved { refill: Refill<'a, Stream>, permit: Option<Permit<Chunk>> },
+    /// Waits for bytes.
+    Performing(Perform<'a, Chunk, RecvPooled<Permit<Chunk>>>),
+    /// Waits for nothing any more: the permit has been given back.
     Done,
 }
 
 impl NextLease<'_> {
-    /// It is over: whoever keeps the future longer than that must not keep the turn. Before the
-    /// result is made, so that this is made where it is wanted, and not moved there.
+    /// Gives the permit back: a future that is kept after its end must not keep the permit. It is
+    /// called before the result is made, so that the result is made in the caller's place and not
+    /// moved there.
     fn end(&mut self) {
         self.stage = Receiving::Done;
     }
@@ -153,7 +87,7 @@ impl NextLease<'_> {
     fn take(&self, chunk: io::Result<Option<Chunk>>) -> io::Result<Option<Lease>> {
         let lease = chunk?.expect("the queue is armed or has something").into_lease();
         if self.handle.core.pool.is_starving() {
-            // Others wait for a buffer: stand in line behind them for the next one.
+            // Others wait for a buffer: this one queues behind them for the next.
             self.handle.cancel_multishot();
         }
         Ok((!lease.is_empty()).then_some(lease))
@@ -169,7 +103,7 @@ impl Future for NextLease<'_> {
         loop {
             // What comes next is stored only if there is something to wait for.
             this.stage = match &mut this.stage {
-                Receiving::Waiting(wait) => {
+                Receiving::Acquiring(wait) => {
                     let permit = match ready!(Pin::new(wait).poll(cx)) {
                         Ok(permit) => permit,
                         Err(error) => {
@@ -177,42 +111,42 @@ impl Future for NextLease<'_> {
                             return Poll::Ready(Err(error));
                         }
                     };
-                    let mut ticket = Ticket::new(handle);
-                    let multishot = handle.core.driver.borrow().has_multishot_recv();
+                    let mut refill = Refill::new(handle);
+                    let multishot = handle.core.capabilities.takes(Code::RecvMulti);
                     if multishot || !handle.queue.is_empty() {
-                        if let Poll::Ready(chunk) = ticket.poll_chunk(multishot, cx) {
+                        if let Poll::Ready(chunk) = refill.poll_chunk(multishot, cx) {
                             this.end();
                             return Poll::Ready(this.take(chunk));
                         }
-                        this.stage = Receiving::Fed { multishot, ticket, _permit: permit };
+                        this.stage = Receiving::Queued { multishot, refill, _permit: permit };
                         return Poll::Pending;
                     }
                     // Nearly always there is a buffer.
-                    match ticket.poll_room(cx) {
-                        Poll::Ready(Ok(())) => Receiving::Started(receive(handle, permit)),
-                        _ => Receiving::Empty { ticket, permit: Some(permit) },
+                    match refill.poll_room(cx) {
+                        Poll::Ready(Ok(())) => Receiving::Performing(receive(handle, permit)),
+                        _ => Receiving::Starved { refill, permit: Some(permit) },
                     }
                 }
-                Receiving::Fed { multishot, ticket, .. } => {
-                    let chunk = ready!(ticket.poll_chunk(*multishot, cx));
+                Receiving::Queued { multishot, refill, .. } => {
+                    let chunk = ready!(refill.poll_chunk(*multishot, cx));
                     this.end();
                     return Poll::Ready(this.take(chunk));
                 }
-                Receiving::Empty { ticket, permit } => match ready!(ticket.poll_room(cx)) {
+                Receiving::Starved { refill, permit } => match ready!(refill.poll_room(cx)) {
                     Ok(()) => {
                         let permit = permit.take().expect("who waits for a buffer has the permit");
-                        Receiving::Started(receive(handle, permit))
+                        Receiving::Performing(receive(handle, permit))
                     }
                     Err(error) => {
                         this.end();
                         return Poll::Ready(Err(error));
                     }
                 },
-                Receiving::Started(op) => {
+                Receiving::Performing(op) => {
                     let (received, permit) = ready!(Pin::new(op).poll(cx));
                     if let Ok(None) = received {
-                        let ticket = Ticket::new(handle);
-                        this.stage = Receiving::Empty { ticket, permit: Some(permit) };
+                        let refill = Refill::new(handle);
+                        this.stage = Receiving::Starved { refill, permit: Some(permit) };
                         continue;
                     }
                     this.end();
@@ -232,23 +166,23 @@ fn receive(
     perform(handle, Interest::Readable, RecvPooled::new(permit, handle.core.pool.clone()))
 }
 
-/// The next item of the feed. If nothing is there and nothing under way, the answer is `None`.
+/// The next item of the receive queue. If it is empty and nothing under way, the answer is `None`.
 pub(super) async fn next_chunk(handle: &Rc<IoHandle>) -> io::Result<Option<Chunk>> {
-    let mut ticket = Ticket::<Stream>::new(handle);
-    poll_fn(|cx| ticket.poll_chunk(false, cx)).await
+    let mut refill = Refill::<Stream>::new(handle);
+    poll_fn(|cx| refill.poll_chunk(false, cx)).await
 }
 
-/// What an operation that reads gives back: the count, the buffer, the turn.
-type Received<B> = (io::Result<usize>, B, Permit<Chunk>);
+/// What an operation that reads gives back: the count, the buffer, the permit.
+type ReadOutput<B> = (io::Result<usize>, B, Permit<Chunk>);
 
 /// Reads into the caller's buffer; 0 is the end of the stream, unless the buffer has no room.
-/// `direct` makes the operation that is used when nothing was received ahead, up to a limit.
-pub(crate) async fn read<B: IoBufMut, O: Op<Output = Received<B>>>(
+/// `direct` makes the operation that is used when nothing was received ahead.
+pub(crate) async fn read<B: IoBufMut, O: Op<Output = ReadOutput<B>>>(
     handle: &Rc<IoHandle>,
     buffer: B,
-    direct: impl FnOnce(Permit<Chunk>, B, usize) -> O,
+    direct: impl FnOnce(Permit<Chunk>, B) -> O,
 ) -> (io::Result<usize>, B) {
-    match permit(handle, Interest::Readable).await {
+    match acquire(handle, Interest::Readable).await {
         Ok(permit) => {
             let (result, buffer, _permit) = read_with_permit(handle, permit, buffer, direct).await;
             (result, buffer)
@@ -257,13 +191,13 @@ pub(crate) async fn read<B: IoBufMut, O: Op<Output = Received<B>>>(
     }
 }
 
-/// Fills the buffer's room, in one turn, so that no other read comes between.
-pub(crate) async fn read_exact<B: IoBufMut, O: Op<Output = Received<Slice<B>>>>(
+/// Fills the buffer's room, with one permit, so that no other read comes between.
+pub(crate) async fn read_exact<B: IoBufMut, O: Op<Output = ReadOutput<Slice<B>>>>(
     handle: &Rc<IoHandle>,
     mut buffer: B,
-    direct: impl Fn(Permit<Chunk>, Slice<B>, usize) -> O,
+    direct: impl Fn(Permit<Chunk>, Slice<B>) -> O,
 ) -> (io::Result<()>, B) {
-    let mut permit = match permit(handle, Interest::Readable).await {
+    let mut permit = match acquire(handle, Interest::Readable).await {
         Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
@@ -282,12 +216,12 @@ pub(crate) async fn read_exact<B: IoBufMut, O: Op<Output = Received<Slice<B>>>>(
     (Ok(()), buffer)
 }
 
-async fn read_with_permit<B: IoBufMut, O: Op<Output = Received<B>>>(
+async fn read_with_permit<B: IoBufMut, O: Op<Output = ReadOutput<B>>>(
     handle: &Rc<IoHandle>,
     permit: Permit<Chunk>,
     mut buffer: B,
-    direct: impl FnOnce(Permit<Chunk>, B, usize) -> O,
-) -> Received<B> {
+    direct: impl FnOnce(Permit<Chunk>, B) -> O,
+) -> ReadOutput<B> {
     if buffer.bytes_total() == 0 {
         return (Ok(0), buffer, permit);
     }
@@ -301,10 +235,7 @@ async fn read_with_permit<B: IoBufMut, O: Op<Output = Received<B>>>(
             }
             (Ok(count), buffer, permit)
         }
-        Ok(None) => {
-            let limit = handle.core.driver.borrow_mut().clip(buffer.bytes_total());
-            perform(handle, Interest::Readable, direct(permit, buffer, limit)).await
-        }
+        Ok(None) => perform(handle, Interest::Readable, direct(permit, buffer)).await,
     }
 }
 
@@ -313,7 +244,7 @@ pub(crate) async fn peek<B: IoBufMut>(
     handle: &Rc<IoHandle>,
     mut buffer: B,
 ) -> (io::Result<usize>, B) {
-    let permit = match permit(handle, Interest::Readable).await {
+    let permit = match acquire(handle, Interest::Readable).await {
         Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
@@ -328,32 +259,18 @@ pub(crate) async fn peek<B: IoBufMut>(
             (Ok(count), buffer)
         }
         Ok(None) => {
-            let limit = handle.core.driver.borrow_mut().clip(buffer.bytes_total());
-            let op = Recv::peek(permit, buffer, limit);
+            let op = Recv::peek(permit, buffer);
             let (result, buffer, _permit) = perform(handle, Interest::Readable, op).await;
             (result, buffer)
         }
     }
 }
 
-/// Copies as much as there is room for to the front of a buffer.
-pub(super) fn fill<B: IoBufMut>(buffer: &mut B, bytes: &[u8]) -> usize {
-    let count = bytes.len().min(buffer.bytes_total());
-    crate::buf::write_front(buffer, &bytes[..count]);
-    count
-}
-
 /// Ends the multishot receive, so that the next bytes stay in the socket.
 async fn end_multishot(handle: &Rc<IoHandle>) -> io::Result<()> {
     handle.cancel_multishot();
-    poll_fn(|cx| {
-        if let Some(refusal) = handle.refusal(Interest::Readable) {
-            return Poll::Ready(Err(refusal.into()));
-        }
-        handle.arm_deadline(Interest::Readable, cx);
-        handle.queue.poll_disarmed(cx).map(Ok)
-    })
-    .await
+    let interest = Interest::Readable;
+    poll_fn(|cx| handle.poll_until(interest, cx, |cx| handle.queue.poll_disarmed(cx).map(Ok))).await
 }
 
 /// Ends the multishot receive. Fails if some bytes have been received already: whoever wants to look
@@ -370,7 +287,7 @@ pub(crate) async fn stop_ahead(handle: &Rc<IoHandle>) -> io::Result<()> {
 /// of the stream, `None` says that everything else is still in the socket.
 #[cfg(target_os = "linux")]
 pub(crate) async fn recv_ahead(handle: &Rc<IoHandle>) -> io::Result<Option<Lease>> {
-    let _permit = permit(handle, Interest::Readable).await?;
+    let _permit = acquire(handle, Interest::Readable).await?;
     end_multishot(handle).await?;
     let chunk = handle.queue.pop().transpose()?;
     Ok(chunk.map(Chunk::into_lease))

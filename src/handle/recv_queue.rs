@@ -12,8 +12,8 @@ use crate::completion::Token;
 
 /// Items in order, and the multishot operation that they come from.
 ///
-/// It seldom has more than one item, and there are as many feeds as connections: the first item stands
-/// in it, and the others need memory only while there are any. So an item is moved in once and out
+/// It seldom has more than one item, and there are as many queues as connections: the first item
+/// stands in the queue itself, and the others need memory only while there are any. So an item is moved in once and out
 /// once, and nothing else is touched.
 pub(crate) struct RecvQueue<T> {
     first: Cell<Option<io::Result<T>>>,
@@ -41,10 +41,10 @@ impl<T> RecvQueue<T> {
     fn push_other(
         &self,
         item: io::Result<T>,
-        place: fn(&mut VecDeque<io::Result<T>>, io::Result<T>),
+        push: fn(&mut VecDeque<io::Result<T>>, io::Result<T>),
     ) {
         let mut others = self.others.take().unwrap_or_default();
-        place(&mut others, item);
+        push(&mut others, item);
         self.others.set(Some(others));
     }
 

@@ -1,4 +1,4 @@
-//! Bytes that go out: one operation in flight, gone on with until all is written.
+//! Sending the bytes of a stream: one operation in flight at a time, until all is written.
 
 use std::future::Future;
 use std::io;
@@ -8,38 +8,35 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
+use super::chunk::{Chunk, IoHandle};
 use super::error::{incomplete, write_zero, Closed};
-use super::permit::{perform, permit, Perform, Permit, WaitPermit};
-use super::recv::{Chunk, IoHandle};
+use super::permit::{acquire, perform, Acquire, Perform, Permit};
 use super::submission::Submission;
 use crate::buf::IoBuf;
 use crate::op::{Interest, KeepsOpen, Op, SendMsg, Shutdown};
 
-/// What an operation that writes gives back: the count, the buffer, the turn.
-pub(crate) type Written<B> = (io::Result<usize>, B, Permit<Chunk>);
+/// What an operation that writes gives back: the count, the buffer, the permit.
+pub(crate) type WriteOutput<B> = (io::Result<usize>, B, Permit<Chunk>);
 
-/// Writes some of the buffer. `direct` makes the operation, from what follows a number of bytes, up
-/// to a limit.
-pub(crate) async fn write<B: IoBuf, O: Op<Output = Written<B>>>(
+/// Writes some of the buffer. `direct` makes the operation, from what follows a number of bytes.
+pub(crate) async fn write<B: IoBuf, O: Op<Output = WriteOutput<B>>>(
     handle: &Rc<IoHandle>,
     buffer: B,
-    direct: impl FnOnce(Permit<Chunk>, B, usize, usize) -> O,
+    direct: impl FnOnce(Permit<Chunk>, B, usize) -> O,
 ) -> (io::Result<usize>, B) {
-    let permit = match permit(handle, Interest::Writable).await {
+    let permit = match acquire(handle, Interest::Writable).await {
         Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
-    let len = buffer.bytes_init();
-    if len == 0 {
+    if buffer.bytes_init() == 0 {
         return (Ok(0), buffer);
     }
-    let limit = handle.core.driver.borrow_mut().clip(len);
-    let op = direct(permit, buffer, 0, limit);
+    let op = direct(permit, buffer, 0);
     let (result, buffer, _permit) = perform(handle, Interest::Writable, op).await;
     (result, buffer)
 }
 
-/// Writes all of the buffer, in one turn, so that no other write comes between. `direct` makes the
+/// Writes all of the buffer, with one permit, so that no other write comes between. `direct` makes the
 /// operations, as in [`write`].
 pub(crate) fn write_all<B, O, F>(
     handle: &Rc<IoHandle>,
@@ -48,8 +45,8 @@ pub(crate) fn write_all<B, O, F>(
 ) -> WriteAll<'_, B, O, F>
 where
     B: IoBuf,
-    O: Op<Output = Written<B>>,
-    F: Fn(Permit<Chunk>, B, usize, usize) -> O,
+    O: Op<Output = WriteOutput<B>>,
+    F: Fn(Permit<Chunk>, B, usize) -> O,
 {
     let len = buffer.bytes_init();
     write_len(handle, buffer, len, direct)
@@ -62,10 +59,10 @@ fn write_len<B, O, F>(
     direct: F,
 ) -> WriteAll<'_, B, O, F>
 where
-    O: Op<Output = Written<B>>,
-    F: Fn(Permit<Chunk>, B, usize, usize) -> O,
+    O: Op<Output = WriteOutput<B>>,
+    F: Fn(Permit<Chunk>, B, usize) -> O,
 {
-    let stage = Writing::Waiting(permit(handle, Interest::Writable), Some(buffer));
+    let stage = Writing::Acquiring(acquire(handle, Interest::Writable), Some(buffer));
     WriteAll { direct, len, written: 0, stage }
 }
 
@@ -79,26 +76,22 @@ pub(crate) struct WriteAll<'a, B, O: Op, F> {
 }
 
 enum Writing<'a, B, O: Op> {
-    Waiting(WaitPermit<'a, Chunk>, Option<B>),
-    Started(Perform<'a, Chunk, O>),
+    Acquiring(Acquire<'a, Chunk>, Option<B>),
+    Performing(Perform<'a, Chunk, O>),
 }
 
 impl<B, O, F> Future for WriteAll<'_, B, O, F>
 where
-    O: Op<Output = Written<B>>,
-    F: Fn(Permit<Chunk>, B, usize, usize) -> O,
+    O: Op<Output = WriteOutput<B>>,
+    F: Fn(Permit<Chunk>, B, usize) -> O,
 {
     type Output = (io::Result<()>, B);
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let WriteAll { direct, len, written, stage } = self.get_mut();
-        let start = |permit: Permit<Chunk>, buffer, written| {
-            let limit = permit.handle().core.driver.borrow_mut().clip(*len - written);
-            direct(permit, buffer, written, limit)
-        };
         loop {
             *stage = match stage {
-                Writing::Waiting(wait, buffer) => {
+                Writing::Acquiring(wait, buffer) => {
                     let handle = wait.handle();
                     let permit = ready!(Pin::new(wait).poll(cx));
                     let buffer = buffer.take().expect("a write is polled until it is done");
@@ -109,9 +102,13 @@ where
                     if *len == 0 {
                         return Poll::Ready((Ok(()), buffer));
                     }
-                    Writing::Started(perform(handle, Interest::Writable, start(permit, buffer, 0)))
+                    Writing::Performing(perform(
+                        handle,
+                        Interest::Writable,
+                        direct(permit, buffer, 0),
+                    ))
                 }
-                Writing::Started(op) => {
+                Writing::Performing(op) => {
                     let handle = op.handle();
                     let (result, buffer, permit) = ready!(Pin::new(op).poll(cx));
                     match result {
@@ -126,8 +123,8 @@ where
                     if *written >= *len {
                         return Poll::Ready((Ok(()), buffer));
                     }
-                    let rest = start(permit, buffer, *written);
-                    Writing::Started(perform(handle, Interest::Writable, rest))
+                    let rest = direct(permit, buffer, *written);
+                    Writing::Performing(perform(handle, Interest::Writable, rest))
                 }
             };
         }
@@ -142,27 +139,25 @@ pub(crate) async fn write_vectored<B: IoBuf>(
     handle: &Rc<IoHandle>,
     buffers: Vec<B>,
 ) -> (io::Result<usize>, Vec<B>) {
-    let permit = match permit(handle, Interest::Writable).await {
+    let permit = match acquire(handle, Interest::Writable).await {
         Ok(permit) => permit,
         Err(error) => return (Err(error), buffers),
     };
-    let len = total(&buffers);
-    if len == 0 {
+    if total(&buffers) == 0 {
         return (Ok(0), buffers);
     }
-    let limit = handle.core.driver.borrow_mut().clip(len);
-    let op = SendMsg::new(permit, buffers, 0, limit, false);
+    let op = SendMsg::new(permit, buffers, 0, false);
     let (result, buffers, _permit) = perform(handle, Interest::Writable, op).await;
     (result, buffers)
 }
 
-/// Writes all of the buffers, in order and in one turn.
+/// Writes all of the buffers, in order and with one permit.
 pub(crate) async fn write_vectored_all<B: IoBuf>(
     handle: &Rc<IoHandle>,
     buffers: Vec<B>,
 ) -> (io::Result<()>, Vec<B>) {
     let len = total(&buffers);
-    let direct = |permit, buffers, start, limit| SendMsg::new(permit, buffers, start, limit, true);
+    let direct = |permit, buffers, start| SendMsg::new(permit, buffers, start, true);
     write_len(handle, buffers, len, direct).await
 }
 
@@ -182,7 +177,7 @@ pub(crate) fn shutdown(handle: &Rc<IoHandle>, how: net::Shutdown) -> io::Result<
 /// The future of [`shutdown`].
 pub(crate) type ShuttingDown = Submission<Shutdown<Keep>>;
 
-/// Keeps a descriptor open for an operation that needs no turn.
+/// Keeps a descriptor open for an operation that needs no permit.
 pub(crate) struct Keep(Rc<IoHandle>);
 
 impl KeepsOpen for Keep {

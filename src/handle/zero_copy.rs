@@ -1,17 +1,17 @@
-//! Bytes that go out of the memory that they are in: several sends, each of which gives its turn up
+//! Sending bytes out of the memory that they are in: several sends, each of which gives its permit up
 //! with its result, while the kernel goes on reading.
 
 use std::io;
 use std::rc::Rc;
 
+use super::chunk::IoHandle;
 use super::error::{incomplete, write_zero};
-use super::permit::{perform, permit};
-use super::recv::IoHandle;
+use super::permit::{acquire, perform};
 use crate::buf::{IoBuf, Lent, Usage, ZeroCopy};
-use crate::driver::Driver;
 use crate::op::{Code, Interest, Send, SendZc};
+use crate::runtime::Core;
 
-/// Writes all of the buffer, in one turn, without a copy where that can be. The second future is that
+/// Writes all of the buffer, with one permit, without a copy where that can be. The second future is that
 /// of the buffer's return.
 pub(crate) async fn write_all<B: IoBuf>(
     handle: &Rc<IoHandle>,
@@ -23,18 +23,17 @@ pub(crate) async fn write_all<B: IoBuf>(
 }
 
 async fn write_lent<B: IoBuf>(handle: &Rc<IoHandle>, lent: &Rc<Lent<B>>) -> io::Result<()> {
-    let mut permit = permit(handle, Interest::Writable).await?;
-    let mut way = Way::first(&handle.core.driver.borrow());
+    let mut permit = acquire(handle, Interest::Writable).await?;
+    let mut way = Way::first(&handle.core);
     let (len, mut written) = (lent.bytes_init(), 0);
     while written < len {
-        let limit = handle.core.driver.borrow_mut().clip(len - written);
         let (result, _, back) = match way {
             Way::ZeroCopy { report } => {
-                let op = SendZc::all(permit, lent.clone(), written, limit, report);
+                let op = SendZc::all(permit, lent.clone(), written, report);
                 perform(handle, Interest::Writable, op).await
             }
             Way::Ordinary => {
-                let op = Send::all(permit, lent.clone(), written, limit);
+                let op = Send::all(permit, lent.clone(), written);
                 perform(handle, Interest::Writable, op).await
             }
         };
@@ -70,9 +69,9 @@ enum Way {
 }
 
 impl Way {
-    fn first(driver: &Driver) -> Way {
-        match driver.takes(Code::SendZc) {
-            true => Way::ZeroCopy { report: driver.reports_usage() },
+    fn first(core: &Core) -> Way {
+        match core.capabilities.takes(Code::SendZc) {
+            true => Way::ZeroCopy { report: core.driver.borrow().reports_usage() },
             false => Way::Ordinary,
         }
     }

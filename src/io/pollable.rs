@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::handle::ready;
-use crate::handle::recv::IoHandle;
+use crate::handle::IoHandle;
 use crate::handle::{self, Handle};
 use crate::op::Interest;
 use crate::runtime::Core;

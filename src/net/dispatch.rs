@@ -22,8 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::acceptor::Acceptor;
-use crate::handle::Closed;
+use crate::handle::accept::ListenSocket;
+use crate::handle::{close, Closed};
 use crate::runtime::{Core, CoreHandle, JoinHandle};
 use crate::time::sleep;
 
@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 type Accepted = io::Result<OwnedFd>;
 
 /// What the listeners of one address share.
-pub(crate) struct Dispatcher {
+pub(super) struct Dispatcher {
     /// The socket, from which each listener has its own descriptor; gone with the last of them.
     socket: Mutex<Option<OwnedFd>>,
     table: Mutex<Table>,
@@ -45,7 +45,7 @@ pub(crate) struct Dispatcher {
 
 #[derive(Default)]
 struct Table {
-    seats: Vec<Place>,
+    seats: Vec<Row>,
     last: u64,
     /// What was accepted when nobody had a seat any more: for the listener that stops last.
     left: Vec<Accepted>,
@@ -53,7 +53,8 @@ struct Table {
     acceptor: Option<u64>,
 }
 
-struct Place {
+/// What stands for a listener that has a seat.
+struct Row {
     number: u64,
     core: CoreHandle,
     queue: VecDeque<Accepted>,
@@ -62,12 +63,12 @@ struct Place {
 
 impl Dispatcher {
     /// For a socket that listens.
-    pub(crate) fn new(socket: OwnedFd) -> Arc<Dispatcher> {
+    pub(super) fn new(socket: OwnedFd) -> Arc<Dispatcher> {
         Arc::new(Dispatcher { socket: Mutex::new(Some(socket)), table: Mutex::default() })
     }
 
     /// A seat, and a descriptor of the socket; `None` if the last listener has gone.
-    pub(crate) fn sit(self: &Arc<Self>) -> io::Result<Option<(Seat, OwnedFd)>> {
+    pub(super) fn sit(self: &Arc<Self>) -> io::Result<Option<(Seat, OwnedFd)>> {
         let socket = lock(&self.socket);
         let Some(socket) = &*socket else { return Ok(None) };
         let fd = socket.try_clone()?;
@@ -75,19 +76,19 @@ impl Dispatcher {
         table.last += 1;
         let number = table.last;
         let core = CoreHandle::current();
-        table.seats.push(Place { number, core, queue: VecDeque::new(), waker: None });
+        table.seats.push(Row { number, core, queue: VecDeque::new(), waker: None });
         Ok(Some((Seat { dispatcher: self.clone(), number, acceptor: RefCell::default() }, fd)))
     }
 
     /// Puts it into the queue of the core with the least to do; gives it back if all are full.
-    fn place(&self, accepted: Accepted, queue_max: usize) -> Result<(), Accepted> {
+    fn enqueue(&self, accepted: Accepted, queue_max: usize) -> Result<(), Accepted> {
         let mut table = lock(&self.table);
-        let room = table.seats.iter_mut().filter(|place| place.queue.len() < queue_max);
-        let scored = room.map(|place| (place.core.load().score(place.queue.len()), place));
+        let room = table.seats.iter_mut().filter(|row| row.queue.len() < queue_max);
+        let scored = room.map(|row| (row.core.load().score(row.queue.len()), row));
         let best = scored.min_by(|(one, _), (other, _)| one.total_cmp(other));
-        let Some((_, place)) = best else { return Err(accepted) };
-        place.queue.push_back(accepted);
-        let waker = place.waker.take();
+        let Some((_, row)) = best else { return Err(accepted) };
+        row.queue.push_back(accepted);
+        let waker = row.waker.take();
         drop(table);
         if let Some(waker) = waker {
             waker.wake();
@@ -106,13 +107,13 @@ impl Dispatcher {
     }
 
     /// The acceptor's life. It ends when its listener has been stopped and has no more to give.
-    async fn accept(self: Arc<Self>, listener: Rc<Acceptor>) {
+    async fn accept(self: Arc<Self>, listener: Rc<ListenSocket>) {
         loop {
-            let mut accepted = match listener.accept_socket().await {
-                Err(error) if crate::Closed::is(&error) => return,
+            let mut accepted = match listener.accept(None).await {
+                Err(error) if Closed::is(&error) => return,
                 other => other,
             };
-            while let Err(back) = self.place(accepted, QUEUE_MAX) {
+            while let Err(back) = self.enqueue(accepted, QUEUE_MAX) {
                 accepted = back;
                 match self.leave_over(accepted) {
                     Ok(()) => break,
@@ -124,30 +125,30 @@ impl Dispatcher {
     }
 }
 
-/// A listener's place among those of its address.
-pub(crate) struct Seat {
+/// A listener's seat among those of its address.
+pub(super) struct Seat {
     dispatcher: Arc<Dispatcher>,
     number: u64,
     /// The acceptor, if it runs here.
-    acceptor: RefCell<Option<(Rc<Acceptor>, JoinHandle<()>)>>,
+    acceptor: RefCell<Option<(Rc<ListenSocket>, JoinHandle<()>)>>,
 }
 
 impl Seat {
     /// The next connection for this core.
     pub(super) fn poll_next(
         &self,
-        listener: &Acceptor,
+        listener: &ListenSocket,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<OwnedFd>> {
         let mut table = lock(&self.dispatcher.table);
-        let Some(place) = table.seats.iter_mut().find(|place| place.number == self.number) else {
+        let Some(row) = table.seats.iter_mut().find(|row| row.number == self.number) else {
             return Poll::Ready(Err(Closed::error()));
         };
-        if let Some(accepted) = place.queue.pop_front() {
+        if let Some(accepted) = row.queue.pop_front() {
             drop(table);
             return Poll::Ready(accepted);
         }
-        let old = place.waker.replace(cx.waker().clone());
+        let old = row.waker.replace(cx.waker().clone());
         let vacant = table.acceptor.is_none();
         if vacant {
             table.acceptor = Some(self.number);
@@ -164,26 +165,25 @@ impl Seat {
     }
 
     /// Becomes the acceptor.
-    fn take_over(&self, listener: &Acceptor) -> io::Result<()> {
-        let socket = listener.with_fd(|fd| fd.try_clone_to_owned())??;
+    fn take_over(&self, listener: &ListenSocket) -> io::Result<()> {
+        let socket = listener.handle().with_fd(|fd| fd.try_clone_to_owned())??;
         let core = Core::current();
-        let own = Rc::new(Acceptor::new(core.clone(), socket));
+        let own = Rc::new(ListenSocket::new(core.clone(), socket));
         let task = core.spawn(self.dispatcher.clone().accept(own.clone()), Location::caller());
         *self.acceptor.borrow_mut() = Some((own, task));
         Ok(())
     }
 
-    /// Stands up: from now on nothing is put here. What was goes to the
-    /// listener that is to `keep` it, if there is one, else to the others.
-    pub(super) async fn leave(&self, keep: Option<&Acceptor>) -> io::Result<()> {
+    /// Gives the seat up: from now on nothing is queued here. What was queued goes to the listener that
+    /// is to `keep` it, if there is one, else to the others.
+    pub(super) async fn leave(&self, keep: Option<&ListenSocket>) -> io::Result<()> {
         let mut left = self.stand_up();
         let acceptor = self.acceptor.take();
         if let Some((listener, task)) = acceptor {
             // What the kernel has given the acceptor already goes to the others.
-            // Boxed, since listeners and seats end each other.
-            Box::pin(listener.stop()).await?;
+            listener.stop().await?;
             let ended = task.await;
-            Box::pin(listener.close()).await?;
+            close(listener.handle()).await?;
             ended?;
             left.extend(std::mem::take(&mut lock(&self.dispatcher.table).left));
         }
@@ -194,22 +194,22 @@ impl Seat {
     /// Takes the queue, and the seat away.
     fn stand_up(&self) -> VecDeque<Accepted> {
         let mut table = lock(&self.dispatcher.table);
-        let index = table.seats.iter().position(|place| place.number == self.number);
+        let index = table.seats.iter().position(|row| row.number == self.number);
         index.map(|index| table.seats.swap_remove(index).queue).unwrap_or_default()
     }
 
     /// The end of this seat: hands on what it had, and the role of the acceptor.
-    fn give_up(&self, left: VecDeque<Accepted>, keep: Option<&Acceptor>) {
+    fn give_up(&self, left: VecDeque<Accepted>, keep: Option<&ListenSocket>) {
         match keep {
             Some(listener) => left.into_iter().for_each(|one| listener.keep(one)),
             // Where nobody is left they are reset, like all that nobody has accepted.
-            None => left.into_iter().for_each(|one| drop(self.dispatcher.place(one, usize::MAX))),
+            None => left.into_iter().for_each(|one| drop(self.dispatcher.enqueue(one, usize::MAX))),
         }
         let mut table = lock(&self.dispatcher.table);
         let mut wakers = Vec::new();
         if table.acceptor == Some(self.number) {
             table.acceptor = None;
-            wakers = table.seats.iter_mut().filter_map(|place| place.waker.take()).collect();
+            wakers = table.seats.iter_mut().filter_map(|row| row.waker.take()).collect();
         }
         if table.seats.is_empty() {
             drop(lock(&self.dispatcher.socket).take());
@@ -224,7 +224,7 @@ impl Drop for Seat {
         let mut left = self.stand_up();
         if let Some((listener, task)) = self.acceptor.take() {
             task.abort();
-            left.extend(listener.taken());
+            left.extend(listener.take_accepted());
         }
         self.give_up(left, None);
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::TcpStream;
 use crate::buf::Lease;
-use crate::handle::recv::Chunk;
+use crate::handle::Chunk;
 use crate::handle::{Handle, Released};
 use crate::op::Interest;
 use crate::runtime::Core;

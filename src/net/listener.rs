@@ -10,13 +10,12 @@ use std::time::Instant;
 use socket2::Domain;
 
 use super::acceptor::Acceptor;
+use super::ports::{self, Protocol, Sharing};
 use super::resolve::{resolve, ToSocketAddrs};
 use super::{options, TcpSocket, TcpStream};
-use crate::runtime::{Core, Protocol, Sharing};
+use crate::handle::accept::BACKLOG;
+use crate::runtime::Core;
 use crate::sys;
-
-/// Connections that may wait in the kernel to be accepted.
-pub(super) const BACKLOG: u32 = 1024;
 
 /// Accepts TCP connections.
 ///
@@ -62,14 +61,14 @@ impl TcpListener {
         let socket = TcpSocket::of(Domain::for_address(address)).await?;
         socket.set_reuseaddr(true)?;
         let core = Core::current();
-        if core.group.dispatches(address) {
-            let seated = core.group.sit(address, || {
+        if ports::is_dispatched(&core, address) {
+            let seated = ports::sit(&core, address, || {
                 socket.bind(address)?;
                 socket.listen(BACKLOG)?.acceptor.handle().take_fd()
             })?;
             return Ok(TcpListener { acceptor: Acceptor::seated(core, seated) });
         }
-        core.group.bind_shared(Protocol::Tcp, address, |sharing| {
+        ports::bind_shared(&core, Protocol::Tcp, address, |sharing| {
             match sharing {
                 Sharing::No => socket.bind(address)?,
                 // Bound without sharing, so that a foreign listener is noticed, then opened up.
@@ -97,9 +96,9 @@ impl TcpListener {
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(true)?;
         let (core, address) = (Core::current(), listener.local_addr()?);
-        let acceptor = match core.group.dispatches(address) {
+        let acceptor = match ports::is_dispatched(&core, address) {
             true => {
-                let seated = core.group.sit(address, || Ok(listener.into()))?;
+                let seated = ports::sit(&core, address, || Ok(listener.into()))?;
                 Acceptor::seated(core, seated)
             }
             false => Acceptor::new(core, listener.into()),

@@ -8,6 +8,7 @@ mod dispatch;
 mod handoff;
 mod listener;
 mod options;
+mod ports;
 mod race;
 mod resolve;
 mod socket;
@@ -17,7 +18,6 @@ mod stream;
 mod udp;
 mod unix;
 
-pub(crate) use dispatch::{Dispatcher, Seat};
 pub use handoff::Handoff;
 pub use listener::TcpListener;
 pub use resolve::{lookup_host, Addresses, ToSocketAddrs};

@@ -10,8 +10,8 @@ use std::time::Instant;
 use socket2::{Domain, SockAddr, SockRef};
 
 use super::{TcpListener, TcpStream};
-use crate::handle::permit::{perform, permit};
-use crate::handle::recv::IoHandle;
+use crate::handle::permit::{acquire, perform};
+use crate::handle::IoHandle;
 use crate::handle::Submission;
 use crate::handle::{close, Handle};
 use crate::op::{Connect, Interest, Socket};
@@ -91,7 +91,7 @@ impl TcpSocket {
     /// # Errors
     /// Those of connect(2); `TimedOut` after the deadline; [`Closed`](crate::Closed).
     pub async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let permit = permit(&self.handle, Interest::Writable).await?;
+        let permit = acquire(&self.handle, Interest::Writable).await?;
         let address = SockAddr::from(address);
         let op = Connect::new(permit, address);
         drop(perform(&self.handle, Interest::Writable, op).await?);

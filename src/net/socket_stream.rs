@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::options;
 use crate::buf::{IoBuf, IoBufMut, Lease, ZeroCopy};
-use crate::handle::recv::{self, IoHandle};
+use crate::handle::{recv, IoHandle};
 use crate::handle::{send, zero_copy};
 use crate::io::Pollable;
 use crate::op;

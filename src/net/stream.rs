@@ -13,7 +13,7 @@ use socket2::Domain;
 use super::race::race;
 use super::resolve::{resolve, ToSocketAddrs};
 use super::{options, OwnedReadHalf, OwnedWriteHalf, SocketStream, TcpSocket};
-use crate::handle::recv::IoHandle;
+use crate::handle::IoHandle;
 use crate::timer::clock;
 
 /// A TCP connection. Reading, writing and shutting down are those of [`SocketStream`], to which it

@@ -6,7 +6,7 @@ use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 #[cfg(target_os = "linux")]
 use io_uring::{opcode, squeue::Entry, types::Fd};
 
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::completion::Completion;
 use crate::sys;
 
@@ -54,6 +54,10 @@ unsafe impl<L: Backlog> Op for Accept<L> {
 
     fn interest(&self) -> Interest {
         Interest::Readable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     #[cfg(target_os = "linux")]

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 #[cfg(target_os = "linux")]
 use io_uring::{opcode, squeue::Entry, types::Fd};
 
-use super::{Code, Interest, Op};
+use super::{Code, Interest, Op, Waits};
 use crate::sys;
 
 /// Closes a descriptor that no other operation names any more.
@@ -31,7 +31,6 @@ pub(crate) fn close_sqe(fd: RawFd) -> Entry {
 unsafe impl Op for Close {
     type Output = io::Result<()>;
     const CODE: Code = Code::Close;
-    const NEVER_WAITS: bool = true;
 
     fn fd(&self) -> RawFd {
         self.number
@@ -39,6 +38,10 @@ unsafe impl Op for Close {
 
     fn interest(&self) -> Interest {
         Interest::Readable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::Never
     }
 
     #[cfg(target_os = "linux")]

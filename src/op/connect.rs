@@ -8,7 +8,7 @@ use io_uring::{opcode, squeue::Entry, types::Fd};
 use socket2::{SockAddr, SockRef};
 
 use super::sendto::busy;
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::sys;
 
 /// Connects a socket. `K` keeps it open.
@@ -45,6 +45,10 @@ unsafe impl<K: KeepsOpen> Op for Connect<K> {
 
     fn interest(&self) -> Interest {
         Interest::Writable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     #[cfg(target_os = "linux")]

@@ -1,9 +1,17 @@
 //! Kernel operations, a file each: its data, how it is asked for, what its answers mean.
 //!
-//! An operation has two forms side by side. `attempt` is the universal one: the system call, made so
-//! that it cannot block, with `interest` saying what readiness unblocks it. `sqe` is the accelerator:
-//! the same thing asked of a ring. A backend without rings needs only the first; a ring that lacks
-//! an opcode polls and attempts. So a missing opcode is a slower operation, never a missing feature.
+//! An operation has forms that stand side by side. `attempt` is the universal one: the system call, made
+//! so that it does not wait; where it would have to, it says `WouldBlock`. `sqe` is the accelerator:
+//! the same thing asked of a ring. How the operation waits then, [`Op::waits`] says, and the driver alone
+//! decides by that what is done:
+//!
+//! | `waits` | on a ring | without one, or where it has no such form |
+//! | --- | --- | --- |
+//! | `Never` | the entry | attempted, which is the end of it |
+//! | `ForReadiness` | the entry | attempted; after `WouldBlock` when its descriptor is ready for `interest` |
+//! | `ForDisk` | attempted; after `WouldBlock` the entry | attempted; after `WouldBlock` a helper thread makes the `call` |
+//!
+//! So a missing opcode is a slower operation, never a missing feature.
 //!
 //! # The life of an operation
 //!
@@ -27,6 +35,7 @@ use io_uring::squeue::Entry;
 use crate::completion::{Loan, Orphan};
 
 mod accept;
+mod call;
 #[cfg(target_os = "linux")]
 mod cancel;
 mod close;
@@ -53,17 +62,18 @@ mod write;
 #[cfg(target_os = "linux")]
 pub(crate) use accept::accept_multi_sqe;
 pub(crate) use accept::{accepted, Accept, Backlog};
+pub(crate) use call::{Call, Waits};
 #[cfg(target_os = "linux")]
 pub(crate) use cancel::{cancel_sqe, CancelAnswer};
 #[cfg(target_os = "linux")]
 pub(crate) use close::close_sqe;
 pub(crate) use close::Close;
 pub(crate) use connect::Connect;
-pub(crate) use fileio::{FileOp, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
+pub(crate) use fileio::{ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
 #[cfg(target_os = "linux")]
 pub(crate) use poll::poll_sqe;
 pub(crate) use poll::Poll;
-pub(crate) use read::Read;
+pub(crate) use read::{Mode, Read};
 #[cfg(target_os = "linux")]
 pub(crate) use recv::{recv_multi_sqe, recv_piece_sqe};
 pub(crate) use recv::{Leftovers, Recv, RecvPooled};
@@ -100,9 +110,9 @@ pub(crate) trait KeepsOpen: 'static {
 /// One kernel operation.
 ///
 /// # Safety
-/// Everything that the entry made by `sqe` points to lives on the heap, belongs to the operation,
-/// keeps its address when the operation is moved, and stays allocated and untouched by safe code
-/// until `finish` or `discard` takes the operation.
+/// Everything that the entry made by `sqe` points to, or that `call` uses, lives on the heap, belongs to
+/// the operation, keeps its address when the operation is moved, and stays allocated and untouched by
+/// safe code until `finish` or `discard` takes the operation.
 pub(crate) unsafe trait Op: Sized + 'static {
     /// What the future of the operation yields.
     type Output;
@@ -110,28 +120,39 @@ pub(crate) unsafe trait Op: Sized + 'static {
     /// The operation's row in the table.
     const CODE: Code;
 
-    /// `attempt` never says `WouldBlock`, so that there is no reason to wait for anything first.
-    const NEVER_WAITS: bool = false;
-
     /// The descriptor that it works on; -1 for none.
     fn fd(&self) -> RawFd;
 
-    /// What readiness unblocks `attempt`.
+    /// The direction of the descriptor that it works in: whose readiness unblocks `attempt`, if that is
+    /// what it waits for.
     fn interest(&self) -> Interest;
 
-    /// The ring form; `None` where the ring would only hand the call to a worker thread, or where an
-    /// attempt that nearly always succeeds costs less than an entry and its completion.
+    /// How it may wait. The same each time, for one operation; nearly always for all of its type.
+    fn waits(&self) -> Waits;
+
+    /// The ring form; `None` where the ring would only hand a call that never waits for a disk to a
+    /// worker thread, or where an attempt that nearly always succeeds costs less than an entry and its
+    /// completion.
     #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry>;
 
-    /// The system call, which never blocks: `WouldBlock` says to wait for `interest`.
+    /// The system call, as far as it does not have to wait; `WouldBlock` says that it would.
     fn attempt(&mut self) -> io::Result<u32>;
+
+    /// The system call that waits for the disk. Asked for only of what [waits](Op::waits) for one.
+    fn call(&mut self) -> Call {
+        unreachable!("{:?} does not wait for a disk", Self::CODE)
+    }
 
     /// Whether this success of `attempt` shows that the descriptor has no more to give, so that
     /// another attempt before the next readiness event would be in vain.
     fn exhausts(&self, _result: u32) -> bool {
         false
     }
+
+    /// Asks for less at a time, where a success may always be short: `clip` says how much of so much.
+    /// The driver does so under faults.
+    fn clip(&mut self, _clip: &mut dyn FnMut(usize) -> usize) {}
 
     /// What the result means to the one who asked.
     fn finish(self, result: io::Result<u32>) -> Self::Output;
@@ -249,6 +270,11 @@ impl Code {
     /// Whether the kernel may answer twice: with the result, and when it has let go of the memory.
     pub(crate) const fn is_answered_twice(self) -> bool {
         matches!(self, Code::SendZc)
+    }
+
+    /// Whether it takes buffers of the core as it goes, of which there may be none.
+    pub(crate) const fn takes_buffers(self) -> bool {
+        matches!(self, Code::Recv | Code::RecvMulti | Code::RecvMsgMulti)
     }
 
     /// All operations, in the order of the table.

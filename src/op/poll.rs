@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 #[cfg(target_os = "linux")]
 use io_uring::{opcode, squeue::Entry, types::Fd};
 
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::sys;
 
 /// Waits until a descriptor is readable or writable. `K` keeps it open.
@@ -48,6 +48,10 @@ unsafe impl<K: KeepsOpen> Op for Poll<K> {
 
     fn interest(&self) -> Interest {
         self.interest
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     #[cfg(target_os = "linux")]

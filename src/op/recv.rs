@@ -7,7 +7,7 @@ use std::rc::Rc;
 #[cfg(target_os = "linux")]
 use io_uring::{opcode, squeue, squeue::Entry, types::Fd};
 
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::buf::{IoBufMut, Lease, Pool};
 use crate::sys;
 
@@ -21,24 +21,29 @@ pub(crate) trait Leftovers: KeepsOpen {
 pub(crate) struct Recv<S, B> {
     socket: S,
     buffer: B,
+    /// How many bytes are asked for at most.
     limit: usize,
     flags: i32,
 }
 
 impl<S, B: IoBufMut> Recv<S, B> {
-    /// Receives `limit` bytes at most, which is not more than the buffer's room.
-    pub(crate) fn new(socket: S, buffer: B, limit: usize) -> Recv<S, B> {
-        Recv { socket, buffer, limit, flags: 0 }
+    pub(crate) fn new(socket: S, buffer: B) -> Recv<S, B> {
+        Recv { socket, buffer, limit: usize::MAX, flags: 0 }
     }
 
     /// Looks at the bytes and leaves them where they are.
-    pub(crate) fn peek(socket: S, buffer: B, limit: usize) -> Recv<S, B> {
-        Recv { socket, buffer, limit, flags: libc::MSG_PEEK }
+    pub(crate) fn peek(socket: S, buffer: B) -> Recv<S, B> {
+        Recv { flags: libc::MSG_PEEK, ..Recv::new(socket, buffer) }
+    }
+
+    /// How many bytes are asked for.
+    fn len(&self) -> usize {
+        self.limit.min(self.buffer.bytes_total()).min(sys::TRANSFER_MAX)
     }
 
     /// Where the bytes go, and how many.
     fn room(&mut self) -> (*mut u8, usize) {
-        let len = self.limit.min(self.buffer.bytes_total()).min(sys::TRANSFER_MAX);
+        let len = self.len();
         (self.buffer.stable_mut_ptr(), len)
     }
 }
@@ -80,6 +85,10 @@ unsafe impl<S: Leftovers, B: IoBufMut> Op for Recv<S, B> {
         Interest::Readable
     }
 
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
+    }
+
     #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         let (memory, len) = self.room();
@@ -94,7 +103,11 @@ unsafe impl<S: Leftovers, B: IoBufMut> Op for Recv<S, B> {
 
     fn exhausts(&self, result: u32) -> bool {
         // Fewer bytes than asked for: the socket is empty. The end of the stream is for ever.
-        self.flags == 0 && result > 0 && (result as usize) < self.limit
+        self.flags == 0 && result > 0 && (result as usize) < self.len()
+    }
+
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        self.limit = clip(self.len());
     }
 
     fn finish(mut self, result: io::Result<u32>) -> Self::Output {
@@ -143,6 +156,10 @@ unsafe impl<S: Leftovers> Op for RecvPooled<S> {
 
     fn interest(&self) -> Interest {
         Interest::Readable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     #[cfg(target_os = "linux")]

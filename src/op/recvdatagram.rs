@@ -17,7 +17,7 @@ use io_uring::{opcode, squeue::Entry, types::Fd};
 use socket2::{SockAddr, SockAddrStorage};
 
 use super::recvmsg::{Ancillary, Incoming, Mailbox, Message};
-use super::{Code, Interest, Op};
+use super::{Code, Interest, Op, Waits};
 use crate::buf::{Lease, Pool};
 use crate::sys;
 
@@ -111,6 +111,10 @@ unsafe impl<S: Mailbox> Op for RecvDatagram<S> {
 
     fn interest(&self) -> Interest {
         Interest::Readable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     #[cfg(target_os = "linux")]

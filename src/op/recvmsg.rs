@@ -10,7 +10,7 @@ use io_uring::{opcode, squeue::Entry, types::Fd};
 use socket2::{SockAddr, SockAddrStorage};
 
 use super::recv::filled;
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::buf::IoBufMut;
 use crate::sys::{self, ControlMessages};
 
@@ -104,6 +104,7 @@ pub(crate) trait Mailbox: KeepsOpen {
 pub(crate) struct RecvMsg<S, B> {
     socket: S,
     buffer: B,
+    /// How many bytes are asked for at most.
     limit: usize,
     flags: i32,
     incoming: Box<Incoming>,
@@ -118,24 +119,33 @@ pub(super) struct Incoming {
 }
 
 impl<S, B: IoBufMut> RecvMsg<S, B> {
-    /// Receives of a stream, `limit` bytes at most.
-    pub(crate) fn of_stream(socket: S, buffer: B, limit: usize) -> RecvMsg<S, B> {
-        RecvMsg::new(socket, buffer, limit, sys::MSG_CMSG_CLOEXEC)
+    /// Receives of a stream.
+    pub(crate) fn of_stream(socket: S, buffer: B) -> RecvMsg<S, B> {
+        RecvMsg::new(socket, buffer, sys::MSG_CMSG_CLOEXEC)
     }
 
     /// Receives a datagram; what has no room in the buffer is cut off.
     pub(crate) fn datagram(socket: S, buffer: B) -> RecvMsg<S, B> {
         // With MSG_TRUNC the result is the length that it had.
-        RecvMsg::new(socket, buffer, usize::MAX, sys::MSG_CMSG_CLOEXEC | libc::MSG_TRUNC)
+        RecvMsg::new(socket, buffer, sys::MSG_CMSG_CLOEXEC | libc::MSG_TRUNC)
     }
 
-    fn new(socket: S, buffer: B, limit: usize, flags: i32) -> RecvMsg<S, B> {
-        RecvMsg { socket, buffer, limit, flags, incoming: Incoming::new() }
+    fn new(socket: S, buffer: B, flags: i32) -> RecvMsg<S, B> {
+        RecvMsg { socket, buffer, limit: usize::MAX, flags, incoming: Incoming::new() }
+    }
+
+    fn is_of_stream(&self) -> bool {
+        self.flags & libc::MSG_TRUNC == 0
+    }
+
+    /// How many bytes are asked for.
+    fn len(&self) -> usize {
+        self.limit.min(self.buffer.bytes_total()).min(sys::TRANSFER_MAX)
     }
 
     /// The header as it must be before each try.
     fn header(&mut self) -> &mut libc::msghdr {
-        let len = self.limit.min(self.buffer.bytes_total()).min(sys::TRANSFER_MAX);
+        let len = self.len();
         self.incoming.header(self.buffer.stable_mut_ptr(), len)
     }
 }
@@ -203,6 +213,10 @@ unsafe impl<S: Mailbox, B: IoBufMut> Op for RecvMsg<S, B> {
         Interest::Readable
     }
 
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
+    }
+
     #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         let (fd, flags) = (Fd(self.fd()), self.flags as u32);
@@ -215,6 +229,12 @@ unsafe impl<S: Mailbox, B: IoBufMut> Op for RecvMsg<S, B> {
         unsafe { sys::recvmsg(fd, self.header(), flags) }
     }
 
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        if self.is_of_stream() {
+            self.limit = clip(self.len());
+        }
+    }
+
     fn finish(mut self, result: io::Result<u32>) -> Self::Output {
         let result = result.map(|full_len| self.incoming.arrived(full_len as usize));
         let count = result.as_ref().map_or(0, |(count, _)| *count as u32);
@@ -223,7 +243,7 @@ unsafe impl<S: Mailbox, B: IoBufMut> Op for RecvMsg<S, B> {
     }
 
     fn discard(self, result: io::Result<u32>) {
-        if matches!(result, Ok(0)) && self.flags & libc::MSG_TRUNC == 0 {
+        if matches!(result, Ok(0)) && self.is_of_stream() {
             // The end of the stream is found again by the next receive.
             return;
         }

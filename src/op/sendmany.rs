@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use io_uring::squeue::Entry;
 use socket2::SockAddr;
 
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::buf::IoBuf;
 use crate::sys;
 
@@ -47,6 +47,10 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendMany<S, B> {
 
     fn interest(&self) -> Interest {
         Interest::Writable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     /// The ring has no form of this call, and an entry for each datagram would cost more.

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 #[cfg(target_os = "linux")]
 use io_uring::{opcode, squeue::Entry, types::Fd};
 
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::buf::IoBuf;
 use crate::sys;
 
@@ -25,25 +25,16 @@ struct Message {
 }
 
 impl<S, B: IoBuf> SendMsg<S, B> {
-    /// Sends of the `limit` bytes that follow the first `start` of all buffers together; `all` as in
-    /// `Send`.
-    pub(crate) fn new(
-        socket: S,
-        buffers: Vec<B>,
-        start: usize,
-        limit: usize,
-        all: bool,
-    ) -> SendMsg<S, B> {
+    /// Sends what follows the first `start` bytes of all buffers together; `all` as in `Send`.
+    pub(crate) fn new(socket: S, buffers: Vec<B>, start: usize, all: bool) -> SendMsg<S, B> {
         let mut vectors = Vec::with_capacity(buffers.len().min(sys::VECTORS_MAX));
-        let (mut skip, mut left) = (start, limit);
+        let mut skip = start;
         for buffer in &buffers {
             let bytes = buffer.as_slice();
             let skipped = skip.min(bytes.len());
             skip -= skipped;
             let bytes = &bytes[skipped..];
-            let bytes = &bytes[..bytes.len().min(left)];
             if !bytes.is_empty() && vectors.len() < sys::VECTORS_MAX {
-                left -= bytes.len();
                 let memory = bytes.as_ptr().cast_mut().cast();
                 vectors.push(libc::iovec { iov_base: memory, iov_len: bytes.len() });
             }
@@ -54,6 +45,24 @@ impl<S, B: IoBuf> SendMsg<S, B> {
         header.msg_iovlen = vectors.len() as _;
         let flags = libc::MSG_NOSIGNAL | if all { libc::MSG_WAITALL } else { 0 };
         SendMsg { socket, buffers, message: Box::new(Message { header, vectors, flags }) }
+    }
+}
+
+impl Message {
+    /// How many bytes there are.
+    fn len(&self) -> usize {
+        self.vectors.iter().map(|vector| vector.iov_len).sum()
+    }
+
+    /// Leaves out what is beyond the first `limit` bytes.
+    fn truncate(&mut self, limit: usize) {
+        let mut left = limit;
+        for vector in &mut self.vectors {
+            vector.iov_len = vector.iov_len.min(left);
+            left -= vector.iov_len;
+        }
+        self.vectors.retain(|vector| vector.iov_len > 0);
+        self.header.msg_iovlen = self.vectors.len() as _;
     }
 }
 
@@ -72,6 +81,10 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendMsg<S, B> {
         Interest::Writable
     }
 
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
+    }
+
     #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         let flags = self.message.flags as u32;
@@ -85,8 +98,11 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendMsg<S, B> {
     }
 
     fn exhausts(&self, result: u32) -> bool {
-        let asked: usize = self.message.vectors.iter().map(|vector| vector.iov_len).sum();
-        (result as usize) < asked
+        (result as usize) < self.message.len()
+    }
+
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        self.message.truncate(clip(self.message.len()));
     }
 
     fn finish(self, result: io::Result<u32>) -> Self::Output {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 #[cfg(target_os = "linux")]
 use io_uring::{opcode, squeue::Entry, types::Fd};
 
-use super::{Code, Interest, KeepsOpen, Op, Send};
+use super::{Code, Interest, KeepsOpen, Op, Send, Waits};
 use crate::buf::{IoBuf, Lent, Usage};
 use crate::completion::Loan;
 
@@ -28,15 +28,9 @@ pub(crate) struct SendZc<S, B> {
 }
 
 impl<S, B: IoBuf> SendZc<S, B> {
-    /// Sends the `limit` bytes that follow `start`; like [`Send::all`] in everything else.
-    pub(crate) fn all(
-        socket: S,
-        buffer: Rc<Lent<B>>,
-        start: usize,
-        limit: usize,
-        report: bool,
-    ) -> SendZc<S, B> {
-        SendZc { send: Send::all(socket, buffer, start, limit), report }
+    /// Like [`Send::all`] in everything else.
+    pub(crate) fn all(socket: S, buffer: Rc<Lent<B>>, start: usize, report: bool) -> SendZc<S, B> {
+        SendZc { send: Send::all(socket, buffer, start), report }
     }
 }
 
@@ -56,6 +50,10 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendZc<S, B> {
         self.send.interest()
     }
 
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
+    }
+
     #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         let bytes = self.send.bytes();
@@ -72,6 +70,10 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendZc<S, B> {
 
     fn exhausts(&self, result: u32) -> bool {
         self.send.exhausts(result)
+    }
+
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        self.send.clip(clip);
     }
 
     fn finish(self, result: io::Result<u32>) -> Self::Output {

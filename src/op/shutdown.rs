@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 use io_uring::squeue::Entry;
 use socket2::SockRef;
 
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::sys;
 
 /// Shuts a socket down. `K` keeps the descriptor open.
@@ -27,7 +27,6 @@ impl<K> Shutdown<K> {
 unsafe impl<K: KeepsOpen> Op for Shutdown<K> {
     type Output = io::Result<()>;
     const CODE: Code = Code::Shutdown;
-    const NEVER_WAITS: bool = true;
 
     fn fd(&self) -> RawFd {
         self.socket.fd()
@@ -35,6 +34,10 @@ unsafe impl<K: KeepsOpen> Op for Shutdown<K> {
 
     fn interest(&self) -> Interest {
         Interest::Writable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::Never
     }
 
     /// The ring hands every shutdown to a worker thread, and the call never blocks.

@@ -6,7 +6,7 @@ use std::os::fd::{OwnedFd, RawFd};
 #[cfg(target_os = "linux")]
 use io_uring::{opcode, squeue::Entry};
 
-use super::{Code, Interest, Op};
+use super::{Code, Interest, Op, Waits};
 use crate::sys;
 
 /// A new socket, close-on-exec and non-blocking.
@@ -29,7 +29,6 @@ impl Socket {
 unsafe impl Op for Socket {
     type Output = io::Result<OwnedFd>;
     const CODE: Code = Code::Socket;
-    const NEVER_WAITS: bool = true;
 
     fn fd(&self) -> RawFd {
         -1
@@ -37,6 +36,10 @@ unsafe impl Op for Socket {
 
     fn interest(&self) -> Interest {
         Interest::Readable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::Never
     }
 
     #[cfg(target_os = "linux")]

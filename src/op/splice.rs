@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use io_uring::squeue::Entry;
 
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::buf::{Pipes, PooledPipe};
 
 /// What became of an attempt to fill a pipe.
@@ -70,6 +70,10 @@ unsafe impl<S: KeepsOpen, Q: Quota> Op for SpliceIn<S, Q> {
         Interest::Readable
     }
 
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
+    }
+
     fn sqe(&mut self) -> Option<Entry> {
         None
     }
@@ -92,6 +96,10 @@ unsafe impl<S: KeepsOpen, Q: Quota> Op for SpliceIn<S, Q> {
             Err(error) if is_refusal(&error) => self.refuse(error),
             Err(error) => Err(error),
         }
+    }
+
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        self.limit = clip(self.limit);
     }
 
     fn finish(self, result: io::Result<u32>) -> Self::Output {
@@ -130,6 +138,10 @@ unsafe impl<S: KeepsOpen> Op for SpliceOut<S> {
 
     fn interest(&self) -> Interest {
         Interest::Writable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     fn sqe(&mut self) -> Option<Entry> {

@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 
 use io_uring::{opcode, squeue::Entry};
 
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Interest, KeepsOpen, Op, Waits};
 use crate::sys;
 
 /// Where the status of a child goes that nobody waits for any more.
@@ -63,6 +63,10 @@ unsafe impl<P: Parent> Op for WaitChild<P> {
 
     fn interest(&self) -> Interest {
         Interest::Readable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     fn sqe(&mut self) -> Option<Entry> {

@@ -12,7 +12,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::rc::Rc;
 
-use super::pidfd::{self, Pidfd};
+use super::pidfd::Pidfd;
 use crate::runtime::Core;
 use crate::signal::{signal, SignalKind};
 use crate::sys;
@@ -22,8 +22,8 @@ pub(super) struct Process {
     core: Rc<Core>,
     pid: libc::pid_t,
     /// Its descriptor, where there is such a thing.
-    pidfd: Option<Pidfd>,
-    /// How it has ended. The kernel tells it once.
+    pidfd: Option<Rc<Pidfd>>,
+    /// How it has ended, if that was found without the descriptor. The kernel tells it once.
     status: Cell<Option<ExitStatus>>,
 }
 
@@ -48,39 +48,31 @@ impl Process {
         self.pid
     }
 
-    pub(super) fn pidfd(&self) -> Option<&Pidfd> {
-        self.pidfd.as_ref()
-    }
-
     /// Whether its end is known, and so its number not its own any more.
     pub(super) fn has_been_waited_for(&self) -> bool {
-        self.status.get().is_some()
+        self.status().is_some()
     }
 
-    pub(super) fn status(&self) -> Option<ExitStatus> {
-        self.status.get()
-    }
-
-    /// Keeps what the kernel has told.
-    pub(super) fn keep_status(&self, status: ExitStatus) {
-        self.status.set(Some(status));
+    /// How it has ended, if that is known.
+    fn status(&self) -> Option<ExitStatus> {
+        self.status.get().or_else(|| self.pidfd.as_ref()?.status())
     }
 
     /// How it has ended, if it has.
     pub(super) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
-        if self.status.get().is_none() {
+        if self.status().is_none() {
             self.status.set(sys::try_wait_child(self.pid)?);
         }
-        Ok(self.status.get())
+        Ok(self.status())
     }
 
     /// Waits for its end. Dropping the future loses nothing.
     pub(super) async fn wait(self: &Rc<Process>) -> io::Result<ExitStatus> {
-        if let Some(status) = self.status.get() {
+        if let Some(status) = self.status() {
             return Ok(status);
         }
-        match self.pidfd {
-            Some(_) => pidfd::wait(self).await,
+        match &self.pidfd {
+            Some(pidfd) => pidfd.wait().await,
             None => self.wait_by_signal().await,
         }
     }

@@ -1,36 +1,79 @@
 //! The descriptor of a process (Linux 5.3), which can be waited for like any other.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::process::ExitStatus;
 use std::rc::Rc;
-use std::time::Duration;
+use std::task::{Poll, Waker};
 
-use super::ending::Process;
 use crate::handle::Submission;
 use crate::op::{KeepsOpen, Parent, WaitChild};
 use crate::runtime::Core;
 use crate::sys;
-use crate::time::sleep;
 
 /// The descriptor, and who waits for it.
 pub(super) struct Pidfd {
     core: Rc<Core>,
+    pid: libc::pid_t,
     fd: OwnedFd,
+    /// How the process has ended, if a wait has got it. The kernel tells it once.
+    status: Cell<Option<ExitStatus>>,
     /// Waits that have not been answered.
     waits: Cell<u32>,
+    /// Whom to wake when one more wait has been answered.
+    waiter: Cell<Option<Waker>>,
 }
 
 impl Pidfd {
     /// A descriptor of a child that nobody has waited for.
-    pub(super) fn open(pid: libc::pid_t, core: &Rc<Core>) -> io::Result<Pidfd> {
-        Ok(Pidfd { core: core.clone(), fd: sys::pidfd_open(pid)?, waits: Cell::new(0) })
+    pub(super) fn open(pid: libc::pid_t, core: &Rc<Core>) -> io::Result<Rc<Pidfd>> {
+        Ok(Rc::new(Pidfd {
+            core: core.clone(),
+            pid,
+            fd: sys::pidfd_open(pid)?,
+            status: Cell::new(None),
+            waits: Cell::new(0),
+            waiter: Cell::new(None),
+        }))
+    }
+
+    /// How the process has ended, if a wait has got it.
+    pub(super) fn status(&self) -> Option<ExitStatus> {
+        self.status.get()
     }
 
     /// Sends the process SIGKILL.
     pub(super) fn kill(&self) -> io::Result<()> {
         sys::pidfd_kill(self.fd.as_fd(), libc::SIGKILL)
+    }
+
+    /// Waits for the end of the process.
+    pub(super) async fn wait(self: &Rc<Pidfd>) -> io::Result<ExitStatus> {
+        let op = WaitChild::new(Waiting::new(self));
+        match Submission::new(self.core.clone(), op).await {
+            Ok(status) => {
+                self.status.set(Some(status));
+                Ok(status)
+            }
+            Err(error) => self.earlier_status().await.ok_or(error),
+        }
+    }
+
+    /// What an earlier wait, whose future was dropped, has got. Its answer may be on its way still; it
+    /// does come, since the wait has been asked to end.
+    async fn earlier_status(&self) -> Option<ExitStatus> {
+        poll_fn(|cx| {
+            let status = self.status.get();
+            if status.is_some() || self.waits.get() == 0 {
+                return Poll::Ready(status);
+            }
+            // One at a time: a child is waited for through `&mut`, and by its core when it has gone.
+            self.waiter.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await
     }
 }
 
@@ -41,65 +84,37 @@ impl Drop for Pidfd {
     }
 }
 
-/// Waits for the end of a process that has a descriptor.
-pub(super) async fn wait(process: &Rc<Process>) -> io::Result<ExitStatus> {
-    let op = WaitChild::new(Waiting::new(process));
-    match Submission::new(process.core().clone(), op).await {
-        Ok(status) => {
-            process.keep_status(status);
-            Ok(status)
-        }
-        Err(error) => earlier_status(process).await.ok_or(error),
-    }
-}
-
-/// What an earlier wait, whose future was dropped, has got: its answer may be on its way still.
-async fn earlier_status(process: &Rc<Process>) -> Option<ExitStatus> {
-    for _ in 0..100 {
-        // Only the waits that are in flight share it with the child.
-        if process.status().is_some() || process.pidfd().is_none_or(|it| it.waits.get() == 0) {
-            break;
-        }
-        sleep(Duration::from_millis(1)).await;
-    }
-    process.status()
-}
-
 /// Keeps the process's descriptor open for a wait.
-struct Waiting(Rc<Process>);
+struct Waiting(Rc<Pidfd>);
 
 impl Waiting {
-    fn new(process: &Rc<Process>) -> Waiting {
-        let waiting = Waiting(process.clone());
-        let waits = &waiting.pidfd().waits;
-        waits.set(waits.get() + 1);
-        waiting
-    }
-
-    fn pidfd(&self) -> &Pidfd {
-        self.0.pidfd().expect("a process without a descriptor is not waited for by one")
+    fn new(pidfd: &Rc<Pidfd>) -> Waiting {
+        pidfd.waits.set(pidfd.waits.get() + 1);
+        Waiting(pidfd.clone())
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let waits = &self.pidfd().waits;
-        waits.set(waits.get() - 1);
+        self.0.waits.set(self.0.waits.get() - 1);
+        if let Some(waker) = self.0.waiter.take() {
+            waker.wake();
+        }
     }
 }
 
 impl KeepsOpen for Waiting {
     fn fd(&self) -> RawFd {
-        self.pidfd().fd.as_raw_fd()
+        self.0.fd.as_raw_fd()
     }
 }
 
 impl Parent for Waiting {
     fn pid(&self) -> libc::pid_t {
-        self.0.pid()
+        self.0.pid
     }
 
     fn keep_status(&self, status: ExitStatus) {
-        self.0.keep_status(status);
+        self.0.status.set(Some(status));
     }
 }

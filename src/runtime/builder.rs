@@ -85,7 +85,7 @@ impl Builder {
         self
     }
 
-    /// Does without an optional feature of io_uring, as if the kernel did not have it.
+    /// Does without an optional feature, of io_uring or `splice`, as if the kernel did not have it.
     pub fn without(mut self, feature: Feature) -> Builder {
         self.config.features.remove(feature);
         self

@@ -15,11 +15,10 @@
 //! others, if both kinds are ready.
 //!
 //! Fairness: a task that wakes itself goes to the end of the queue, behind all that are ready, and
-//! after at most `BUDGET` task runs, or
-//! fewer if they take `LONG`, the driver is asked and timers fire. So no task, and no pair of
-//! tasks that wake each other, keeps the others or the network out. Nor does a task whose descriptors
-//! are always ready, so that it would never have to wait: after `OPERATIONS` in one run it goes to
-//! the end of the queue too.
+//! after at most `BUDGET` task runs, or fewer if they take `LONG`, the driver is asked and timers
+//! fire. So no task, and no pair of tasks that wake each other, keeps the others or the network out.
+//! Nor does a task whose descriptors are always ready, so that it would never have to wait: after
+//! `OPERATIONS` in one run it goes to the end of the queue too.
 
 mod deadlock;
 mod end;
@@ -48,8 +47,7 @@ use super::task::{Header, JoinHandle, TaskRef};
 use crate::buf::Pipes;
 use crate::buf::Pool;
 use crate::completion::Completion;
-use crate::driver::{choose, Config, Delivery, Driver, Wait};
-use crate::sys;
+use crate::driver::{choose, Buffers, Capabilities, Config, Delivery, Driver, Wait};
 use crate::timer::{clock, Wheel};
 
 /// Task runs between two looks at the driver, at most.
@@ -74,6 +72,8 @@ const OPERATIONS: u32 = 32;
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) driver: RefCell<Driver>,
+    /// What the driver's backend can do.
+    pub(crate) capabilities: Capabilities,
     pub(crate) timers: RefCell<Wheel>,
     pub(crate) pool: Rc<Pool>,
     /// What relays move bulk through.
@@ -149,12 +149,12 @@ impl Drop for Running {
 impl Core {
     fn open(config: &Config, group: super::launch::Membership) -> io::Result<Rc<Core>> {
         let opened = choose(config)?;
-        let (mut driver, shared) = (opened.driver, Arc::new(Shared::new(opened.notifier)));
-        let pool = Pool::new(driver.pool_config(config), shared.clone());
-        driver.attach(&pool);
+        let (driver, shared) = (opened.driver, Arc::new(Shared::new(opened.notifier)));
+        let pool = Core::pool(opened.buffers, shared.clone());
         Ok(Rc::new(Core {
             shared,
             driver: RefCell::new(driver),
+            capabilities: opened.capabilities,
             timers: RefCell::new(Wheel::new(clock::now())),
             pool,
             #[cfg(target_os = "linux")]
@@ -168,7 +168,7 @@ impl Core {
             wakes: Count::default(),
             remote_wakes: Count::default(),
             in_tasks: Cell::new(Duration::ZERO),
-            now: Cell::new(sys::coarse_now()),
+            now: Cell::new(clock::coarse()),
             tasks: RefCell::new(Slab::new()),
             spin: Spin::new(config.spin),
             watched: config.watched,
@@ -293,7 +293,7 @@ impl Core {
         loop {
             self.turns.add(1);
             self.take_remote();
-            self.now.set(sys::coarse_now());
+            self.now.set(clock::coarse());
             let measured = self.watched && self.turns.get() % MEASURED == 0;
             let start = measured.then(clock::now);
             if woken.replace(false) {
@@ -307,7 +307,7 @@ impl Core {
             }
             self.run_tasks();
             if let Some(start) = start {
-                self.in_tasks.set(self.in_tasks.get() + start.elapsed() * MEASURED as u32);
+                self.in_tasks.set(self.in_tasks.get() + clock::since(start) * MEASURED as u32);
             }
             let next = self.fire_timers(&mut fired);
             self.pools().for_each(|pool| pool.serve_waiting());
@@ -342,8 +342,11 @@ impl Core {
             self.shared.running.store(self.polls.get(), RELAXED);
             TaskRef::run_queued(task, self.now.get(), |done| self.tasks.borrow_mut().remove(done));
             // The clock is read only where many tasks run.
-            if run % LOOK == LOOK - 1 && start.get_or_insert_with(clock::now).elapsed() > LONG {
-                break;
+            if run % LOOK == LOOK - 1 {
+                let start = *start.get_or_insert_with(clock::now);
+                if clock::since(start) > LONG {
+                    break;
+                }
             }
         }
         self.shared.running.store(0, RELAXED);
@@ -351,7 +354,22 @@ impl Core {
 
     /// The buffers for datagrams, which are made when they are first asked for.
     pub(crate) fn datagram_pool(&self) -> &Rc<Pool> {
-        self.datagrams.get_or_init(|| self.driver.borrow_mut().datagram_pool(self.shared.clone()))
+        self.datagrams.get_or_init(|| {
+            let buffers = self.driver.borrow_mut().datagram_buffers();
+            Core::pool(buffers, self.shared.clone())
+        })
+    }
+
+    /// A pool of what the backend has for it.
+    fn pool(buffers: Buffers, home: Arc<Shared>) -> Rc<Pool> {
+        let pool = match buffers.room_min {
+            None => Pool::new(buffers.config, home),
+            Some(room_min) => Pool::with_room(buffers.config, room_min, home),
+        };
+        if let Some(ring) = buffers.ring {
+            pool.attach(ring);
+        }
+        pool
     }
 
     fn pools(&self) -> impl Iterator<Item = &Rc<Pool>> {

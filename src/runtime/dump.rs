@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::placement::{cores, spawn_on};
 use super::{Core, CoreHandle, CoreId};
+use crate::timer::clock;
 
 /// A task, as it was when [`dump`] looked.
 #[derive(Clone, Debug)]
@@ -131,7 +132,7 @@ impl Core {
                 note(joiner, WaitsFor::Task(task.location()));
             }
         }
-        let now = crate::sys::coarse_now();
+        let now = clock::coarse();
         tasks
             .iter()
             .map(|(_, task)| {

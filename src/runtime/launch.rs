@@ -1,10 +1,8 @@
 //! Starting the same main on several cores, and what these cores share.
 
-use std::collections::{HashMap, HashSet};
+use std::any::Any;
 use std::future::{poll_fn, Future};
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe, Location};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +14,6 @@ use super::core;
 use super::placement::CoreHandle;
 use super::shared::Shared;
 use crate::driver::Config;
-use crate::net::{Dispatcher, Seat};
 use crate::sys;
 
 /// What the cores of one `run` share.
@@ -26,13 +23,11 @@ struct Group {
     stopped: AtomicBool,
     /// Whom to wake then.
     wakers: Mutex<Vec<Waker>>,
-    /// Addresses that some core listens on.
-    listening: Mutex<HashSet<(Protocol, SocketAddr)>>,
-    /// Addresses whose connections one acceptor distributes.
-    dispatchers: Mutex<HashMap<SocketAddr, Arc<Dispatcher>>>,
     cores: Mutex<Cores>,
     /// A core has been opened, or the group is stopped.
     opened: Condvar,
+    /// What the floors above share among these cores, one thing of each type.
+    shared: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
 }
 
 /// The cores of a group.
@@ -103,66 +98,26 @@ impl Membership {
         cores.running.iter().map(|(_, core)| CoreHandle::new(core.clone())).collect()
     }
 
-    /// Whether one acceptor serves all cores that listen on the address.
-    pub(crate) fn dispatches(&self, address: SocketAddr) -> bool {
-        self.accept == Accept::ByLoad && self.cores > 1 && address.port() != 0
+    /// How many cores run the same main.
+    pub(crate) fn cores(&self) -> usize {
+        self.cores
     }
 
-    /// A seat at the dispatcher of the address, and a descriptor of its socket, which `bind` makes if
-    /// there is none yet.
-    pub(crate) fn sit(
-        &self,
-        address: SocketAddr,
-        bind: impl FnOnce() -> io::Result<OwnedFd>,
-    ) -> io::Result<(Seat, OwnedFd)> {
-        let mut dispatchers = self.group.dispatchers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(dispatcher) = dispatchers.get(&address) {
-            if let Some(seated) = dispatcher.sit()? {
-                return Ok(seated);
-            }
-        }
-        let dispatcher = Dispatcher::new(bind()?);
-        let seated = dispatcher.sit()?.expect("its socket has just been made");
-        dispatchers.insert(address, dispatcher);
-        Ok(seated)
+    /// Who decides which of them serves a connection.
+    pub(crate) fn accept(&self) -> Accept {
+        self.accept
     }
 
-    /// Calls `bind`, saying whether another core of the group may listen on the same address: the
-    /// first to bind must have the address to itself, so that a foreign listener is noticed.
-    pub(crate) fn bind_shared<T>(
-        &self,
-        protocol: Protocol,
-        address: SocketAddr,
-        bind: impl FnOnce(Sharing) -> io::Result<T>,
-    ) -> io::Result<T> {
-        if self.cores == 1 || address.port() == 0 {
-            return bind(Sharing::No);
-        }
-        // The lock is held while binding, so that the first is first.
-        let mut listening = self.group.listening.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = !listening.contains(&(protocol, address));
-        let bound = bind(if first { Sharing::AsFirst } else { Sharing::WithOthers })?;
-        listening.insert((protocol, address));
-        Ok(bound)
+    /// What all cores of the group share under this type; made by whichever asks first.
+    pub(crate) fn shared<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut shared = self.group.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = shared.iter().find_map(|one| one.clone().downcast().ok());
+        found.unwrap_or_else(|| {
+            let new = Arc::<T>::default();
+            shared.push(new.clone());
+            new
+        })
     }
-}
-
-/// Whose addresses: those of TCP and of UDP have nothing to do with each other.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Protocol {
-    Tcp,
-    Udp,
-}
-
-/// How a listener's address is shared among the cores of a group.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Sharing {
-    /// Not at all.
-    No,
-    /// Taken alone, then opened to the others.
-    AsFirst,
-    /// Another core has it already.
-    WithOthers,
 }
 
 impl Group {

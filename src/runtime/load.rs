@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::sys::ThreadClock;
+use crate::timer::clock;
 
 /// The shortest time over which the busy part is measured: below that, one task decides it.
 const WINDOW: Duration = Duration::from_millis(20);
@@ -14,7 +15,7 @@ const WINDOW: Duration = Duration::from_millis(20);
 pub(super) struct LoadMeter {
     /// Tasks that are not done, as of the last turn.
     tasks: AtomicU64,
-    /// The clock of the core's thread, and what it said when; `None` once the thread may have gone.
+    /// The clock of the core's thread, with what it said and when; `None` once the thread may have gone.
     meter: Mutex<Option<Meter>>,
     start: Instant,
     /// What the clock and the wall said when the thread went.
@@ -22,7 +23,8 @@ pub(super) struct LoadMeter {
 }
 
 struct Meter {
-    clock: ThreadClock,
+    /// The processor time of the thread.
+    thread: ThreadClock,
     since: Instant,
     /// What the clock said first: the thread may have had a life before.
     first: Duration,
@@ -33,17 +35,17 @@ struct Meter {
 impl LoadMeter {
     /// A measure of the calling thread.
     pub(super) fn of_this_thread() -> LoadMeter {
-        let meter = ThreadClock::of_this_thread().ok().map(|clock| Meter {
-            since: Instant::now(),
-            first: clock.now().unwrap_or_default(),
-            used: clock.now().unwrap_or_default(),
-            clock,
+        let meter = ThreadClock::of_this_thread().ok().map(|thread| Meter {
+            since: clock::now(),
+            first: thread.now().unwrap_or_default(),
+            used: thread.now().unwrap_or_default(),
+            thread,
             busy: 0.0,
         });
         LoadMeter {
             tasks: AtomicU64::new(0),
             meter: Mutex::new(meter),
-            start: Instant::now(),
+            start: clock::now(),
             last: Mutex::default(),
         }
     }
@@ -61,11 +63,11 @@ impl LoadMeter {
     pub(super) fn busy(&self) -> f64 {
         let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(meter) = &mut *meter else { return 0.0 };
-        let elapsed = meter.since.elapsed();
+        let elapsed = clock::since(meter.since);
         if elapsed >= WINDOW {
-            let used = meter.clock.now().unwrap_or(meter.used);
+            let used = meter.thread.now().unwrap_or(meter.used);
             let busy = used.saturating_sub(meter.used).as_secs_f64() / elapsed.as_secs_f64();
-            (meter.since, meter.used) = (Instant::now(), used);
+            (meter.since, meter.used) = (clock::now(), used);
             meter.busy = busy.min(1.0);
         }
         meter.busy
@@ -76,8 +78,8 @@ impl LoadMeter {
         let meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
         match &*meter {
             Some(meter) => {
-                let used = meter.clock.now().unwrap_or(meter.used);
-                (used.saturating_sub(meter.first), self.start.elapsed())
+                let used = meter.thread.now().unwrap_or(meter.used);
+                (used.saturating_sub(meter.first), clock::since(self.start))
             }
             None => *self.last.lock().unwrap_or_else(PoisonError::into_inner),
         }

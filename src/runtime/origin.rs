@@ -12,10 +12,9 @@ use super::{Core, CoreHandle};
 /// While tasks of both kinds are ready, a core runs seven that are latency-critical for each one in
 /// the background; within a kind they run in the order in which they became ready, but for
 /// latency-critical ones that another thread has woken: they come first, and get every second run at
-/// most while others are ready. So a task in the
-/// background waits for no more than eight runs for each of its kind that is before it, and a
-/// latency-critical one for at most one run in the background for each seven of its own kind. Neither
-/// interrupts a task that runs.
+/// most while others are ready. So a task in the background waits for no more than eight runs for each
+/// of its kind that is before it, and a latency-critical one for at most one run in the background for
+/// each seven of its own kind. Neither interrupts a task that runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Priority {
     /// Somebody waits for it: connections, mostly. What [`spawn`](crate::spawn) gives.

@@ -7,11 +7,11 @@
 //! the inbox, and the closure is called by the first poll, on that core.
 //!
 //! ```text
-//!   spawn_on: closure + Giver ─▶ newborn task ─▶ inbox ─▶ Core::take_in ─▶ poll: closure()
-//!                                    │                                         │ poll, poll
-//!                                    │ the core has ended, or is full          ▼
-//!                                    ▼                                     Giver::give
-//!                              closure dropped, Giver gives the error
+//!   spawn_on: closure + Sender ─▶ newborn task ─▶ inbox ─▶ Core::take_in ─▶ poll: closure()
+//!                                     │                                         │ poll, poll
+//!                                     │ the core has ended, or is full          ▼
+//!                                     ▼                                    Sender::give
+//!                               closure dropped, Sender gives the error
 //! ```
 
 use std::fmt;

@@ -10,11 +10,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{channel, RecvTimeoutError, Sender};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::shared::Shared;
 use super::task::running;
 use crate::sys::stall::{self, ThreadId};
+use crate::timer::clock;
 
 /// One line in so long, for each core.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -32,19 +33,19 @@ impl Detector {
         let watched = ThreadId::of_this_thread();
         stall::install(running)?;
         let watch = move || {
-            let (mut seen, mut since, mut told) = (0, Instant::now(), 0);
-            let mut quiet_until = Instant::now();
+            let (mut seen, mut since, mut told) = (0, clock::now(), 0);
+            let mut quiet_until = clock::now();
             let look = (limit / 4).max(Duration::from_millis(1));
             while stopped.recv_timeout(look) == Err(RecvTimeoutError::Timeout) {
                 let run = core.running.load(Ordering::Relaxed);
                 if run != seen {
-                    (seen, since) = (run, Instant::now());
-                } else if run != 0 && run != told && since.elapsed() >= limit {
+                    (seen, since) = (run, clock::now());
+                } else if run != 0 && run != told && clock::since(since) >= limit {
                     told = run;
                     core.stalls.fetch_add(1, Ordering::Relaxed);
-                    if Instant::now() >= quiet_until {
-                        quiet_until = Instant::now() + PAUSE;
-                        report(&core, watched, since.elapsed());
+                    if clock::now() >= quiet_until {
+                        quiet_until = clock::now() + PAUSE;
+                        report(&core, watched, clock::since(since));
                     }
                 }
             }

@@ -58,7 +58,7 @@ fn wait() -> Duration {
     let start = clock::now();
     // An error cuts the wait short, which is seen.
     drop(sys::ppoll(&mut [], Some(WAIT)));
-    start.elapsed()
+    clock::since(start)
 }
 
 /// The median of how late some waits end; `None` if too few of them fit into the time that there

@@ -1,4 +1,5 @@
-//! Waiting for time to pass: [`sleep`], [`interval`], and [`timeout`] for any future.
+//! Waiting for time to pass: [`sleep`], [`interval`], and [`timeout`] for any future; and [`now`], the
+//! time that they go by.
 //!
 //! Timers belong to the core that the task runs on. They have a resolution of a quarter of a
 //! millisecond and fire at the first multiple of it that is not before the deadline: **never
@@ -22,9 +23,11 @@
 //! ```
 
 mod interval;
+mod now;
 mod sleep;
 mod timeout;
 
 pub use interval::{interval, interval_at, Interval, MissedTickBehavior};
+pub use now::now;
 pub use sleep::{sleep, sleep_until, Sleep};
 pub use timeout::{timeout, timeout_at, Elapsed, Timeout};

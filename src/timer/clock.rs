@@ -1,5 +1,7 @@
-//! The one clock. All time in this library comes from here, so that a simulated clock has one place
-//! to be put in.
+//! The one clock. What the library does by the time, it does by the time of this file: so a simulated
+//! clock has one place to be put in. Only two kinds of code read the machine's clock themselves: what
+//! measures the machine (the probe, and the trials of a ring before one is used), and `sys`, which
+//! stands below. `ci/lint.sh` holds the library to that.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -12,6 +14,17 @@ const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// The time now.
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// How long ago this moment was; nothing if it has not come.
+pub(crate) fn since(at: Instant) -> Duration {
+    now().saturating_duration_since(at)
+}
+
+/// The time since some moment in the past, by a clock that costs a fraction of the exact one and is
+/// behind it by a tick of the kernel.
+pub(crate) fn coarse() -> Duration {
+    sys::coarse_now()
 }
 
 /// Whether this moment has come.
@@ -34,8 +47,8 @@ const COARSE: Duration = Duration::from_millis(50);
 fn surely_ahead(at: Instant) -> Option<Duration> {
     /// The same moment by both clocks.
     static MOMENT: OnceLock<(Instant, Duration)> = OnceLock::new();
-    let (exact, coarse) = MOMENT.get_or_init(|| (now(), sys::coarse_now()));
-    let latest = *exact + sys::coarse_now().saturating_sub(*coarse) + COARSE;
+    let (exact, by_coarse) = MOMENT.get_or_init(|| (now(), coarse()));
+    let latest = *exact + coarse().saturating_sub(*by_coarse) + COARSE;
     at.checked_duration_since(latest).filter(|left| !left.is_zero())
 }
 

@@ -173,9 +173,9 @@ fn those_who_wait_are_served_in_order() {
         let pool = pool(1, 1, 1024);
         let lease = receive(&pool, &[1; 1024]).unwrap();
         let counts = [Arc::<Count>::default(), Arc::default(), Arc::default()];
-        let mut places = [None; 3];
-        for (place, count) in places.iter_mut().zip(&counts) {
-            pool.wait(place, &count.clone().into());
+        let mut positions = [None; 3];
+        for (position, count) in positions.iter_mut().zip(&counts) {
+            pool.wait(position, &count.clone().into());
         }
         let woken = || counts.each_ref().map(|count| count.0.load(Ordering::Relaxed));
         pool.serve_waiting();
@@ -185,15 +185,15 @@ fn those_who_wait_are_served_in_order() {
         drop(lease);
         pool.serve_waiting();
         assert_eq!(woken(), [1, 0, 0]);
-        assert!(pool.admits(places[0]) && !pool.admits(places[1]));
+        assert!(pool.admits(positions[0]) && !pool.admits(positions[1]));
         assert!(!pool.admits(None), "whoever comes now stands behind those who wait");
 
-        pool.leave(&mut places[1]);
-        pool.leave(&mut places[0]);
+        pool.leave(&mut positions[1]);
+        pool.leave(&mut positions[0]);
         pool.serve_waiting();
         assert_eq!(woken(), [1, 0, 1]);
-        assert!(pool.admits(places[2]));
-        pool.leave(&mut places[2]);
+        assert!(pool.admits(positions[2]));
+        pool.leave(&mut positions[2]);
         assert!(!pool.is_starving() && pool.admits(None));
     });
 }
@@ -207,14 +207,14 @@ fn a_lease_from_another_thread_is_news_for_those_who_wait_only() {
         elsewhere(move || drop(first));
         assert!(!pool.has_news(), "nobody waits");
         pool.collect();
-        let mut place = None;
-        pool.wait(&mut place, Waker::noop());
+        let mut position = None;
+        pool.wait(&mut position, Waker::noop());
         assert!(!pool.has_news());
         elsewhere(move || drop(second));
         assert!(pool.has_news());
         pool.collect();
         assert!(!pool.has_news());
-        pool.leave(&mut place);
+        pool.leave(&mut position);
     });
 }
 
@@ -238,8 +238,8 @@ impl Supplied {
         assert!(offset + bytes.len() <= len as usize);
         // SAFETY: the pool has supplied this memory, and so much of it is left.
         unsafe {
-            let place = memory.as_ptr().add(offset);
-            place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            let position = memory.as_ptr().add(offset);
+            position.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
         }
         if !more {
             self.0.borrow_mut().pop_front();

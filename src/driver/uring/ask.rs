@@ -34,7 +34,7 @@ pub(crate) struct Ask {
     pub(super) sqe: Sqe,
     /// `address` counts from the start of the arena.
     pub(super) arena: bool,
-    /// So does `address3` or, for `UringCmd`, the option's value.
+    /// So does `address3` or, for `IORING_OP_URING_CMD`, the option's value.
     pub(super) value: Option<usize>,
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use io_uring::register::{Probe, Restriction};
 use io_uring::{cqueue, opcode, squeue, types, IoUring};
 
+use crate::driver::capabilities::Codes;
 use crate::op::{self, Code};
 use crate::probe::Outcome;
 use crate::sys::uring::{enter, message, ENTER_GETEVENTS};
@@ -17,24 +18,6 @@ const RECV_CAP: u32 = 64 << 10;
 
 /// What names the message that a ring sends itself.
 const MESSAGE: u64 = 1;
-
-/// A set of operations.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Codes(u64);
-
-impl Codes {
-    pub(super) fn has(self, code: Code) -> bool {
-        self.0 & 1 << code as u64 != 0
-    }
-
-    pub(super) fn insert(&mut self, code: Code) {
-        self.0 |= 1 << code as u64;
-    }
-
-    pub(super) fn remove(&mut self, code: Code) {
-        self.0 &= !(1 << code as u64);
-    }
-}
 
 /// The opcodes that the kernel says it has; `None` where it cannot be asked (before 5.6).
 pub(crate) fn opcodes(ring: &IoUring) -> Option<Vec<u8>> {

@@ -11,8 +11,9 @@ use std::os::fd::AsRawFd;
 use io_uring::register::Restriction;
 use io_uring::IoUring;
 
-use super::checks::{self, Codes};
+use super::checks;
 use crate::cause::{self, Cause};
+use crate::driver::capabilities::Codes;
 use crate::driver::{Backend, Config, Feature, Features, SetupError};
 use crate::op::{Code, TABLE};
 use crate::sys;

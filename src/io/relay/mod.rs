@@ -10,18 +10,22 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::handle::recv::IoHandle;
 use crate::handle::timed_out;
+use crate::handle::IoHandle;
 use crate::net::SocketStream;
 use crate::op::Interest;
 use crate::time::sleep_until;
 use crate::timer::clock;
 
+mod path;
+mod progress;
 #[cfg(target_os = "linux")]
 mod splicing;
 mod way;
 
-use way::{Shared, Way};
+pub use path::RelayPath;
+use progress::Progress;
+use way::Way;
 
 /// Carries bytes both ways between two connections, of any kind, until both ways have ended.
 ///
@@ -62,22 +66,6 @@ pub fn relay<'a>(a: &'a SocketStream, b: &'a SocketStream) -> Relay<'a> {
         prefix: Bytes::new(),
         reply_prefix: Bytes::new(),
     }
-}
-
-/// The way that bytes take through a [`relay`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub enum RelayPath {
-    /// Each direction copies as long as messages are small, splices while there is bulk, and back.
-    #[default]
-    Auto,
-    /// Through buffers of the core: best for small messages.
-    Copy,
-    /// Through a pipe, with splice(2), so that bytes never leave the kernel: best for bulk. Linux;
-    /// where it is not to be had (no descriptors left, another system, a process that does not ignore
-    /// `SIGPIPE`, [`Feature::Splice`](crate::Feature::Splice) off) bytes are copied instead. A side
-    /// that does not read keeps up to 1 MiB in the pipe.
-    Splice,
 }
 
 /// A relay before it starts: see [`relay`].
@@ -185,23 +173,23 @@ impl<'a> Relay<'a> {
 }
 
 /// A stream on which everything that waits is timed out; its deadlines come back at the end.
-struct Stopped<'a> {
+struct TimedOut<'a> {
     stream: &'a IoHandle,
     deadlines: [(Interest, Option<Instant>); 2],
 }
 
-impl<'a> Stopped<'a> {
-    fn new(stream: &'a IoHandle) -> Stopped<'a> {
-        let stop = |interest| {
+impl<'a> TimedOut<'a> {
+    fn new(stream: &'a IoHandle) -> TimedOut<'a> {
+        let time_out = |interest| {
             let deadline = stream.deadline(interest);
             stream.set_deadline(interest, Some(clock::now()));
             (interest, deadline)
         };
-        Stopped { stream, deadlines: [Interest::Readable, Interest::Writable].map(stop) }
+        TimedOut { stream, deadlines: [Interest::Readable, Interest::Writable].map(time_out) }
     }
 }
 
-impl Drop for Stopped<'_> {
+impl Drop for TimedOut<'_> {
     fn drop(&mut self) {
         for (interest, deadline) in self.deadlines {
             self.stream.set_deadline(interest, deadline);
@@ -221,14 +209,14 @@ impl<'a> IntoFuture for Relay<'a> {
 
     fn into_future(self) -> RelayFuture<'a> {
         let Relay { a, b, path, idle_timeout, timeout, limit, prefix, reply_prefix } = self;
-        let shared = Rc::new(Shared::new(limit, idle_timeout.is_some()));
+        let progress = Rc::new(Progress::new(limit, idle_timeout.is_some()));
         let watch: Option<Watch> = match (timeout, idle_timeout) {
             (None, None) => None,
-            _ => Some(Box::pin(watch(shared.clone(), timeout, idle_timeout))),
+            _ => Some(Box::pin(watch(progress.clone(), timeout, idle_timeout))),
         };
-        let up = Way::new(0, [a, b], path, &shared, &prefix);
-        let down = Way::new(1, [b, a], path, &shared, &reply_prefix);
-        RelayFuture { ways: [up, down], shared, watch, failed: None }
+        let up = Way::new(0, [a, b], path, &progress, &prefix);
+        let down = Way::new(1, [b, a], path, &progress, &reply_prefix);
+        RelayFuture { ways: [up, down], progress, watch, failed: None }
     }
 }
 
@@ -238,7 +226,7 @@ type Watch = Pin<Box<dyn Future<Output = io::Error>>>;
 #[must_use = "futures do nothing unless awaited"]
 pub struct RelayFuture<'a> {
     ways: [Way<'a>; 2],
-    shared: Rc<Shared>,
+    progress: Rc<Progress>,
     /// The timeouts, if there are any.
     watch: Option<Watch>,
     failed: Option<Box<Failed<'a>>>,
@@ -247,7 +235,7 @@ pub struct RelayFuture<'a> {
 /// A relay that has failed, and ends what is under way.
 struct Failed<'a> {
     source: io::Error,
-    _stopped: [Stopped<'a>; 2],
+    _timed_out: [TimedOut<'a>; 2],
 }
 
 impl RelayFuture<'_> {
@@ -276,7 +264,7 @@ impl RelayFuture<'_> {
     }
 
     fn transferred(&self) -> Transferred {
-        let [a_to_b, b_to_a] = &self.shared.counts;
+        let [a_to_b, b_to_a] = &self.progress.counts;
         Transferred { a_to_b: a_to_b.get(), b_to_a: b_to_a.get() }
     }
 }
@@ -291,8 +279,9 @@ impl Future for RelayFuture<'_> {
                 Ok(()) => return Poll::Ready(Ok(this.transferred())),
                 // What is being written is ended, not dropped: what of it went out is counted.
                 Err(source) => {
-                    let _stopped = [&this.ways[0], &this.ways[1]].map(|way| Stopped::new(way.from));
-                    this.failed = Some(Box::new(Failed { source, _stopped }));
+                    let _timed_out =
+                        [&this.ways[0], &this.ways[1]].map(|way| TimedOut::new(way.from));
+                    this.failed = Some(Box::new(Failed { source, _timed_out }));
                 }
             }
         }
@@ -310,11 +299,15 @@ impl fmt::Debug for RelayFuture<'_> {
 }
 
 /// Ends with the error of the timeout that comes first.
-async fn watch(shared: Rc<Shared>, total: Option<Duration>, idle: Option<Duration>) -> io::Error {
+async fn watch(
+    progress: Rc<Progress>,
+    total: Option<Duration>,
+    idle: Option<Duration>,
+) -> io::Error {
     // A time beyond what the clock can tell never comes.
-    let end = total.and_then(|total| shared.last.get().checked_add(total));
+    let end = total.and_then(|total| progress.last.get().checked_add(total));
     loop {
-        let idle_end = idle.and_then(|idle| shared.last.get().checked_add(idle));
+        let idle_end = idle.and_then(|idle| progress.last.get().checked_add(idle));
         let Some(at) = [end, idle_end].into_iter().flatten().min() else {
             return std::future::pending().await;
         };

@@ -10,15 +10,16 @@ use std::rc::Rc;
 use socket2::{Domain, SockAddr};
 
 use super::options;
+use super::ports::{self, Protocol, Sharing};
 use super::resolve::{resolve, ToSocketAddrs};
 use crate::buf::{IoBuf, IoBufMut, Lease};
-use crate::handle::permit::{perform, permit};
-use crate::handle::recv::IoHandle;
+use crate::handle::permit::{acquire, perform};
 use crate::handle::Handle;
+use crate::handle::IoHandle;
 use crate::handle::{datagram, incomplete, message, Submission};
 use crate::io::Pollable;
 use crate::op::{Ancillary, Connect, Envelope, Interest, Outgoing, Socket};
-use crate::runtime::{Core, Protocol, Sharing};
+use crate::runtime::Core;
 use crate::sys;
 
 mod packet;
@@ -81,7 +82,7 @@ impl UdpSocket {
         let handle = Handle::new(core.clone(), fd);
         let socket = UdpSocket { pollable: Pollable::new(handle), v6: address.is_ipv6() };
         let raw = SockAddr::from(address);
-        core.group.bind_shared(Protocol::Udp, address, |sharing| {
+        ports::bind_shared(&core, Protocol::Udp, address, |sharing| {
             socket.with(|socket| match sharing {
                 Sharing::No => socket.bind(&raw),
                 // Bound without sharing, so that a foreign socket is noticed, then opened up.
@@ -124,7 +125,7 @@ impl UdpSocket {
         let handle = self.handle();
         let mut last = None;
         for address in resolve(address).await? {
-            let permit = permit(handle, Interest::Writable).await?;
+            let permit = acquire(handle, Interest::Writable).await?;
             let op = Connect::new(permit, address.into());
             match perform(handle, Interest::Writable, op).await {
                 Ok(_permit) => return Ok(()),

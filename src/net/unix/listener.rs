@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::UnixStream;
+use crate::handle::accept::BACKLOG;
 use crate::net::acceptor::Acceptor;
-use crate::net::listener::BACKLOG;
 use crate::net::options;
 use crate::op::Socket;
 use crate::runtime::Core;

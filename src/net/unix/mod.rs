@@ -13,9 +13,9 @@ use socket2::{Domain, SockAddr};
 
 use super::options;
 use crate::handle::message::Pause;
-use crate::handle::permit::{perform, permit};
-use crate::handle::recv::IoHandle;
+use crate::handle::permit::{acquire, perform};
 use crate::handle::Handle;
+use crate::handle::IoHandle;
 use crate::handle::Submission;
 use crate::op::{is_busy, Ancillary, Connect, Interest, Socket, FDS_MAX};
 use crate::runtime::Core;
@@ -127,7 +127,7 @@ async fn connect(handle: &Rc<IoHandle>, address: &SocketAddr) -> io::Result<()> 
     let address = to_raw(address)?;
     let mut pause = Pause::new();
     loop {
-        let permit = permit(handle, Interest::Writable).await?;
+        let permit = acquire(handle, Interest::Writable).await?;
         let op = Connect::new(permit, address.clone());
         match perform(handle, Interest::Writable, op).await {
             Err(error) if is_busy(&error) => pause.wait(handle).await,

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use super::{check_fds, Credentials, UnixMessage};
 use crate::buf::{IoBuf, IoBufMut};
 use crate::handle::message;
-use crate::handle::recv::IoHandle;
+use crate::handle::IoHandle;
 use crate::net::split::{split, Split};
 use crate::net::{OwnedReadHalf, OwnedWriteHalf, SocketStream};
 use crate::op::{Envelope, Socket};

@@ -24,7 +24,7 @@ impl Core {
         drop(driver);
         let start = clock::now();
         let mut batch = Vec::new();
-        while self.must_drain(start.elapsed()) {
+        while self.must_drain(clock::since(start)) {
             let wait = Wait::For(Duration::from_millis(100));
             if let Err(error) = self.driver.borrow_mut().turn(wait, &mut batch) {
                 tracing::error!(target: "ringpark", %error, "the backend has failed");

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!             spawn                             1  Core::spawn → schedule
-//!               │ 1                             2  Core::run_task, budgeted
+//!               │ 1                             2  Core::run_tasks, budgeted
 //!               ▼                               3  poll returned Pending
 //!   ┌──▶ scheduled, queued ◀──────────┐         4  wake on the core's own thread, or Core draining
 //!   │           │ 2                   │            the inbox

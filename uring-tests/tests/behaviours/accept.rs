@@ -20,18 +20,18 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "A2" => ten_tasks_accept_from_one_listener_and_end_on_close,
     Every: "A7" => accept_without_descriptors_backs_off_and_recovers,
     Every: "X2" => dropped_accepts_lose_no_connection,
-    Every: "" => connections_made_before_accept_are_served,
-    Every: "" => the_address_of_the_peer_is_told,
-    Every: "" => a_stream_can_be_accepted_without_its_address,
-    Every: "" => connections_inherit_nodelay_from_their_listener,
-    Every: "" => a_burst_of_connections_is_accepted_in_full,
-    Every: "" => a_listener_of_the_standard_library_can_join,
-    Every: "" => a_listener_can_be_shared_with_any_other_backend,
-    Every: "" => a_listener_on_ipv6_accepts,
-    Every: "" => listening_on_a_taken_address_is_an_error,
+    Every: "A8" => connections_made_before_accept_are_served,
+    Every: "A9" => the_address_of_the_peer_is_told,
+    Every: "A9" => a_stream_can_be_accepted_without_its_address,
+    Every: "A10" => connections_inherit_nodelay_from_their_listener,
+    Every: "A8" => a_burst_of_connections_is_accepted_in_full,
+    Every: "A11" => a_listener_of_the_standard_library_can_join,
+    Every: "A12" => a_listener_can_be_shared_with_any_other_backend,
+    Every: "A9" => a_listener_on_ipv6_accepts,
+    Every: "A13" => listening_on_a_taken_address_is_an_error,
 ];
 
-/// A1: accept passes over connections that were reset before it came to them.
+/// Accept passes over connections that were reset before it came to them.
 fn accept_passes_over_aborted_connections(variant: &Variant) {
     variant.run(async {
         let (listener, address) = listener().await;
@@ -60,7 +60,7 @@ fn reset(stream: StdStream) {
     linger.expect("the option is known");
 }
 
-/// A2: ten tasks accepting on one listener each get connections; all end on close.
+/// Ten tasks accepting on one listener each get connections; all end on close.
 fn ten_tasks_accept_from_one_listener_and_end_on_close(variant: &Variant) {
     variant.run(async {
         let (listener, address) = listener().await;
@@ -105,7 +105,7 @@ fn ten_tasks_accept_from_one_listener_and_end_on_close(variant: &Variant) {
     });
 }
 
-/// A7: out of descriptors accept backs off, uses next to no processor time, says so once, and
+/// Out of descriptors accept backs off, uses next to no processor time, says so once, and
 /// recovers within a second of descriptors coming free; the connections that wait are served.
 fn accept_without_descriptors_backs_off_and_recovers(variant: &Variant) {
     let waiting = 8;
@@ -158,7 +158,7 @@ fn accept_without_descriptors_backs_off_and_recovers(variant: &Variant) {
     });
 }
 
-/// X2: many connections while the server drops its accepts at random: none is lost.
+/// Many connections while the server drops its accepts at random: none is lost.
 fn dropped_accepts_lose_no_connection(variant: &Variant) {
     let total = variant.scale(10_000) as u32;
     variant.run(async {

@@ -11,21 +11,21 @@ use crate::harness::*;
 
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
-    Every: "" => every_kind_of_buffer_can_be_written,
-    Every: "" => every_kind_of_buffer_can_be_read_into,
-    Every: "" => reading_into_a_slice_leaves_the_rest_alone,
-    Every: "" => a_lease_can_be_shortened_from_both_ends,
-    Every: "" => a_lease_becomes_bytes,
-    Every: "" => a_lease_can_be_changed_and_sent_on,
-    Every: "" => a_lease_may_be_dropped_on_another_thread,
-    Every: "" => a_lease_outlives_its_runtime,
-    Every: "" => a_lease_outlives_its_stream,
-    Every: "" => leases_are_counted,
-    Every: "" => a_pool_with_all_buffers_out_makes_readers_wait,
-    Every: "" => a_lease_returned_from_another_thread_wakes_a_reader_that_waits,
-    Every: "" => a_pool_of_one_small_buffer_carries_a_stream,
-    Every: "" => one_slow_consumer_does_not_starve_the_rest,
-    Every: "" => bulk_does_not_make_the_pool_grow_to_its_limit,
+    Every: "B1" => every_kind_of_buffer_can_be_written,
+    Every: "B1" => every_kind_of_buffer_can_be_read_into,
+    Every: "B1" => reading_into_a_slice_leaves_the_rest_alone,
+    Every: "B2" => a_lease_can_be_shortened_from_both_ends,
+    Every: "B2" => a_lease_becomes_bytes,
+    Every: "B2" => a_lease_can_be_changed_and_sent_on,
+    Every: "B3" => a_lease_may_be_dropped_on_another_thread,
+    Every: "B3" => a_lease_outlives_its_runtime,
+    Every: "B3" => a_lease_outlives_its_stream,
+    Every: "B4" => leases_are_counted,
+    Every: "B4" => a_pool_with_all_buffers_out_makes_readers_wait,
+    Every: "B4" => a_lease_returned_from_another_thread_wakes_a_reader_that_waits,
+    Every: "B4" => a_pool_of_one_small_buffer_carries_a_stream,
+    Every: "B5" => one_slow_consumer_does_not_starve_the_rest,
+    Every: "B5" => bulk_does_not_make_the_pool_grow_to_its_limit,
 ];
 
 /// Whatever holds bytes can be written, and comes back.

@@ -24,10 +24,10 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "X4" => a_submission_queue_of_two_loses_no_cancel,
     Every: "X6" => a_completion_queue_of_the_smallest_size_loses_nothing,
     Every: "X7" => a_pool_of_four_serves_a_thousand_hot_connections,
-    Every: "" => a_dropped_write_leaves_the_stream_usable,
-    Every: "" => a_buffer_of_a_dropped_read_is_not_freed_under_the_kernel,
-    Every: "" => operations_dropped_before_they_are_polled_do_nothing,
-    Every: "" => completion_and_cancel_in_one_turn_lose_nothing,
+    Every: "X9" => a_dropped_write_leaves_the_stream_usable,
+    Every: "X8" => a_buffer_of_a_dropped_read_is_not_freed_under_the_kernel,
+    Every: "X10" => operations_dropped_before_they_are_polled_do_nothing,
+    Every: "X11" => completion_and_cancel_in_one_turn_lose_nothing,
 ];
 
 /// Runs a future for a random while, then drops it; says what it gave if it ended in time.
@@ -53,7 +53,7 @@ async fn run_for_a_while<F: Future>(rng: &mut fastrand::Rng, future: F) -> Optio
     }
 }
 
-/// X1: a client sends a numbered stream while the server drops and restarts its reads at random.
+/// A client sends a numbered stream while the server drops and restarts its reads at random.
 fn dropped_reads_lose_nothing(variant: &Variant) {
     let total = variant.scale(32 << 20).max(8 << 20);
     variant.run(async {
@@ -109,7 +109,7 @@ fn dropped_reads_lose_nothing(variant: &Variant) {
     });
 }
 
-/// X1: the same with time-outs around reads, on many streams at once.
+/// The same with time-outs around reads, on many streams at once.
 fn timed_out_reads_lose_nothing(variant: &Variant) {
     let each = variant.scale(1 << 20);
     variant.run(async {
@@ -158,7 +158,7 @@ fn timed_out_reads_lose_nothing(variant: &Variant) {
     });
 }
 
-/// X3: descriptors before = descriptors after, whatever was dropped when.
+/// Descriptors before = descriptors after, whatever was dropped when.
 fn random_cancel_points_leak_no_descriptor(variant: &Variant) {
     let points = variant.scale(100_000);
     let stuck = StuckListener::new();
@@ -237,7 +237,7 @@ fn without_pipes() -> BTreeMap<RawFd, PathBuf> {
     open
 }
 
-/// X4: a submission queue of 2 entries and 10,000 cancels: none lost.
+/// A submission queue of 2 entries and 10,000 cancels: none lost.
 fn a_submission_queue_of_two_loses_no_cancel(variant: &Variant) {
     let cancels = variant.scale(10_000);
     variant.run_on(variant.builder().submission_entries(2), async {
@@ -273,7 +273,7 @@ fn a_submission_queue_of_two_loses_no_cancel(variant: &Variant) {
     });
 }
 
-/// X6: a completion queue of the smallest size under a burst: overflow is counted where it can
+/// A completion queue of the smallest size under a burst: overflow is counted where it can
 /// happen, nothing is lost, nobody hangs.
 fn a_completion_queue_of_the_smallest_size_loses_nothing(variant: &Variant) {
     let builder = variant.builder().submission_entries(2).completion_entries(4);
@@ -320,7 +320,7 @@ fn a_completion_queue_of_the_smallest_size_loses_nothing(variant: &Variant) {
     });
 }
 
-/// X7: a pool of 4 buffers with 1000 hot connections: all make progress, the slowest within a
+/// A pool of 4 buffers with 1000 hot connections: all make progress, the slowest within a
 /// bounded factor of the average.
 fn a_pool_of_four_serves_a_thousand_hot_connections(variant: &Variant) {
     const FACTOR: u64 = 20;

@@ -35,8 +35,8 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "C7" => a_dropped_handle_with_operations_in_flight_frees_its_descriptor,
     Every: "C7" => a_dropped_listener_with_an_accept_in_flight_frees_its_address,
     Every: "C1" => close_does_not_wait_for_a_future_that_is_not_polled,
-    Every: "" => a_dropped_close_still_closes,
-    Every: "" => bytes_written_before_close_arrive,
+    Every: "C8" => a_dropped_close_still_closes,
+    Every: "C9" => bytes_written_before_close_arrive,
 ];
 
 /// More than the buffers of a connection hold.
@@ -66,7 +66,7 @@ where
     output
 }
 
-/// C1: close wakes a parked read with Closed.
+/// Close wakes a parked read with Closed.
 fn close_wakes_a_parked_read(variant: &Variant) {
     variant.run(async {
         let (ours, mut plain) = half();
@@ -78,7 +78,7 @@ fn close_wakes_a_parked_read(variant: &Variant) {
     });
 }
 
-/// C1: the same for recv.
+/// The same for recv.
 fn close_wakes_a_parked_recv(variant: &Variant) {
     variant.run(async {
         let (ours, mut plain) = half();
@@ -88,7 +88,7 @@ fn close_wakes_a_parked_recv(variant: &Variant) {
     });
 }
 
-/// C1: the same for peek.
+/// The same for peek.
 fn close_wakes_a_parked_peek(variant: &Variant) {
     variant.run(async {
         let (ours, _plain) = half();
@@ -97,7 +97,7 @@ fn close_wakes_a_parked_peek(variant: &Variant) {
     });
 }
 
-/// C1: the same for a write that has no room.
+/// The same for a write that has no room.
 fn close_wakes_a_parked_write(variant: &Variant) {
     variant.run(async {
         let (ours, _plain) = half();
@@ -109,7 +109,7 @@ fn close_wakes_a_parked_write(variant: &Variant) {
     });
 }
 
-/// C1: the same for an accept.
+/// The same for an accept.
 fn close_wakes_a_parked_accept(variant: &Variant) {
     variant.run(async {
         let (listener, _) = listener().await;
@@ -127,7 +127,7 @@ fn close_wakes_a_parked_accept(variant: &Variant) {
     });
 }
 
-/// C1: the same for a connect that nobody answers.
+/// The same for a connect that nobody answers.
 fn close_wakes_a_parked_connect(variant: &Variant) {
     let stuck = StuckListener::new();
     variant.run(async {
@@ -145,7 +145,7 @@ fn close_wakes_a_parked_connect(variant: &Variant) {
     });
 }
 
-/// C1: the same for waits for readiness and for closures that wait.
+/// The same for waits for readiness and for closures that wait.
 fn close_wakes_a_wait_for_readiness(variant: &Variant) {
     variant.run(async {
         let (ours, _plain) = half();
@@ -159,7 +159,7 @@ fn close_wakes_a_wait_for_readiness(variant: &Variant) {
     });
 }
 
-/// C1: the same for a pipe.
+/// The same for a pipe.
 fn close_wakes_a_parked_pipe_reader(variant: &Variant) {
     variant.run(async {
         let (reader, _writer) = pipe();
@@ -177,7 +177,7 @@ fn close_wakes_a_parked_pipe_reader(variant: &Variant) {
     });
 }
 
-/// C1: readers in a queue, a writer, and one who waits for readiness: all of them.
+/// Readers in a queue, a writer, and one who waits for readiness: all of them.
 fn close_wakes_everybody_who_waits_at_once(variant: &Variant) {
     variant.run(async {
         let (ours, _plain) = half();
@@ -203,7 +203,7 @@ fn close_wakes_everybody_who_waits_at_once(variant: &Variant) {
     });
 }
 
-/// C2: close returns once the descriptor is really closed.
+/// Close returns once the descriptor is really closed.
 fn close_returns_once_the_descriptor_is_closed(variant: &Variant) {
     variant.run(async {
         for _ in 0..10 {
@@ -221,7 +221,7 @@ fn close_returns_once_the_descriptor_is_closed(variant: &Variant) {
     });
 }
 
-/// C2: listen, close, listen on the same address works at once, ten times.
+/// Listen, close, listen on the same address works at once, ten times.
 fn listen_close_listen_on_the_same_address(variant: &Variant) {
     variant.run(async {
         let (mut last, address) = listener().await;
@@ -239,7 +239,7 @@ fn listen_close_listen_on_the_same_address(variant: &Variant) {
     });
 }
 
-/// C3: any call after close: Closed; a second close: Closed.
+/// Any call after close: Closed; a second close: Closed.
 fn any_call_on_a_closed_stream_is_closed(variant: &Variant) {
     variant.run(async {
         let (ours, _plain) = half();
@@ -267,7 +267,7 @@ fn any_call_on_a_closed_stream_is_closed(variant: &Variant) {
     });
 }
 
-/// C3: the same for a listener, and for a descriptor.
+/// The same for a listener, and for a descriptor.
 fn any_call_on_a_closed_listener_is_closed(variant: &Variant) {
     variant.run(async {
         let (listener, _) = listener().await;
@@ -285,7 +285,7 @@ fn any_call_on_a_closed_listener_is_closed(variant: &Variant) {
     });
 }
 
-/// C4: close racing with other users of the handle never touches a descriptor opened since. The
+/// Close racing with other users of the handle never touches a descriptor opened since. The
 /// numbers of descriptors are reused at once, so a late operation would meet the new one.
 fn close_never_touches_a_descriptor_opened_since(variant: &Variant) {
     variant.run(async {
@@ -339,7 +339,7 @@ fn close_never_touches_a_descriptor_opened_since(variant: &Variant) {
     });
 }
 
-/// C4: the same when the handle is dropped with operations that have not yet reached the kernel.
+/// The same when the handle is dropped with operations that have not yet reached the kernel.
 fn a_dropped_handle_never_touches_a_descriptor_opened_since(variant: &Variant) {
     variant.run(async {
         let mut reused = 0;
@@ -368,7 +368,7 @@ fn a_dropped_handle_never_touches_a_descriptor_opened_since(variant: &Variant) {
     });
 }
 
-/// C5: after shutdown of writing the peer sees the end, and reading goes on.
+/// After shutdown of writing the peer sees the end, and reading goes on.
 fn shutdown_of_writing_leaves_reading_alone(variant: &Variant) {
     variant.run(async {
         let (ours, mut plain) = half();
@@ -385,7 +385,7 @@ fn shutdown_of_writing_leaves_reading_alone(variant: &Variant) {
     });
 }
 
-/// C5: after shutdown of reading reads end, and writing goes on.
+/// After shutdown of reading reads end, and writing goes on.
 fn shutdown_of_reading_leaves_writing_alone(variant: &Variant) {
     variant.run(async {
         let (ours, mut plain) = half();
@@ -399,7 +399,7 @@ fn shutdown_of_reading_leaves_writing_alone(variant: &Variant) {
     });
 }
 
-/// C5: shutdown of reading is the end for a read that waits.
+/// Shutdown of reading is the end for a read that waits.
 fn shutdown_wakes_a_parked_read_with_the_end(variant: &Variant) {
     variant.run(async {
         for with_lease in [false, true] {
@@ -420,7 +420,7 @@ fn shutdown_wakes_a_parked_read_with_the_end(variant: &Variant) {
     });
 }
 
-/// C6: a pipe's reader sees the end when the last writer closes.
+/// A pipe's reader sees the end when the last writer closes.
 fn a_pipe_reader_sees_the_end_when_the_last_writer_closes(variant: &Variant) {
     variant.run(async {
         let (reader, writer) = pipe();
@@ -442,7 +442,7 @@ fn a_pipe_reader_sees_the_end_when_the_last_writer_closes(variant: &Variant) {
     });
 }
 
-/// C7: dropping a handle with operations in flight frees the descriptor; the peer sees FIN.
+/// Dropping a handle with operations in flight frees the descriptor; the peer sees FIN.
 fn a_dropped_handle_with_operations_in_flight_frees_its_descriptor(variant: &Variant) {
     variant.run(async {
         for kind in 0..4 {
@@ -472,7 +472,7 @@ fn a_dropped_handle_with_operations_in_flight_frees_its_descriptor(variant: &Var
     });
 }
 
-/// C7: the same for a listener.
+/// The same for a listener.
 fn a_dropped_listener_with_an_accept_in_flight_frees_its_address(variant: &Variant) {
     variant.run(async {
         let (first, address) = listener().await;
@@ -488,7 +488,7 @@ fn a_dropped_listener_with_an_accept_in_flight_frees_its_address(variant: &Varia
     });
 }
 
-/// C1: a future that waits, is kept, and is never polled again (as after a `select!` that another
+/// A future that waits, is kept, and is never polled again (as after a `select!` that another
 /// branch has won) does not hold up the close, and is told when it is polled at last.
 fn close_does_not_wait_for_a_future_that_is_not_polled(variant: &Variant) {
     variant.run(async {

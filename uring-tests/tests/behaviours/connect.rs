@@ -24,17 +24,17 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "D11" => connecting_where_nobody_answers_times_out,
     Every: "D11" => an_absurdly_long_connect_timeout_works,
     Every: "D11" => a_connect_timeout_is_shared_out_over_the_addresses,
-    Every: "" => a_connect_that_waits_for_the_listener_succeeds_late,
-    Every: "" => connect_goes_on_to_the_next_address,
-    Every: "" => a_silent_address_has_the_next_one_tried_beside_it,
-    Every: "" => names_are_resolved_without_blocking_the_core,
-    Every: "" => addresses_of_a_name_are_told,
-    Every: "" => what_cannot_be_resolved_is_an_error_that_names_it,
-    Every: "" => a_bad_address_is_an_error_and_no_panic,
-    Every: "" => options_of_a_stream_can_be_set_and_read,
+    Every: "A14" => a_connect_that_waits_for_the_listener_succeeds_late,
+    Every: "A15" => connect_goes_on_to_the_next_address,
+    Every: "A15" => a_silent_address_has_the_next_one_tried_beside_it,
+    Every: "A16" => names_are_resolved_without_blocking_the_core,
+    Every: "A16" => addresses_of_a_name_are_told,
+    Every: "A13" => what_cannot_be_resolved_is_an_error_that_names_it,
+    Every: "A13" => a_bad_address_is_an_error_and_no_panic,
+    Every: "A10" => options_of_a_stream_can_be_set_and_read,
 ];
 
-/// A3: of many connects with short time-outs each one reported as connected can be written to.
+/// Of many connects with short time-outs each one reported as connected can be written to.
 fn connects_with_short_timeouts_report_only_real_connections(variant: &Variant) {
     let total = variant.scale(10_000);
     let plain = std::net::TcpListener::bind(ANY).expect("a port on loopback");
@@ -89,7 +89,7 @@ fn connects_with_short_timeouts_report_only_real_connections(variant: &Variant) 
     server.join().expect("the server ends");
 }
 
-/// A4: of many cancelled connects to a closed port none reports success.
+/// Of many cancelled connects to a closed port none reports success.
 fn cancelled_connects_to_a_closed_port_never_succeed(variant: &Variant) {
     let (_holder, address) = closed_port();
     variant.run(async {
@@ -115,7 +115,7 @@ fn cancelled_connects_to_a_closed_port_never_succeed(variant: &Variant) {
     });
 }
 
-/// A5: a cancel after success does not harm the connection.
+/// A cancel after success does not harm the connection.
 fn a_cancel_after_success_leaves_the_connection_alone(variant: &Variant) {
     variant.run(async {
         let (listener, address) = listener().await;
@@ -136,7 +136,7 @@ fn a_cancel_after_success_leaves_the_connection_alone(variant: &Variant) {
     });
 }
 
-/// A5: a cancel during the connect: an error where somebody asks, and nothing left behind.
+/// A cancel during the connect: an error where somebody asks, and nothing left behind.
 fn a_cancel_during_connect_leaves_nothing(variant: &Variant) {
     let stuck = StuckListener::new();
     variant.run(async {
@@ -155,7 +155,7 @@ fn a_cancel_during_connect_leaves_nothing(variant: &Variant) {
     });
 }
 
-/// A6: a closed port fails at once, not by time-out.
+/// A closed port fails at once, not by time-out.
 fn connecting_to_a_closed_port_fails_at_once(variant: &Variant) {
     let (_holder, address) = closed_port();
     variant.run(async {
@@ -172,7 +172,7 @@ fn connecting_to_a_closed_port_fails_at_once(variant: &Variant) {
     });
 }
 
-/// D11: connect with a time-out.
+/// Connect with a time-out.
 fn connecting_where_nobody_answers_times_out(variant: &Variant) {
     let stuck = StuckListener::new();
     variant.run(async {
@@ -185,7 +185,7 @@ fn connecting_where_nobody_answers_times_out(variant: &Variant) {
     });
 }
 
-/// D11: an absurdly large time-out is no overflow.
+/// An absurdly large time-out is no overflow.
 fn an_absurdly_long_connect_timeout_works(variant: &Variant) {
     variant.run(async {
         let (_listener, address) = listener().await;
@@ -195,7 +195,7 @@ fn an_absurdly_long_connect_timeout_works(variant: &Variant) {
     });
 }
 
-/// D11: one time-out for several addresses: the first must not use it up.
+/// One time-out for several addresses: the first must not use it up.
 fn a_connect_timeout_is_shared_out_over_the_addresses(variant: &Variant) {
     let stuck = StuckListener::new();
     variant.run(async {

@@ -14,18 +14,18 @@ use crate::harness::*;
 
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
-    Every: "" => main_runs_once_on_every_core,
-    Every: "" => cores_share_a_port,
-    Every: "" => a_port_shared_by_cores_is_not_shared_with_strangers,
-    Every: "" => the_first_error_stops_the_other_cores,
-    Every: "" => a_panic_on_one_core_stops_the_others_and_goes_on_in_the_caller,
-    Every: "" => cores_end_with_operations_in_flight,
-    Every: "" => cores_talk_to_each_other,
+    Every: "Z7" => main_runs_once_on_every_core,
+    Every: "Z6" => cores_share_a_port,
+    Every: "Z6" => a_port_shared_by_cores_is_not_shared_with_strangers,
+    Every: "Z8" => the_first_error_stops_the_other_cores,
+    Every: "Z8" => a_panic_on_one_core_stops_the_others_and_goes_on_in_the_caller,
+    Every: "Z8" => cores_end_with_operations_in_flight,
+    Every: "Z2" => cores_talk_to_each_other,
     Every: "Z2" => wakes_from_foreign_threads_are_never_lost,
     Every: "Z2" => single_wakes_of_a_sleeping_core_are_never_lost,
-    Once: "" => cores_start_with_room_for_descriptors,
-    Once: "" => cores_can_be_pinned,
-    Once: "" => a_processor_that_does_not_exist_is_a_clear_error,
+    Once: "Z9" => cores_start_with_room_for_descriptors,
+    Once: "Z9" => cores_can_be_pinned,
+    Once: "Z9" => a_processor_that_does_not_exist_is_a_clear_error,
 ];
 
 /// The same main, once on every core, each on its own thread.
@@ -208,7 +208,7 @@ fn cores_talk_to_each_other(variant: &Variant) {
         .expect("all end well");
 }
 
-/// Z2: many wakes from several foreign threads: none is lost, and each message comes once.
+/// Many wakes from several foreign threads: none is lost, and each message comes once.
 fn wakes_from_foreign_threads_are_never_lost(variant: &Variant) {
     let each = variant.scale(100_000) / 4;
     variant.run(async {
@@ -239,7 +239,7 @@ fn wakes_from_foreign_threads_are_never_lost(variant: &Variant) {
     });
 }
 
-/// Z2: one wake at a time, each to a core that may be about to sleep: a lost one would hang.
+/// One wake at a time, each to a core that may be about to sleep: a lost one would hang.
 fn single_wakes_of_a_sleeping_core_are_never_lost(variant: &Variant) {
     let rounds = variant.scale(20_000);
     variant.run(async {

@@ -23,7 +23,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "D5" => a_past_deadline_set_by_another_task_ends_a_pending_recv,
     Every: "D5" => a_past_deadline_set_by_another_task_ends_a_pending_write,
     Every: "D5" => a_past_deadline_set_by_another_task_ends_a_pending_accept,
-    Every: "" => a_deadline_moved_ahead_lets_a_pending_read_go_on,
+    Every: "D14" => a_deadline_moved_ahead_lets_a_pending_read_go_on,
     Every: "D6" => deadlines_are_never_early_and_at_most_a_tenth_late,
     Every: "D7" => deadlines_from_a_nanosecond_to_a_second_end_a_copy_loop,
     Every: "D8" => an_hour_long_deadline_set_anew_each_time_never_fires,
@@ -32,13 +32,13 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "D10" => a_buffer_written_in_vain_is_never_read_again,
     Every: "D13" => a_write_cut_short_by_its_deadline_tells_how_many_bytes_went_out,
     Every: "D13" => a_vectored_write_cut_short_by_its_deadline_tells_how_many_bytes_went_out,
-    Every: "" => the_deadline_of_one_direction_spares_the_other,
+    Every: "D15" => the_deadline_of_one_direction_spares_the_other,
 ];
 
 /// More than the buffers of a connection hold.
 const MORE_THAN_FITS: usize = 32 << 20;
 
-/// D1: an expired deadline fails a read even with data buffered, again and again.
+/// An expired deadline fails a read even with data buffered, again and again.
 fn expired_deadline_fails_reads_though_bytes_are_buffered(variant: &Variant) {
     variant.run(async {
         let (ours, mut plain) = half();
@@ -59,7 +59,7 @@ fn expired_deadline_fails_reads_though_bytes_are_buffered(variant: &Variant) {
     });
 }
 
-/// D1: the same where the bytes have left the kernel before the deadline is set.
+/// The same where the bytes have left the kernel before the deadline is set.
 fn expired_deadline_fails_reads_of_bytes_already_in_our_buffers(variant: &Variant) {
     variant.run(async {
         let (ours, mut plain) = half();
@@ -82,7 +82,7 @@ fn expired_deadline_fails_reads_of_bytes_already_in_our_buffers(variant: &Varian
     });
 }
 
-/// D2: the same for writes with room in the buffer.
+/// The same for writes with room in the buffer.
 fn expired_deadline_fails_writes_though_there_is_room(variant: &Variant) {
     variant.run(async {
         let (ours, mut plain) = half();
@@ -109,7 +109,7 @@ fn expired_deadline_fails_writes_though_there_is_room(variant: &Variant) {
     });
 }
 
-/// D3: both in the past, one direction cleared: it waits until close, which is no time-out.
+/// Both in the past, one direction cleared: it waits until close, which is no time-out.
 fn clearing_one_direction_of_past_deadlines_makes_it_wait_until_close(variant: &Variant) {
     variant.run(async {
         let (ours, _plain) = half();
@@ -129,7 +129,7 @@ fn clearing_one_direction_of_past_deadlines_makes_it_wait_until_close(variant: &
     });
 }
 
-/// D3: the same, ended by bytes.
+/// The same, ended by bytes.
 fn clearing_one_direction_of_past_deadlines_makes_it_wait_for_bytes(variant: &Variant) {
     variant.run(async {
         let (ours, mut plain) = half();
@@ -145,7 +145,7 @@ fn clearing_one_direction_of_past_deadlines_makes_it_wait_for_bytes(variant: &Va
     });
 }
 
-/// D4: clear, then set 10 ms ahead: returns.
+/// Clear, then set 10 ms ahead: returns.
 fn a_deadline_cleared_and_set_again_ends_reads(variant: &Variant) {
     variant.run(async {
         let (ours, _plain) = half();
@@ -162,7 +162,7 @@ fn a_deadline_cleared_and_set_again_ends_reads(variant: &Variant) {
     });
 }
 
-/// D4: the same for accepts.
+/// The same for accepts.
 fn a_deadline_cleared_and_set_again_ends_accepts(variant: &Variant) {
     variant.run(async {
         let (listener, address) = listener().await;
@@ -182,7 +182,7 @@ fn a_deadline_cleared_and_set_again_ends_accepts(variant: &Variant) {
     });
 }
 
-/// D5: another task sets a past deadline: the pending read returns at once.
+/// Another task sets a past deadline: the pending read returns at once.
 fn a_past_deadline_set_by_another_task_ends_a_pending_read(variant: &Variant) {
     variant.run(async {
         let (ours, _plain) = half();
@@ -196,7 +196,7 @@ fn a_past_deadline_set_by_another_task_ends_a_pending_read(variant: &Variant) {
     });
 }
 
-/// D5: the same for a read into a lease.
+/// The same for a read into a lease.
 fn a_past_deadline_set_by_another_task_ends_a_pending_recv(variant: &Variant) {
     variant.run(async {
         let (ours, _plain) = half();
@@ -208,7 +208,7 @@ fn a_past_deadline_set_by_another_task_ends_a_pending_recv(variant: &Variant) {
     });
 }
 
-/// D5: the same for a write that has no room.
+/// The same for a write that has no room.
 fn a_past_deadline_set_by_another_task_ends_a_pending_write(variant: &Variant) {
     variant.run(async {
         let (ours, _plain) = half();
@@ -221,7 +221,7 @@ fn a_past_deadline_set_by_another_task_ends_a_pending_write(variant: &Variant) {
     });
 }
 
-/// D5: the same for an accept.
+/// The same for an accept.
 fn a_past_deadline_set_by_another_task_ends_a_pending_accept(variant: &Variant) {
     variant.run(async {
         let (listener, _) = listener().await;
@@ -263,7 +263,7 @@ fn a_deadline_moved_ahead_lets_a_pending_read_go_on(variant: &Variant) {
     });
 }
 
-/// D6: never early; late by at most 10 % from 10 ms up. A busy machine makes single ones late, so
+/// Never early; late by at most 10 % from 10 ms up. A busy machine makes single ones late, so
 /// the best of several is judged: what is wrong in the timers makes all of them late.
 fn deadlines_are_never_early_and_at_most_a_tenth_late(variant: &Variant) {
     variant.run(async {
@@ -287,7 +287,7 @@ fn deadlines_are_never_early_and_at_most_a_tenth_late(variant: &Variant) {
     });
 }
 
-/// D7: deadlines from 1 ns to 1 s on a copy loop all end in TimedOut.
+/// Deadlines from 1 ns to 1 s on a copy loop all end in TimedOut.
 fn deadlines_from_a_nanosecond_to_a_second_end_a_copy_loop(variant: &Variant) {
     let longest: u64 = if variant.scale(10) == 10 { 1_000_000_000 } else { 20_000_000 };
     variant.run(async {
@@ -309,7 +309,7 @@ fn deadlines_from_a_nanosecond_to_a_second_end_a_copy_loop(variant: &Variant) {
     });
 }
 
-/// D8: an hour-long deadline set anew before each of 1000 reads and writes: no false time-out, no
+/// An hour-long deadline set anew before each of 1000 reads and writes: no false time-out, no
 /// growth in timers.
 fn an_hour_long_deadline_set_anew_each_time_never_fires(variant: &Variant) {
     variant.run(async {
@@ -335,7 +335,7 @@ fn an_hour_long_deadline_set_anew_each_time_never_fires(variant: &Variant) {
     });
 }
 
-/// D9: three tasks moving deadlines, reading and writing without pause: no hang, no crash.
+/// Three tasks moving deadlines, reading and writing without pause: no hang, no crash.
 fn tasks_moving_deadlines_while_reading_and_writing_never_hang(variant: &Variant) {
     variant.run(async {
         let (ours, other) = pair();
@@ -397,7 +397,7 @@ fn tasks_moving_deadlines_while_reading_and_writing_never_hang(variant: &Variant
     });
 }
 
-/// D10: after a timed-out read its buffer is the caller's: the kernel never touches it again.
+/// After a timed-out read its buffer is the caller's: the kernel never touches it again.
 fn a_buffer_read_into_in_vain_is_never_touched_again(variant: &Variant) {
     variant.run(async {
         let mut rng = variant.rng();
@@ -433,7 +433,7 @@ fn a_buffer_read_into_in_vain_is_never_touched_again(variant: &Variant) {
     });
 }
 
-/// D10: the same for writes: what is put into the buffer afterwards is never sent.
+/// The same for writes: what is put into the buffer afterwards is never sent.
 fn a_buffer_written_in_vain_is_never_read_again(variant: &Variant) {
     variant.run(async {
         let (ours, mut plain) = half();
@@ -461,7 +461,7 @@ fn a_buffer_written_in_vain_is_never_read_again(variant: &Variant) {
     });
 }
 
-/// D13: a write cut short by its deadline says how many bytes went out.
+/// A write cut short by its deadline says how many bytes went out.
 fn a_write_cut_short_by_its_deadline_tells_how_many_bytes_went_out(variant: &Variant) {
     variant.run(async {
         let (ours, mut plain) = half();
@@ -480,7 +480,7 @@ fn a_write_cut_short_by_its_deadline_tells_how_many_bytes_went_out(variant: &Var
     });
 }
 
-/// D13: the same for several buffers at once.
+/// The same for several buffers at once.
 fn a_vectored_write_cut_short_by_its_deadline_tells_how_many_bytes_went_out(variant: &Variant) {
     const PART: usize = 1 << 20;
     variant.run(async {

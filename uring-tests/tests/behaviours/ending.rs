@@ -18,10 +18,10 @@ use crate::harness::*;
 
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
-    Every: "" => a_signal_wakes_those_who_wait_on_every_core,
-    Every: "" => a_signal_that_comes_between_two_waits_is_not_lost,
-    Once: "" => the_former_effect_of_a_signal_comes_back,
-    Once: "" => a_signal_that_cannot_be_caught_is_a_clear_error,
+    Every: "Z10" => a_signal_wakes_those_who_wait_on_every_core,
+    Every: "Z10" => a_signal_that_comes_between_two_waits_is_not_lost,
+    Once: "Z10" => the_former_effect_of_a_signal_comes_back,
+    Once: "Z10" => a_signal_that_cannot_be_caught_is_a_clear_error,
     Every: "Z5" => connections_finish_within_the_grace_period,
     Every: "Z5" => what_has_not_finished_is_cut_and_reported,
     Every: "Z5" => a_second_wish_cuts_at_once,
@@ -113,7 +113,7 @@ async fn serve(shutdown: Shutdown, listener: TcpListener, time: std::time::Durat
     listener.close().await.expect("it is open");
 }
 
-/// Z5: nobody is accepted any more, and who is connected is served to the end.
+/// Nobody is accepted any more, and who is connected is served to the end.
 fn connections_finish_within_the_grace_period(variant: &Variant) {
     variant.run(async {
         let shutdown = Shutdown::new();
@@ -132,7 +132,7 @@ fn connections_finish_within_the_grace_period(variant: &Variant) {
     });
 }
 
-/// Z5: when the grace period is over the rest is cut, closed and counted.
+/// When the grace period is over the rest is cut, closed and counted.
 fn what_has_not_finished_is_cut_and_reported(variant: &Variant) {
     variant.run(async {
         let shutdown = Shutdown::new();
@@ -152,7 +152,7 @@ fn what_has_not_finished_is_cut_and_reported(variant: &Variant) {
     });
 }
 
-/// Z5: without a limit to the grace period, a cut from elsewhere ends it.
+/// Without a limit to the grace period, a cut from elsewhere ends it.
 fn a_second_wish_cuts_at_once(variant: &Variant) {
     on_two_cores(variant, |other| async move {
         let shutdown = Shutdown::new();
@@ -173,7 +173,7 @@ fn a_second_wish_cuts_at_once(variant: &Variant) {
     });
 }
 
-/// Z5: what one core still serves, the others wait for.
+/// What one core still serves, the others wait for.
 fn cores_end_together(variant: &Variant) {
     let shutdown = Shutdown::new();
     let ended = Arc::new(AtomicUsize::new(0));
@@ -196,7 +196,7 @@ fn cores_end_together(variant: &Variant) {
     });
 }
 
-/// Z6: a socket that listens already, as a service manager hands it in, is one that every core can
+/// A socket that listens already, as a service manager hands it in, is one that every core can
 /// accept from.
 fn a_listener_that_is_handed_in_is_served_by_all_cores(variant: &Variant) {
     let socket = std::net::TcpListener::bind(ANY).expect("a port on loopback");
@@ -232,7 +232,7 @@ fn a_listener_that_is_handed_in_is_served_by_all_cores(variant: &Variant) {
     drop(socket);
 }
 
-/// Y6: after a fork the child's operations fail with a sentence, nothing of its end reaches the
+/// After a fork the child's operations fail with a sentence, nothing of its end reaches the
 /// parent's ring, and the parent goes on.
 fn a_forked_child_neither_corrupts_nor_uses_the_ring(variant: &Variant) {
     variant.run(async {

@@ -16,21 +16,21 @@ use crate::harness::*;
 
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
-    Every: "" => files_are_read_and_written_at_positions,
-    Every: "" => many_reads_of_one_file_are_under_way_at_once,
-    Every: "X1" => dropped_file_operations_leave_nothing_behind,
-    Every: "" => whole_files_are_read_and_written,
-    Every: "" => reading_many_files_in_a_row_keeps_few_descriptors,
-    Every: "" => files_without_a_length_are_read_to_their_end,
-    Every: "" => options_decide_how_a_file_is_opened,
-    Every: "" => files_past_the_page_cache,
-    Every: "" => vectors_of_a_file_are_one_operation,
-    Every: "" => lengths_and_permissions_of_a_file,
-    Every: "" => names_in_a_directory,
+    Every: "F1" => files_are_read_and_written_at_positions,
+    Every: "F1" => many_reads_of_one_file_are_under_way_at_once,
+    Every: "X1"|"X3" => dropped_file_operations_leave_nothing_behind,
+    Every: "F2" => whole_files_are_read_and_written,
+    Every: "F2" => reading_many_files_in_a_row_keeps_few_descriptors,
+    Every: "F2" => files_without_a_length_are_read_to_their_end,
+    Every: "F3" => options_decide_how_a_file_is_opened,
+    Every: "F3" => files_past_the_page_cache,
+    Every: "F1" => vectors_of_a_file_are_one_operation,
+    Every: "F4" => lengths_and_permissions_of_a_file,
+    Every: "F4" => names_in_a_directory,
     Every: "R5" => a_regular_file_can_be_any_descriptor,
     Every: "S7" => a_file_goes_to_a_socket,
     Every: "D12" => sending_a_file_under_an_expired_deadline_sends_nothing,
-    Every: "" => a_file_that_the_kernel_does_not_send_is_copied,
+    Every: "S7" => a_file_that_the_kernel_does_not_send_is_copied,
     Every: "X5" => a_runtime_ends_with_file_operations_in_flight,
 ];
 
@@ -102,7 +102,7 @@ fn many_reads_of_one_file_are_under_way_at_once(variant: &Variant) {
     });
 }
 
-/// X1, X3 for files: whatever is dropped when, buffers and descriptors go at the right time.
+/// Whatever is dropped when, buffers and descriptors go at the right time.
 fn dropped_file_operations_leave_nothing_behind(variant: &Variant) {
     let rounds = variant.scale(1000).max(50);
     let place = Place::on_disk();
@@ -353,7 +353,7 @@ fn names_in_a_directory(variant: &Variant) {
     });
 }
 
-/// R5: a regular file as a descriptor, at its own position, and any other that cannot be polled.
+/// A regular file as a descriptor, at its own position, and any other that cannot be polled.
 fn a_regular_file_can_be_any_descriptor(variant: &Variant) {
     let place = Place::on_disk();
     variant.run(async {
@@ -376,7 +376,7 @@ fn a_regular_file_can_be_any_descriptor(variant: &Variant) {
     });
 }
 
-/// S7: whole, in part, more than there is, and to one who reads slowly.
+/// Whole, in part, more than there is, and to one who reads slowly.
 fn a_file_goes_to_a_socket(variant: &Variant) {
     let size = variant.scale(8 << 20).max(700_000);
     let place = Place::on_disk();
@@ -415,7 +415,7 @@ fn a_file_that_the_kernel_does_not_send_is_copied(variant: &Variant) {
     });
 }
 
-/// D12: nothing goes, and the error is TimedOut; one that expires on the way says how much went.
+/// Nothing goes, and the error is TimedOut; one that expires on the way says how much went.
 fn sending_a_file_under_an_expired_deadline_sends_nothing(variant: &Variant) {
     let place = Place::on_disk();
     variant.run(async {
@@ -435,7 +435,7 @@ fn sending_a_file_under_an_expired_deadline_sends_nothing(variant: &Variant) {
     });
 }
 
-/// X5 for files: the runtime is dropped with reads and writes under way.
+/// The runtime is dropped with reads and writes under way.
 fn a_runtime_ends_with_file_operations_in_flight(variant: &Variant) {
     let place = Place::on_disk();
     std::fs::write(place.path("file"), vec![7; 1 << 20]).expect("there is room");

@@ -13,12 +13,12 @@ use crate::harness::*;
 
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
-    Every: "" => fixed_buffers_are_read_into_and_written_from,
-    Every: "" => a_fixed_pool_lends_each_buffer_once,
+    Every: "B6" => fixed_buffers_are_read_into_and_written_from,
+    Every: "B6" => a_fixed_pool_lends_each_buffer_once,
     Every: "X1" => dropped_operations_give_their_fixed_buffers_back,
-    Every: "" => fixed_buffers_outlive_their_pool_and_their_runtime,
+    Every: "B7" => fixed_buffers_outlive_their_pool_and_their_runtime,
     Every: "X5" => a_runtime_ends_with_fixed_buffers_in_flight,
-    PlainUring: "" => places_of_registered_memory_are_used_again,
+    PlainUring: "B7" => places_of_registered_memory_are_used_again,
     PlainUring: "Y4" => fixed_buffers_are_plain_where_their_operations_are_forbidden,
     Once: "Y2" => fixed_buffers_are_plain_where_memory_cannot_be_locked,
 ];
@@ -93,7 +93,7 @@ fn a_fixed_pool_lends_each_buffer_once(variant: &Variant) {
     });
 }
 
-/// X1: a read that is dropped while the kernel works keeps its buffer until it is answered.
+/// A read that is dropped while the kernel works keeps its buffer until it is answered.
 fn dropped_operations_give_their_fixed_buffers_back(variant: &Variant) {
     let rounds = variant.scale(300).max(30);
     let place = Place::on_disk();
@@ -149,7 +149,7 @@ fn fixed_buffers_outlive_their_pool_and_their_runtime(variant: &Variant) {
     });
 }
 
-/// X5 with registered memory: nothing of it is freed under the kernel.
+/// Nothing of registered memory is freed under the kernel.
 fn a_runtime_ends_with_fixed_buffers_in_flight(variant: &Variant) {
     let place = Place::on_disk();
     std::fs::write(place.path("file"), vec![7; 1 << 20]).expect("there is room");
@@ -190,7 +190,7 @@ fn places_of_registered_memory_are_used_again(variant: &Variant) {
     });
 }
 
-/// Y4: a ring that refuses the operations: the same calls with the plain ones.
+/// A ring that refuses the operations: the same calls with the plain ones.
 fn fixed_buffers_are_plain_where_their_operations_are_forbidden(variant: &Variant) {
     for operation in ["read-fixed", "write-fixed"] {
         let place = Place::on_disk();
@@ -214,7 +214,7 @@ async fn plain(pool: &FixedPool, place: &Place) {
     assert_eq!((result.expect("it is there"), &buffer[..]), (8, &b"the same"[..]));
 }
 
-/// Y2: the limit is enough for a ring and not for the buffers: the line names the limit and the need.
+/// The limit is enough for a ring and not for the buffers: the line names the limit and the need.
 fn fixed_buffers_are_plain_where_memory_cannot_be_locked(_: &Variant) {
     if !sys::is_root() {
         panic!("this test must start as root to become nobody");

@@ -18,12 +18,12 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "Z3" => a_numbered_stream_survives_a_hundred_moves_between_cores,
     Every: "Z3" => the_end_of_a_stream_and_its_reset_move_along,
     Every: "Z3" => deadlines_move_along,
-    Every: "" => a_reunited_stream_can_be_handed_over,
-    Every: "" => a_handoff_that_is_dropped_closes_the_connection,
-    Every: "" => a_handoff_whose_core_refuses_it_closes_the_connection,
+    Every: "Z3" => a_reunited_stream_can_be_handed_over,
+    Every: "Z11" => a_handoff_that_is_dropped_closes_the_connection,
+    Every: "Z11" => a_handoff_whose_core_refuses_it_closes_the_connection,
     Every: "Z6" => one_acceptor_spreads_connections_by_load,
     Every: "Z6" => the_acceptor_that_closes_is_succeeded_and_loses_nothing,
-    Every: "" => a_distributed_address_is_free_after_the_last_close,
+    Every: "Z6" => a_distributed_address_is_free_after_the_last_close,
     Every: "Z5" => a_stopped_listener_serves_whom_it_has_let_in,
     Every: "Z5" => a_stop_ends_accepts_that_wait,
 ];
@@ -38,7 +38,7 @@ fn echo_there(there: &CoreHandle, handoff: Handoff) -> ringpark::RemoteHandle<Ve
     })
 }
 
-/// Z3: bytes that one core has received are read on the other, before those that come later.
+/// Bytes that one core has received are read on the other, before those that come later.
 fn a_stream_moves_to_another_core_with_its_unread_bytes(variant: &Variant) {
     on_two_cores(variant, |other| async move {
         let (ours, mut plain) = half();
@@ -64,7 +64,7 @@ fn a_stream_moves_to_another_core_with_its_unread_bytes(variant: &Variant) {
     });
 }
 
-/// Z3: a stream goes back and forth between cores while its client sends: no gap, no repeat.
+/// A stream goes back and forth between cores while its client sends: no gap, no repeat.
 fn a_numbered_stream_survives_a_hundred_moves_between_cores(variant: &Variant) {
     const BYTES: usize = 1 << 20;
     on_two_cores(variant, |other| async move {
@@ -113,7 +113,7 @@ fn a_numbered_stream_survives_a_hundred_moves_between_cores(variant: &Variant) {
     });
 }
 
-/// Z3: what the next read would have said is said on the other core.
+/// What the next read would have said is said on the other core.
 fn the_end_of_a_stream_and_its_reset_move_along(variant: &Variant) {
     on_two_cores(variant, |other| async move {
         let (ours, mut plain) = half();
@@ -141,7 +141,7 @@ fn the_end_of_a_stream_and_its_reset_move_along(variant: &Variant) {
     });
 }
 
-/// Z3: deadlines are the connection's, wherever it is served.
+/// Deadlines are the connection's, wherever it is served.
 fn deadlines_move_along(variant: &Variant) {
     on_two_cores(variant, |other| async move {
         let (ours, _plain) = half();
@@ -205,7 +205,7 @@ fn fixed_address() -> std::net::SocketAddr {
     }
 }
 
-/// Z6: with one acceptor for two cores, connections that stay are spread evenly.
+/// With one acceptor for two cores, connections that stay are spread evenly.
 fn one_acceptor_spreads_connections_by_load(variant: &Variant) {
     const CLIENTS: usize = 100;
     let address = fixed_address();
@@ -265,7 +265,7 @@ fn one_acceptor_spreads_connections_by_load(variant: &Variant) {
     assert!(counts.iter().all(|&count| count >= CLIENTS / 5), "not even: {counts:?}");
 }
 
-/// Z6: when the core that accepts for all closes its listener, another one goes on, and every client
+/// When the core that accepts for all closes its listener, another one goes on, and every client
 /// is served.
 fn the_acceptor_that_closes_is_succeeded_and_loses_nothing(variant: &Variant) {
     let address = fixed_address();
@@ -332,7 +332,7 @@ fn a_distributed_address_is_free_after_the_last_close(variant: &Variant) {
     });
 }
 
-/// Z5: after a stop, those whom the kernel had let in are served; then it is over.
+/// After a stop, those whom the kernel had let in are served; then it is over.
 fn a_stopped_listener_serves_whom_it_has_let_in(variant: &Variant) {
     variant.run(async {
         let (listener, address) = listener().await;
@@ -360,7 +360,7 @@ fn a_stopped_listener_serves_whom_it_has_let_in(variant: &Variant) {
     });
 }
 
-/// Z5: accepts that wait are told of the stop.
+/// Accepts that wait are told of the stop.
 fn a_stop_ends_accepts_that_wait(variant: &Variant) {
     variant.run(async {
         let (listener, _) = listener().await;

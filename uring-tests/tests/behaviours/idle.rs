@@ -17,9 +17,9 @@ use crate::harness::*;
 
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
-    Every: "" => an_idle_core_uses_no_processor_time,
-    Every: "" => an_idle_runtime_of_four_cores_does_not_wake_up,
-    Faultless: "" => a_busy_spin_ends_when_nothing_happens,
+    Every: "P6" => an_idle_core_uses_no_processor_time,
+    Every: "P6" => an_idle_runtime_of_four_cores_does_not_wake_up,
+    Faultless: "P6" => a_busy_spin_ends_when_nothing_happens,
 ];
 
 /// For how many seconds a runtime is watched that is idle, if not for the usual time.

@@ -15,11 +15,11 @@ use crate::harness::*;
 
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
-    Every: "" => counters_are_read_from_any_thread,
-    Every: "" => a_dump_says_what_each_task_waits_for,
-    Every: "" => a_dump_sees_every_core,
-    Every: "" => a_task_that_computes_for_long_is_named,
-    Every: "" => a_dump_of_thousands_of_connections_names_each,
+    Every: "I1" => counters_are_read_from_any_thread,
+    Every: "I2" => a_dump_says_what_each_task_waits_for,
+    Every: "I2" => a_dump_sees_every_core,
+    Every: "I3" => a_task_that_computes_for_long_is_named,
+    Every: "I2" => a_dump_of_thousands_of_connections_names_each,
     Every: "P3" => urgent_tasks_come_first_and_the_others_are_not_starved,
 ];
 
@@ -154,7 +154,7 @@ fn a_dump_of_thousands_of_connections_names_each(variant: &Variant) {
     });
 }
 
-/// P3: seven urgent runs for each in the background, and neither is left out.
+/// Seven urgent runs for each in the background, and neither is left out.
 fn urgent_tasks_come_first_and_the_others_are_not_starved(variant: &Variant) {
     variant.run(async {
         let counts = [Rc::new(Cell::new(0_u32)), Rc::new(Cell::new(0_u32))];

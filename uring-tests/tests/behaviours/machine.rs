@@ -24,11 +24,11 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "P5" => a_deadlock_with_tasks_names_them,
     Every: "P5" => waiting_for_a_task_that_nothing_can_wake_is_a_deadlock,
     Every: "P5" => a_wait_for_another_thread_is_no_deadlock,
-    Faultless: "" => a_core_enters_the_kernel_at_most_once_a_turn,
-    Every: "" => metrics_count_what_was_done,
+    Faultless: "P7" => a_core_enters_the_kernel_at_most_once_a_turn,
+    Every: "I1" => metrics_count_what_was_done,
 ];
 
-/// P1: a notify from another thread wakes a core that is parked for 10 s promptly.
+/// A notify from another thread wakes a core that is parked for 10 s promptly.
 fn a_notify_wakes_a_core_that_sleeps_long(variant: &Variant) {
     variant.run(async {
         let before = ringpark::metrics().turns;
@@ -49,7 +49,7 @@ fn a_notify_wakes_a_core_that_sleeps_long(variant: &Variant) {
     });
 }
 
-/// P1: ten notifies to a core that is busy, and so cannot see them yet, cost at most one call.
+/// Ten notifies to a core that is busy, and so cannot see them yet, cost at most one call.
 fn ten_notifies_at_once_cost_one_system_call(variant: &Variant) {
     variant.run(async {
         for _ in 0..20 {
@@ -79,7 +79,7 @@ fn ten_notifies_at_once_cost_one_system_call(variant: &Variant) {
     });
 }
 
-/// P2: when all I/O has ended, nothing is in flight and nobody waits.
+/// When all I/O has ended, nothing is in flight and nobody waits.
 fn when_io_has_ended_nothing_is_in_flight_and_nobody_waits(variant: &Variant) {
     variant.run(async {
         variant::drained().await;
@@ -115,7 +115,7 @@ fn when_io_has_ended_nothing_is_in_flight_and_nobody_waits(variant: &Variant) {
     });
 }
 
-/// P3: a timer fires, and I/O is served, although two tasks keep each other runnable.
+/// A timer fires, and I/O is served, although two tasks keep each other runnable.
 fn timers_and_io_are_served_while_two_tasks_keep_each_other_runnable(variant: &Variant) {
     variant.run(async {
         let stop = Rc::new(Cell::new(false));
@@ -158,7 +158,7 @@ fn timers_and_io_are_served_while_two_tasks_keep_each_other_runnable(variant: &V
     });
 }
 
-/// P3: a task that wakes itself again and again keeps nobody out.
+/// A task that wakes itself again and again keeps nobody out.
 fn a_task_that_wakes_itself_keeps_nobody_out(variant: &Variant) {
     variant.run(async {
         let spinner = ringpark::spawn(async {
@@ -180,7 +180,7 @@ fn a_task_that_wakes_itself_keeps_nobody_out(variant: &Variant) {
 /// Rounds before anything is counted: queues and tables have their size then.
 const WARM_UP: u64 = 500;
 
-/// P4: recv and write_all of the lease: no allocation in a thousand rounds.
+/// Recv and write_all of the lease: no allocation in a thousand rounds.
 fn a_steady_loop_of_leases_allocates_nothing(variant: &Variant) {
     variant.run(async {
         let (ours, other) = pair();
@@ -207,7 +207,7 @@ fn a_steady_loop_of_leases_allocates_nothing(variant: &Variant) {
     });
 }
 
-/// P4: the same with buffers of our own, deadlines, and a timer.
+/// The same with buffers of our own, deadlines, and a timer.
 fn a_steady_loop_of_owned_buffers_allocates_nothing(variant: &Variant) {
     variant.run(async {
         let (ours, other) = pair();
@@ -249,7 +249,7 @@ fn message(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).expect("panics say something")
 }
 
-/// P5: `block_on` of a future that nothing can ever wake is reported as a deadlock.
+/// `block_on` of a future that nothing can ever wake is reported as a deadlock.
 fn a_future_that_nothing_can_wake_is_reported_as_a_deadlock(variant: &Variant) {
     let panic = std::panic::catch_unwind(|| {
         variant.run(async {
@@ -264,7 +264,7 @@ fn a_future_that_nothing_can_wake_is_reported_as_a_deadlock(variant: &Variant) {
     assert_eq!(variant.run(async { 7 }), 7);
 }
 
-/// P5: the same when tasks are left that nothing can wake either; they are named.
+/// The same when tasks are left that nothing can wake either; they are named.
 fn a_deadlock_with_tasks_names_them(variant: &Variant) {
     let panic = std::panic::catch_unwind(|| {
         variant.run(async {
@@ -281,7 +281,7 @@ fn a_deadlock_with_tasks_names_them(variant: &Variant) {
     assert!(said.contains("machine.rs"), "it says where the tasks come from: {said}");
 }
 
-/// P5: the same when the main future waits for such a task.
+/// The same when the main future waits for such a task.
 fn waiting_for_a_task_that_nothing_can_wake_is_a_deadlock(variant: &Variant) {
     let panic = std::panic::catch_unwind(|| {
         variant.run(async {
@@ -292,7 +292,7 @@ fn waiting_for_a_task_that_nothing_can_wake_is_a_deadlock(variant: &Variant) {
     assert!(message(&*panic).to_lowercase().contains("deadlock"), "{}", message(&*panic));
 }
 
-/// P5: a future that another thread will wake is no deadlock, though the core has nothing to do.
+/// A future that another thread will wake is no deadlock, though the core has nothing to do.
 fn a_wait_for_another_thread_is_no_deadlock(variant: &Variant) {
     for _ in 0..5 {
         variant.run(async {

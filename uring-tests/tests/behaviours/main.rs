@@ -38,10 +38,10 @@ mod processes;
 mod read_write;
 mod relay;
 mod relay_bounds;
-mod rows;
 mod running;
 mod shutdown;
 mod streams;
+mod suite;
 mod tasks;
 mod time;
 mod udp;
@@ -93,7 +93,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     unix::BY_EACH_PATH,
     unix_datagrams::LIST,
     zero_copy::LIST,
-    rows::LIST,
+    suite::LIST,
 ];
 
 fn main() -> std::process::ExitCode {

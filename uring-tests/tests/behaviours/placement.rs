@@ -22,15 +22,15 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "Z1" => tasks_for_a_core_that_has_ended_are_refused,
     Every: "Z1" => a_remote_task_that_the_end_of_its_core_cuts_off_is_cancelled,
     Every: "Z1" => too_many_tasks_that_wait_to_be_started_are_refused_and_counted,
-    Every: "" => every_main_finds_all_cores,
-    Every: "" => work_that_may_run_anywhere_spreads,
-    Every: "" => a_busy_core_is_passed_over,
-    Every: "" => blocking_work_leaves_the_core_free,
-    Every: "" => blocking_work_that_panics_is_a_join_error,
-    Every: "" => blocking_work_that_has_not_started_can_be_aborted,
+    Every: "Z7" => every_main_finds_all_cores,
+    Every: "Z12" => work_that_may_run_anywhere_spreads,
+    Every: "Z12" => a_busy_core_is_passed_over,
+    Every: "T6" => blocking_work_leaves_the_core_free,
+    Every: "T6" => blocking_work_that_panics_is_a_join_error,
+    Every: "T6" => blocking_work_that_has_not_started_can_be_aborted,
 ];
 
-/// Z1: the closure runs on the other core's thread, what it makes need not be `Send`, and the
+/// The closure runs on the other core's thread, what it makes need not be `Send`, and the
 /// result comes back.
 fn a_task_is_spawned_on_another_core_and_its_result_comes_back(variant: &Variant) {
     on_two_cores(variant, |other| async move {
@@ -55,7 +55,7 @@ fn a_task_is_spawned_on_another_core_and_its_result_comes_back(variant: &Variant
     });
 }
 
-/// Z1: a thread that runs no core spawns, and blocks until the result is there.
+/// A thread that runs no core spawns, and blocks until the result is there.
 fn a_foreign_thread_spawns_on_a_core_and_waits_for_the_result(variant: &Variant) {
     variant.run(async {
         let core = CoreHandle::current();
@@ -76,7 +76,7 @@ fn a_foreign_thread_spawns_on_a_core_and_waits_for_the_result(variant: &Variant)
     });
 }
 
-/// Z1: a panic, of the closure or of its future, goes to who awaits; the core goes on.
+/// A panic, of the closure or of its future, goes to who awaits; the core goes on.
 fn a_panic_on_another_core_is_the_join_error_of_the_handle(variant: &Variant) {
     on_two_cores(variant, |other| async move {
         let early = spawn_on(&other, || -> std::future::Ready<()> { panic!("in the closure") });
@@ -92,7 +92,7 @@ fn a_panic_on_another_core_is_the_join_error_of_the_handle(variant: &Variant) {
     });
 }
 
-/// Z1: abort reaches a task that waits on another core; its future is dropped there.
+/// Abort reaches a task that waits on another core; its future is dropped there.
 fn a_task_on_another_core_is_aborted_from_here(variant: &Variant) {
     struct Dropped(mpsc::Sender<ThreadId>);
     impl Drop for Dropped {
@@ -121,7 +121,7 @@ fn a_task_on_another_core_is_aborted_from_here(variant: &Variant) {
     });
 }
 
-/// Z1: a handle outlives its core; what is spawned there then is refused, and says so.
+/// A handle outlives its core; what is spawned there then is refused, and says so.
 fn tasks_for_a_core_that_has_ended_are_refused(variant: &Variant) {
     let core = variant.run(async { CoreHandle::current() });
     assert!(core.is_over());
@@ -135,7 +135,7 @@ fn tasks_for_a_core_that_has_ended_are_refused(variant: &Variant) {
     assert_eq!(core.load().busy, 0.0);
 }
 
-/// Z1: who awaits a task whose core ends is told, whether it had been taken in or not.
+/// Who awaits a task whose core ends is told, whether it had been taken in or not.
 fn a_remote_task_that_the_end_of_its_core_cuts_off_is_cancelled(variant: &Variant) {
     let (sender, handles) = mpsc::channel();
     variant.run(async {
@@ -157,7 +157,7 @@ fn a_remote_task_that_the_end_of_its_core_cuts_off_is_cancelled(variant: &Varian
     assert_eq!(count, 100);
 }
 
-/// Z1: a core that takes nothing in is no hang and no end of memory: what is too much is refused.
+/// A core that takes nothing in is no hang and no end of memory: what is too much is refused.
 fn too_many_tasks_that_wait_to_be_started_are_refused_and_counted(variant: &Variant) {
     const LIMIT: usize = 65_536;
     variant.run(async {

@@ -15,11 +15,11 @@ pub const LIST: &[Behaviour] = behaviours![
     Once: "Y1" => the_probe_outlives_a_filter_that_kills,
     PlainUring: "Y2" => the_probe_names_a_limit_without_room_for_a_ring,
     PlainUring: "Y2" => the_probe_names_a_limit_with_room_for_a_small_ring,
-    PlainUring: "" => the_probe_leaves_no_memory_charged,
-    PlainUring: "" => the_probe_needs_no_privileges,
-    Once: "" => the_probe_leaves_no_descriptor_and_no_thread,
-    Once: "" => a_requirement_is_met_or_says_why_not,
-    Once: "" => reports_are_compared,
+    PlainUring: "V1" => the_probe_leaves_no_memory_charged,
+    PlainUring: "V1" => the_probe_needs_no_privileges,
+    Once: "V1" => the_probe_leaves_no_descriptor_and_no_thread,
+    Once: "V2" => a_requirement_is_met_or_says_why_not,
+    Once: "V2" => reports_are_compared,
 ];
 
 /// The report, and the log's line of a core that was started afterwards: they say the same.
@@ -52,7 +52,7 @@ fn finding<'a>(report: &'a Report, cause: &str) -> &'a Finding {
     &findings[0]
 }
 
-/// Y3: with all features and without each.
+/// With all features and without each.
 fn the_probe_s_verdict_is_what_a_core_runs_on(variant: &Variant) {
     let missing = ringpark::Feature::ALL.iter().find(|&&feature| variant.lacks(feature));
     if let Some(missing) = missing {
@@ -66,7 +66,7 @@ fn the_probe_s_verdict_is_what_a_core_runs_on(variant: &Variant) {
     }
 }
 
-/// Y5: a forced backend is what the verdict names, and who forced it.
+/// A forced backend is what the verdict names, and who forced it.
 fn the_probe_s_verdict_follows_the_environment(variant: &Variant) {
     std::env::set_var("RINGPARK_BACKEND", variant.backend().to_string());
     let (report, _) = report_and_line();
@@ -86,17 +86,17 @@ fn filtered(errno: i32) {
     assert!(epoll.outcome.works());
 }
 
-/// Y1: EPERM, as from a container's filter.
+/// EPERM, as from a container's filter.
 fn the_probe_names_a_filter_that_answers_eperm(_: &Variant) {
     filtered(libc::EPERM);
 }
 
-/// Y1: ENOSYS, as from a filter that plays an old kernel.
+/// ENOSYS, as from a filter that plays an old kernel.
 fn the_probe_names_a_filter_that_answers_enosys(_: &Variant) {
     filtered(libc::ENOSYS);
 }
 
-/// Y1: where the attempt is deadly, another process dies of it, and the remedy is there.
+/// Where the attempt is deadly, another process dies of it, and the remedy is there.
 fn the_probe_outlives_a_filter_that_kills(_: &Variant) {
     sys::kill_over_io_uring();
     let report = probe::report();
@@ -116,7 +116,7 @@ fn limited(bytes: u64) {
     sys::become_nobody();
 }
 
-/// Y2: no memory may be locked.
+/// No memory may be locked.
 fn the_probe_names_a_limit_without_room_for_a_ring(_: &Variant) {
     limited(0);
     let (report, line) = report_and_line();
@@ -128,7 +128,7 @@ fn the_probe_names_a_limit_without_room_for_a_ring(_: &Variant) {
     assert_eq!(report.memory.charged, Some(true));
 }
 
-/// Y2: a small ring is a ring, and the finding says what a large one takes.
+/// A small ring is a ring, and the finding says what a large one takes.
 fn the_probe_names_a_limit_with_room_for_a_small_ring(_: &Variant) {
     limited(80 << 10);
     let report = probe::report();

@@ -20,19 +20,19 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "C1" => close_and_deadlines_wake_a_pipe_reader,
     Every: "R4" => writing_to_a_pipe_that_nobody_reads_is_an_error,
     Every: "R5" => standard_streams_leave_the_shared_mode_alone,
-    Every: "" => a_child_says_how_it_ended,
-    Every: "" => a_child_speaks_through_pipes,
-    Every: "" => a_program_that_is_not_there_is_not_found,
+    Every: "O1" => a_child_says_how_it_ended,
+    Every: "O2" => a_child_speaks_through_pipes,
+    Every: "O2" => a_program_that_is_not_there_is_not_found,
     Every: "X1" => a_dropped_wait_loses_no_status,
-    Every: "" => a_child_can_be_killed,
-    Every: "" => a_dropped_child_is_waited_for,
-    Every: "" => many_children_at_once,
-    Every: "" => a_child_gets_what_the_command_says,
-    Plain: "" => children_are_waited_for_where_they_have_no_descriptors,
-    Plain: "" => one_signal_tells_of_many_children,
+    Every: "O3" => a_child_can_be_killed,
+    Every: "O3" => a_dropped_child_is_waited_for,
+    Every: "O1" => many_children_at_once,
+    Every: "O2" => a_child_gets_what_the_command_says,
+    Plain: "O1" => children_are_waited_for_where_they_have_no_descriptors,
+    Plain: "O1" => one_signal_tells_of_many_children,
 ];
 
-/// C6: all bytes, then the end; with partial reads.
+/// All bytes, then the end; with partial reads.
 fn pipes_carry_bytes_and_end(variant: &Variant) {
     let size = variant.scale(2 << 20).max(100_000) as usize;
     variant.run(async {
@@ -51,7 +51,7 @@ fn pipes_carry_bytes_and_end(variant: &Variant) {
     });
 }
 
-/// C1 for pipes, and deadlines.
+/// Whoever waits for a pipe is told, of either.
 fn close_and_deadlines_wake_a_pipe_reader(variant: &Variant) {
     variant.run(async {
         let (reader, writer) = pipe().expect("a pipe");
@@ -69,7 +69,7 @@ fn close_and_deadlines_wake_a_pipe_reader(variant: &Variant) {
     });
 }
 
-/// R4: BrokenPipe, for a write that waits too.
+/// BrokenPipe, for a write that waits too.
 fn writing_to_a_pipe_that_nobody_reads_is_an_error(variant: &Variant) {
     variant.run(async {
         let (reader, writer) = pipe().expect("a pipe");
@@ -109,7 +109,7 @@ fn is_nonblocking(fd: &impl AsRawFd) -> bool {
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) & libc::O_NONBLOCK != 0 }
 }
 
-/// R5: whoever shares the standard input with us finds it as it was, also while we wait.
+/// Whoever shares the standard input with us finds it as it was, also while we wait.
 fn standard_streams_leave_the_shared_mode_alone(variant: &Variant) {
     variant.run(async {
         let (shared, feed) = sys::pipe();
@@ -224,7 +224,7 @@ fn a_program_that_is_not_there_is_not_found(variant: &Variant) {
     });
 }
 
-/// X1 for children: waits that are dropped at random moments around the end.
+/// Waits that are dropped at random moments around the end.
 fn a_dropped_wait_loses_no_status(variant: &Variant) {
     let rounds = variant.scale(100).max(10);
     variant.run(async {

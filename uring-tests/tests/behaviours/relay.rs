@@ -23,15 +23,15 @@ pub const LIST: &[Behaviour] = behaviours![
 
 /// Those that hold whatever path the bytes take.
 pub const BY_EACH_PATH: &[Behaviour] = relays![
-    Every: "S1" => relay_moves_both_directions_at_once,
+    Every: "S1"|"S2" => relay_moves_both_directions_at_once,
     Every: "S1" => relay_passes_a_half_close_through,
     Every: "S1" => relay_passes_a_half_close_through_the_other_way,
     Every: "S1"|"S2" => relay_reports_a_reset_and_ends_both,
     Every: "S2" => relay_counts_what_arrived_when_it_fails,
     Every: "S4" => relay_sends_bytes_already_read_first,
     Every: "S4" => relay_goes_on_with_bytes_that_a_peek_or_a_dropped_recv_left,
-    Every: "" => a_dropped_relay_leaves_the_streams_usable,
-    Every: "" => close_ends_a_relay,
+    Every: "X9" => a_dropped_relay_leaves_the_streams_usable,
+    Every: "C1" => close_ends_a_relay,
 ];
 
 /// A client and a server, plain, and our two ends between them.
@@ -84,7 +84,7 @@ fn exchange(
     })
 }
 
-/// S1, S2: both directions at once, counted exactly.
+/// Both directions at once, counted exactly.
 fn relay_moves_both_directions_at_once(variant: &Variant) {
     let (up, down) = (variant.scale(64 << 20), variant.scale(48 << 20) + 12_345);
     variant.run(async {
@@ -100,7 +100,7 @@ fn relay_moves_both_directions_at_once(variant: &Variant) {
     });
 }
 
-/// S1: the end of one direction passes through, and the other goes on.
+/// The end of one direction passes through, and the other goes on.
 fn relay_passes_a_half_close_through(variant: &Variant) {
     variant.run(async {
         let Scene { mut client, a, b, mut server } = scene();
@@ -125,7 +125,7 @@ fn relay_passes_a_half_close_through(variant: &Variant) {
     });
 }
 
-/// S1: the same from the other side.
+/// The same from the other side.
 fn relay_passes_a_half_close_through_the_other_way(variant: &Variant) {
     variant.run(async {
         let Scene { mut client, a, b, mut server } = scene();
@@ -152,7 +152,7 @@ fn reset(stream: StdStream) {
     linger.expect("the option is known");
 }
 
-/// S1, S2: a reset on one side ends both and is reported, with the counts.
+/// A reset on one side ends both and is reported, with the counts.
 fn relay_reports_a_reset_and_ends_both(variant: &Variant) {
     variant.run(async {
         for from_client in [true, false] {
@@ -194,7 +194,7 @@ fn relay_reports_a_reset_and_ends_both(variant: &Variant) {
     });
 }
 
-/// S2: the counts of a relay that failed are of bytes that were really sent.
+/// The counts of a relay that failed are of bytes that were really sent.
 fn relay_counts_what_arrived_when_it_fails(variant: &Variant) {
     let total = variant.scale(8 << 20).max(1 << 20);
     variant.run(async {
@@ -225,7 +225,7 @@ fn relay_counts_what_arrived_when_it_fails(variant: &Variant) {
     });
 }
 
-/// S4: bytes already read go out first, in both directions, and count.
+/// Bytes already read go out first, in both directions, and count.
 fn relay_sends_bytes_already_read_first(variant: &Variant) {
     variant.run(async {
         let Scene { mut client, a, b, mut server } = scene();
@@ -250,7 +250,7 @@ fn relay_sends_bytes_already_read_first(variant: &Variant) {
     });
 }
 
-/// S4: bytes that were peeked at, or received for a recv that was dropped, are not forgotten.
+/// Bytes that were peeked at, or received for a recv that was dropped, are not forgotten.
 fn relay_goes_on_with_bytes_that_a_peek_or_a_dropped_recv_left(variant: &Variant) {
     variant.run(async {
         let Scene { mut client, a, b, mut server } = scene();
@@ -328,7 +328,7 @@ fn close_ends_a_relay(variant: &Variant) {
     });
 }
 
-/// S1, S2: bulk goes through pipes, what is small through leases, and the counts hold on the way from
+/// Bulk goes through pipes, what is small through leases, and the counts hold on the way from
 /// one to the other and back.
 fn a_relay_splices_bulk_and_copies_small_messages(variant: &Variant) {
     let bulk = variant.scale(32 << 20).max(8 << 20);

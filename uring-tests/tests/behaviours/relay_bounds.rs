@@ -14,7 +14,7 @@ use crate::relay::{counts, scene, Scene};
 pub const LIST: &[Behaviour] = behaviours![
     Every: "S5" => a_relay_of_bulk_ends_at_its_limit_of_bytes,
     Every: "S3" => pipes_are_pooled_and_one_with_bytes_in_it_is_closed,
-    Every: "" => a_relay_that_is_told_to_copy_never_splices,
+    Every: "S8" => a_relay_that_is_told_to_copy_never_splices,
 ];
 
 /// Those that hold whatever path the bytes take.
@@ -25,11 +25,11 @@ pub const BY_EACH_PATH: &[Behaviour] = relays![
     Every: "S5" => relay_ends_at_its_limit_of_bytes,
     Every: "S6" => a_slow_reader_stops_its_writer_and_nobody_else,
     Every: "D12" => relay_under_an_expired_write_deadline_sends_nothing,
-    Every: "" => an_idle_relay_holds_no_buffer,
+    Every: "S9" => an_idle_relay_holds_no_buffer,
     Every: "P3" => a_relay_that_never_waits_leaves_the_core_to_others,
 ];
 
-/// S5: when nothing moves in either direction for the idle time, it ends.
+/// When nothing moves in either direction for the idle time, it ends.
 fn relay_ends_when_both_directions_are_idle(variant: &Variant) {
     variant.run(async {
         let Scene { mut client, a, b, server } = scene();
@@ -44,7 +44,7 @@ fn relay_ends_when_both_directions_are_idle(variant: &Variant) {
     });
 }
 
-/// S5: traffic in one direction alone keeps it alive.
+/// Traffic in one direction alone keeps it alive.
 fn relay_is_not_idle_while_one_direction_is_busy(variant: &Variant) {
     variant.run(async {
         let Scene { client, a, b, mut server } = scene();
@@ -70,7 +70,7 @@ fn relay_is_not_idle_while_one_direction_is_busy(variant: &Variant) {
     });
 }
 
-/// S5: the total time ends it, however busy.
+/// The total time ends it, however busy.
 fn relay_ends_when_its_total_time_is_up(variant: &Variant) {
     variant.run(async {
         let Scene { client, a, b, server } = scene();
@@ -100,7 +100,7 @@ fn relay_ends_when_its_total_time_is_up(variant: &Variant) {
     });
 }
 
-/// S5: a limit of bytes ends it; not one byte more goes through.
+/// A limit of bytes ends it; not one byte more goes through.
 fn relay_ends_at_its_limit_of_bytes(variant: &Variant) {
     variant.run(async {
         let Scene { mut client, a, b, server } = scene();
@@ -129,7 +129,7 @@ fn relay_ends_at_its_limit_of_bytes(variant: &Variant) {
     });
 }
 
-/// S6: a slow reader stops its writer, with bounded memory, and nobody else.
+/// A slow reader stops its writer, with bounded memory, and nobody else.
 fn a_slow_reader_stops_its_writer_and_nobody_else(variant: &Variant) {
     variant.run(async {
         let Scene { client: mut writer, a, b, server: mut slow } = scene();
@@ -187,7 +187,7 @@ fn a_slow_reader_stops_its_writer_and_nobody_else(variant: &Variant) {
     });
 }
 
-/// D12: under an expired write deadline it sends nothing and reports TimedOut.
+/// Under an expired write deadline it sends nothing and reports TimedOut.
 fn relay_under_an_expired_write_deadline_sends_nothing(variant: &Variant) {
     variant.run(async {
         let Scene { mut client, a, b, server } = scene();
@@ -228,7 +228,7 @@ fn an_idle_relay_holds_no_buffer(variant: &Variant) {
     });
 }
 
-/// P3: a task whose descriptors are always ready never has to wait; the others have their turn all
+/// A task whose descriptors are always ready never has to wait; the others have their turn all
 /// the same.
 fn a_relay_that_never_waits_leaves_the_core_to_others(variant: &Variant) {
     variant.run(async {
@@ -248,7 +248,7 @@ fn a_relay_that_never_waits_leaves_the_core_to_others(variant: &Variant) {
     });
 }
 
-/// S5: the limit holds to the byte where bulk is spliced, in both directions together.
+/// The limit holds to the byte where bulk is spliced, in both directions together.
 fn a_relay_of_bulk_ends_at_its_limit_of_bytes(variant: &Variant) {
     variant.run(async {
         let Scene { client, a, b, server } = scene();
@@ -303,7 +303,7 @@ fn a_relay_that_is_told_to_copy_never_splices(variant: &Variant) {
     });
 }
 
-/// S3: relays one after the other share their pipes; one that ends with bytes in its pipe does not
+/// Relays one after the other share their pipes; one that ends with bytes in its pipe does not
 /// leave them to the next.
 fn pipes_are_pooled_and_one_with_bytes_in_it_is_closed(variant: &Variant) {
     variant.run(async {

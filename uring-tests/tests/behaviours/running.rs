@@ -20,8 +20,8 @@ pub const LIST: &[Behaviour] = behaviours![
     Plain: "Y5" => the_environment_wins_over_the_builder,
     Once: "Y5" => an_unknown_backend_in_the_environment_is_a_clear_error,
     PlainUring: "Y5" => the_environment_switches_features_off,
-    Once: "" => names_of_backends_and_features_are_read_back,
-    Every: "" => the_log_names_the_backend_once_per_core,
+    Once: "Y8" => names_of_backends_and_features_are_read_back,
+    Every: "Y8" => the_log_names_the_backend_once_per_core,
 ];
 
 /// Accepts, connects, writes, reads in every way and closes.
@@ -91,22 +91,22 @@ fn refused(errno: i32, words: &[&str]) {
     assert!(words.iter().any(|word| lower.contains(word)), "none of {words:?} in: {line}");
 }
 
-/// Y1: EPERM, as from a container's filter.
+/// EPERM, as from a container's filter.
 fn io_uring_refused_with_eperm_runs_on_epoll_and_says_why(_: &Variant) {
     refused(libc::EPERM, &["seccomp"]);
 }
 
-/// Y1: ENOSYS, as from an old kernel or a filter that plays one.
+/// ENOSYS, as from an old kernel or a filter that plays one.
 fn io_uring_refused_with_enosys_runs_on_epoll_and_says_why(_: &Variant) {
     refused(libc::ENOSYS, &["seccomp", "kernel"]);
 }
 
-/// Y1: EACCES, as from a security module.
+/// EACCES, as from a security module.
 fn io_uring_refused_with_eacces_runs_on_epoll_and_says_why(_: &Variant) {
     refused(libc::EACCES, &["seccomp", "security", "selinux"]);
 }
 
-/// Y1, Y5: forced and refused: an error that names the cause, and no fallback.
+/// Forced and refused: an error that names the cause, and no fallback.
 fn a_forced_io_uring_that_is_refused_is_a_clear_error(_: &Variant) {
     sys::refuse_io_uring(libc::EPERM);
     let forced = Builder::new().backend(Backend::Uring).block_on(async {});
@@ -124,7 +124,7 @@ fn a_forced_io_uring_that_is_refused_is_a_clear_error(_: &Variant) {
     assert!(error.to_string().to_lowercase().contains("seccomp"), "{error}");
 }
 
-/// Y2: no memory may be locked: epoll, and the line names the limit and the bytes needed.
+/// No memory may be locked: epoll, and the line names the limit and the bytes needed.
 fn too_little_locked_memory_runs_on_epoll_and_names_the_limit(_: &Variant) {
     if !sys::is_root() {
         panic!("this test must start as root to become nobody");
@@ -145,7 +145,7 @@ fn too_little_locked_memory_runs_on_epoll_and_names_the_limit(_: &Variant) {
     assert!(error.to_string().to_lowercase().contains("memlock"), "{error}");
 }
 
-/// Y2: with room for a small ring only, a small ring it is, and the line says so.
+/// With room for a small ring only, a small ring it is, and the line says so.
 fn little_locked_memory_makes_the_rings_smaller(_: &Variant) {
     if !sys::is_root() {
         panic!("this test must start as root to become nobody");
@@ -171,7 +171,7 @@ fn names(flags: &str, feature: Feature) -> bool {
     flags.split('|').any(|flag| flag.to_lowercase().replace('_', "-") == wanted)
 }
 
-/// Y3: without any one feature a ring runs, and the line does not name it as in use.
+/// Without any one feature a ring runs, and the line does not name it as in use.
 fn a_ring_runs_without_any_one_feature_and_says_so(variant: &Variant) {
     variant.run(exercise());
     let flags = flags(&line_of_choice());
@@ -184,7 +184,7 @@ fn a_ring_runs_without_any_one_feature_and_says_so(variant: &Variant) {
     }
 }
 
-/// Y3: without all of them.
+/// Without all of them.
 fn a_ring_runs_without_all_optional_features(variant: &Variant) {
     let mut builder = variant.builder();
     for &feature in Feature::ALL {
@@ -211,7 +211,7 @@ const OPS: &[&str] = &[
     "write",
 ];
 
-/// Y4: an opcode that is forbidden falls back to poll and attempt; everything else stays.
+/// An opcode that is forbidden falls back to poll and attempt; everything else stays.
 fn each_forbidden_opcode_falls_back_alone(variant: &Variant) {
     for op in OPS {
         variant.run_on(variant.builder().forbid(&[op]), exercise());
@@ -221,7 +221,7 @@ fn each_forbidden_opcode_falls_back_alone(variant: &Variant) {
     }
 }
 
-/// Y4: all of them at once: a ring that can only poll.
+/// All of them at once: a ring that can only poll.
 fn all_opcodes_forbidden_at_once_still_work(variant: &Variant) {
     variant.run_on(variant.builder().forbid(OPS), async {
         exercise().await;
@@ -229,7 +229,7 @@ fn all_opcodes_forbidden_at_once_still_work(variant: &Variant) {
     });
 }
 
-/// Y5: the environment forces a backend, and the line says that it did.
+/// The environment forces a backend, and the line says that it did.
 fn the_environment_forces_a_backend(variant: &Variant) {
     std::env::set_var("RINGPARK_BACKEND", variant.backend().to_string());
     assert_eq!(automatic(Builder::new()), variant.backend());
@@ -239,7 +239,7 @@ fn the_environment_forces_a_backend(variant: &Variant) {
     assert_eq!(on_this_thread, variant.backend());
 }
 
-/// Y5: it wins over the builder.
+/// It wins over the builder.
 fn the_environment_wins_over_the_builder(variant: &Variant) {
     std::env::set_var("RINGPARK_BACKEND", variant.backend().to_string());
     for &other in Backend::HERE {
@@ -248,7 +248,7 @@ fn the_environment_wins_over_the_builder(variant: &Variant) {
     }
 }
 
-/// Y5: what is no backend is an error that says which there are.
+/// What is no backend is an error that says which there are.
 fn an_unknown_backend_in_the_environment_is_a_clear_error(_: &Variant) {
     std::env::set_var("RINGPARK_BACKEND", "io-uring");
     let error = Builder::new().block_on(async {}).expect_err("there is none of that name");
@@ -262,7 +262,7 @@ fn an_unknown_backend_in_the_environment_is_a_clear_error(_: &Variant) {
     assert!(said.contains("RINGPARK_WITHOUT") && said.contains("nothing-known"), "{said}");
 }
 
-/// Y5: the environment switches features off.
+/// The environment switches features off.
 fn the_environment_switches_features_off(variant: &Variant) {
     std::env::set_var("RINGPARK_WITHOUT", "multishot-recv,no-sqarray");
     variant.run(exercise());

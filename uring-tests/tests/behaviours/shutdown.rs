@@ -20,15 +20,15 @@ use crate::harness::*;
 pub const LIST: &[Behaviour] = behaviours![
     Every: "X5" => a_runtime_dropped_with_a_thousand_operations_in_flight,
     Every: "X5" => a_runtime_dropped_with_writes_in_flight,
-    Every: "" => a_runtime_dropped_with_accepts_and_connects_in_flight,
-    Every: "" => tasks_left_over_are_dropped_with_the_runtime,
-    Every: "" => a_join_handle_outlives_its_runtime,
-    Every: "" => a_waker_outlives_its_runtime,
-    Every: "" => a_stream_that_outlives_its_runtime_is_closed_by_drop,
-    Every: "" => a_task_dropped_at_the_end_may_spawn_and_use_streams,
-    Every: "" => runtimes_follow_each_other_on_one_thread,
-    Every: "" => runtimes_live_side_by_side_on_many_threads,
-    Every: "" => a_panic_in_the_main_future_leaves_the_thread_usable,
+    Every: "X5" => a_runtime_dropped_with_accepts_and_connects_in_flight,
+    Every: "T7" => tasks_left_over_are_dropped_with_the_runtime,
+    Every: "T8" => a_join_handle_outlives_its_runtime,
+    Every: "T8" => a_waker_outlives_its_runtime,
+    Every: "T8" => a_stream_that_outlives_its_runtime_is_closed_by_drop,
+    Every: "T7" => a_task_dropped_at_the_end_may_spawn_and_use_streams,
+    Every: "T9" => runtimes_follow_each_other_on_one_thread,
+    Every: "T9" => runtimes_live_side_by_side_on_many_threads,
+    Every: "T9" => a_panic_in_the_main_future_leaves_the_thread_usable,
 ];
 
 /// Runs without waiting for the operations that are left, and checks that the end does not hang.
@@ -44,7 +44,7 @@ fn run_and_leave<T>(variant: &Variant, main: impl Future<Output = T>) -> T {
     output.expect("the variant starts")
 }
 
-/// X5: the runtime ends with 1000 operations in flight on sockets and pipes: a bounded wait, no
+/// The runtime ends with 1000 operations in flight on sockets and pipes: a bounded wait, no
 /// descriptor is left, and under the address sanitizer no memory is freed under the kernel.
 fn a_runtime_dropped_with_a_thousand_operations_in_flight(variant: &Variant) {
     let count = variant.scale(1000).max(100);
@@ -91,7 +91,7 @@ fn a_runtime_dropped_with_a_thousand_operations_in_flight(variant: &Variant) {
     drop((peers, pipes));
 }
 
-/// X5: the same with writes that have no room, in the main future itself.
+/// The same with writes that have no room, in the main future itself.
 fn a_runtime_dropped_with_writes_in_flight(variant: &Variant) {
     let plain = run_and_leave(variant, async {
         let (ours, plain) = half();

@@ -16,21 +16,21 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "M1" => writers_of_one_handle_never_mix_their_bytes,
     Every: "M1" => a_reader_never_blocks_a_writer,
     Every: "M1" => a_reader_that_gives_up_hands_its_turn_on,
-    Every: "" => recv_read_and_peek_mixed_keep_the_order,
-    Every: "" => peek_shows_what_the_next_read_gets,
-    Every: "" => peek_shows_bytes_that_a_dropped_recv_left,
-    Every: "" => a_small_read_leaves_the_rest_of_a_message,
-    Every: "" => half_close_with_owned_halves,
-    Every: "" => dropping_the_write_half_shuts_down_writing,
-    Every: "" => dropping_the_read_half_leaves_writing_alone,
-    Every: "" => halves_reunite,
-    Every: "" => halves_of_two_streams_do_not_reunite,
-    Every: "" => streams_of_the_standard_library_can_join,
-    Every: "" => many_connections_echo_at_once,
-    Every: "" => both_directions_of_a_stream_are_busy_at_once,
+    Every: "R11" => recv_read_and_peek_mixed_keep_the_order,
+    Every: "R11" => peek_shows_what_the_next_read_gets,
+    Every: "R11" => peek_shows_bytes_that_a_dropped_recv_left,
+    Every: "R11" => a_small_read_leaves_the_rest_of_a_message,
+    Every: "R12" => half_close_with_owned_halves,
+    Every: "R12" => dropping_the_write_half_shuts_down_writing,
+    Every: "R12" => dropping_the_read_half_leaves_writing_alone,
+    Every: "R12" => halves_reunite,
+    Every: "R12" => halves_of_two_streams_do_not_reunite,
+    Every: "A11" => streams_of_the_standard_library_can_join,
+    Every: "M2" => many_connections_echo_at_once,
+    Every: "M2" => both_directions_of_a_stream_are_busy_at_once,
 ];
 
-/// M1: two tasks reading one handle get the bytes in turn, never mixed.
+/// Two tasks reading one handle get the bytes in turn, never mixed.
 fn readers_of_one_handle_get_the_bytes_in_turn(variant: &Variant) {
     const RECORD: usize = 24;
     variant.run(async {
@@ -84,7 +84,7 @@ fn number_of(record: &[u8]) -> u64 {
     u64::from_ne_bytes(*number)
 }
 
-/// M1: the same for writers: what one writes stays in one piece.
+/// The same for writers: what one writes stays in one piece.
 fn writers_of_one_handle_never_mix_their_bytes(variant: &Variant) {
     const SIZE: usize = 40_000;
     variant.run(async {
@@ -125,7 +125,7 @@ fn writers_of_one_handle_never_mix_their_bytes(variant: &Variant) {
     });
 }
 
-/// M1: a reader never blocks a writer, nor a writer a reader.
+/// A reader never blocks a writer, nor a writer a reader.
 fn a_reader_never_blocks_a_writer(variant: &Variant) {
     variant.run(async {
         let (ours, mut plain) = half();
@@ -146,7 +146,7 @@ fn a_reader_never_blocks_a_writer(variant: &Variant) {
     });
 }
 
-/// M1: who waits for a turn and gives up, or gives up in its turn, does not hold up the others.
+/// Who waits for a turn and gives up, or gives up in its turn, does not hold up the others.
 fn a_reader_that_gives_up_hands_its_turn_on(variant: &Variant) {
     variant.run(async {
         let (ours, mut plain) = half();

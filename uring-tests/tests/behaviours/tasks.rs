@@ -13,23 +13,23 @@ use crate::harness::*;
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
     Every: "Z4" => a_panicking_task_is_its_join_error_and_the_others_go_on,
-    Every: "" => a_task_gives_its_result_to_its_handle,
-    Every: "" => dropping_a_handle_detaches_the_task,
-    Every: "" => abort_ends_a_task_and_drops_what_it_owns,
-    Every: "" => abort_of_a_task_that_has_ended_does_nothing,
-    Every: "" => a_task_may_abort_itself,
-    Every: "" => a_task_can_be_aborted_before_it_runs,
-    Every: "" => abort_during_io_lets_go_of_the_stream,
-    Every: "" => a_handle_may_wait_in_another_task,
-    Every: "" => a_result_that_panics_when_dropped_harms_nobody,
-    Every: "" => tasks_run_in_the_order_in_which_they_were_spawned,
-    Every: "" => a_task_spawned_from_a_drop_runs,
-    Every: "" => many_tasks_come_and_go,
-    Every: "" => futures_need_not_be_send,
-    Every: "" => waking_twice_polls_once,
-    Every: "" => block_on_inside_a_runtime_is_refused_clearly,
-    Once: "" => outside_of_a_runtime_calls_say_so,
-    Once: "" => block_on_returns_what_the_future_returns,
+    Every: "T1" => a_task_gives_its_result_to_its_handle,
+    Every: "T1" => dropping_a_handle_detaches_the_task,
+    Every: "T2" => abort_ends_a_task_and_drops_what_it_owns,
+    Every: "T2" => abort_of_a_task_that_has_ended_does_nothing,
+    Every: "T2" => a_task_may_abort_itself,
+    Every: "T2" => a_task_can_be_aborted_before_it_runs,
+    Every: "T2" => abort_during_io_lets_go_of_the_stream,
+    Every: "T1" => a_handle_may_wait_in_another_task,
+    Every: "Z4" => a_result_that_panics_when_dropped_harms_nobody,
+    Every: "T3" => tasks_run_in_the_order_in_which_they_were_spawned,
+    Every: "T3" => a_task_spawned_from_a_drop_runs,
+    Every: "T4" => many_tasks_come_and_go,
+    Every: "T4" => futures_need_not_be_send,
+    Every: "T3" => waking_twice_polls_once,
+    Every: "T5" => block_on_inside_a_runtime_is_refused_clearly,
+    Once: "T5" => outside_of_a_runtime_calls_say_so,
+    Once: "T5" => block_on_returns_what_the_future_returns,
 ];
 
 /// What a panic says.
@@ -38,7 +38,7 @@ fn message(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).expect("panics say something")
 }
 
-/// Z4: a panicking task is its JoinError; the core and its other tasks go on.
+/// A panicking task is its JoinError; the core and its other tasks go on.
 fn a_panicking_task_is_its_join_error_and_the_others_go_on(variant: &Variant) {
     variant.run(async {
         let (ours, other) = pair();

@@ -12,18 +12,18 @@ use crate::harness::*;
 
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
-    Every: "" => sleeps_end_in_the_order_of_their_times,
-    Every: "" => a_sleep_is_never_early,
-    Every: "" => a_sleep_of_nothing_ends_at_once,
-    Every: "" => an_endless_sleep_is_no_overflow,
-    Every: "" => a_dropped_sleep_leaves_no_timer,
-    Every: "" => a_sleep_wakes_whoever_polled_it_last,
-    Every: "" => an_interval_ticks_at_once_and_then_regularly,
-    Every: "" => timeouts_nest,
-    Every: "" => a_result_beats_the_timeout,
-    Every: "" => a_timeout_of_nothing_gives_one_chance,
-    Every: "" => elapsed_is_a_timed_out_error,
-    Every: "" => ten_thousand_timers_fire_once_each,
+    Every: "W1" => sleeps_end_in_the_order_of_their_times,
+    Every: "W1" => a_sleep_is_never_early,
+    Every: "W2" => a_sleep_of_nothing_ends_at_once,
+    Every: "W2" => an_endless_sleep_is_no_overflow,
+    Every: "W3" => a_dropped_sleep_leaves_no_timer,
+    Every: "W3" => a_sleep_wakes_whoever_polled_it_last,
+    Every: "W4" => an_interval_ticks_at_once_and_then_regularly,
+    Every: "W5" => timeouts_nest,
+    Every: "W5" => a_result_beats_the_timeout,
+    Every: "W5" => a_timeout_of_nothing_gives_one_chance,
+    Every: "W5" => elapsed_is_a_timed_out_error,
+    Every: "W1" => ten_thousand_timers_fire_once_each,
 ];
 
 /// Sleeps end in the order of their times, not in that of their starts.

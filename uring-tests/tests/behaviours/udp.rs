@@ -17,19 +17,19 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "R2" => empty_datagrams_are_datagrams,
     Every: "R2" => a_datagram_that_was_cut_off_says_so,
     Every: "X1" => dropped_udp_receives_lose_no_datagram,
-    Every: "" => a_connected_udp_socket_hears_of_a_closed_port,
-    Every: "" => a_connected_udp_socket_hears_nobody_else,
-    Every: "" => a_series_of_datagrams_goes_and_comes_as_one,
-    Every: "" => batches_of_datagrams_keep_their_order,
-    Every: "" => a_batch_does_not_overtake_a_waiting_receive,
-    Every: "" => a_batch_stops_at_the_first_error,
-    Every: "" => a_udp_socket_tells_its_pending_error_once,
+    Every: "G1" => a_connected_udp_socket_hears_of_a_closed_port,
+    Every: "G1" => a_connected_udp_socket_hears_nobody_else,
+    Every: "G3" => a_series_of_datagrams_goes_and_comes_as_one,
+    Every: "G2" => batches_of_datagrams_keep_their_order,
+    Every: "G2" => a_batch_does_not_overtake_a_waiting_receive,
+    Every: "G2" => a_batch_stops_at_the_first_error,
+    Every: "G1" => a_udp_socket_tells_its_pending_error_once,
     Every: "D1" => udp_deadlines_hold_in_both_directions,
     Every: "C1" => close_wakes_udp_receives,
-    Every: "" => two_udp_readers_take_turns,
-    Every: "" => many_kept_datagrams_do_not_stop_the_next,
-    Every: "" => a_datagram_that_is_too_long_is_an_error,
-    Plain: "" => cores_share_a_udp_port,
+    Every: "M1" => two_udp_readers_take_turns,
+    Every: "G4" => many_kept_datagrams_do_not_stop_the_next,
+    Every: "G5" => a_datagram_that_is_too_long_is_an_error,
+    Plain: "Z6" => cores_share_a_udp_port,
 ];
 
 /// A socket on loopback, with its address.
@@ -52,7 +52,7 @@ pub async fn recv(socket: &UdpSocket) -> Datagram {
     promptly("a datagram", socket.recv()).await.expect("a datagram")
 }
 
-/// R2: in any mixture of the ways to receive, with the right peer addresses.
+/// In any mixture of the ways to receive, with the right peer addresses.
 fn datagrams_come_with_their_senders_in_leases_and_buffers(variant: &Variant) {
     let rounds = variant.scale(2000).max(50);
     variant.run(async {
@@ -91,7 +91,7 @@ fn datagrams_come_with_their_senders_in_leases_and_buffers(variant: &Variant) {
     });
 }
 
-/// R2: zero bytes are a datagram, and no end.
+/// Zero bytes are a datagram, and no end.
 fn empty_datagrams_are_datagrams(variant: &Variant) {
     variant.run(async {
         let (server, to) = socket().await;
@@ -111,7 +111,7 @@ fn empty_datagrams_are_datagrams(variant: &Variant) {
     });
 }
 
-/// R2: truncation is reported, and takes nothing from the next; also into a buffer without room.
+/// Truncation is reported, and takes nothing from the next; also into a buffer without room.
 fn a_datagram_that_was_cut_off_says_so(variant: &Variant) {
     variant.run(async {
         let (server, to) = socket().await;
@@ -132,7 +132,7 @@ fn a_datagram_that_was_cut_off_says_so(variant: &Variant) {
     });
 }
 
-/// X1 for datagrams: receives of both kinds, dropped at random, lose none and repeat none.
+/// Receives of both kinds, dropped at random, lose none and repeat none.
 fn dropped_udp_receives_lose_no_datagram(variant: &Variant) {
     let count = variant.scale(5000).max(200) as u32;
     variant.run(async {
@@ -366,7 +366,7 @@ fn a_udp_socket_tells_its_pending_error_once(variant: &Variant) {
     });
 }
 
-/// D1: read and write deadlines, and reads again after one.
+/// Read and write deadlines, and reads again after one.
 fn udp_deadlines_hold_in_both_directions(variant: &Variant) {
     variant.run(async {
         let (one, to) = socket().await;
@@ -386,7 +386,7 @@ fn udp_deadlines_hold_in_both_directions(variant: &Variant) {
     });
 }
 
-/// C1: both kinds of receives, and calls after it.
+/// Both kinds of receives, and calls after it.
 fn close_wakes_udp_receives(variant: &Variant) {
     variant.run(async {
         for by_lease in [true, false] {

@@ -13,11 +13,11 @@ use crate::udp::{recv, socket};
 
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
-    Every: "" => datagrams_tell_congestion_and_destination,
-    Every: "" => an_answer_comes_from_the_address_that_was_asked,
-    Every: "" => multicast_comes_to_members,
-    Every: "" => multicast_options_of_both_families_are_set,
-    Every: "" => options_of_a_udp_socket_take_effect,
+    Every: "G6" => datagrams_tell_congestion_and_destination,
+    Every: "G6" => an_answer_comes_from_the_address_that_was_asked,
+    Every: "G7" => multicast_comes_to_members,
+    Every: "G7" => multicast_options_of_both_families_are_set,
+    Every: "G7" => options_of_a_udp_socket_take_effect,
 ];
 
 /// ECN and the destination address, both families.

@@ -17,21 +17,21 @@ use crate::harness::*;
 
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
-    Every: "" => unix_connections_echo_by_path,
-    Every: "" => abstract_addresses_need_no_path,
-    Every: "" => a_unix_listener_wakes_on_close_and_deadline,
+    Every: "U1" => unix_connections_echo_by_path,
+    Every: "U1" => abstract_addresses_need_no_path,
+    Every: "C1" => a_unix_listener_wakes_on_close_and_deadline,
     Every: "X2" => dropped_unix_accepts_lose_no_connection,
-    Every: "" => unix_streams_read_in_every_way,
-    Every: "" => halves_of_a_unix_stream,
-    Every: "" => connecting_waits_for_a_full_unix_listener,
+    Every: "U1" => unix_streams_read_in_every_way,
+    Every: "R12" => halves_of_a_unix_stream,
+    Every: "A14" => connecting_waits_for_a_full_unix_listener,
     Every: "A6" => connecting_to_no_unix_listener_fails_at_once,
-    Every: "" => descriptors_go_along_with_bytes,
-    Every: "" => descriptors_stay_with_their_bytes,
+    Every: "U2" => descriptors_go_along_with_bytes,
+    Every: "U2" => descriptors_stay_with_their_bytes,
     Every: "X3" => descriptors_of_a_dropped_receive_go_to_the_next,
-    Every: "" => descriptors_that_nobody_takes_are_closed,
-    Every: "" => too_many_descriptors_are_one_clear_error,
-    Every: "" => a_large_message_with_descriptors_goes_on,
-    Every: "" => a_unix_peer_tells_who_it_is,
+    Every: "U3" => descriptors_that_nobody_takes_are_closed,
+    Every: "U3" => too_many_descriptors_are_one_clear_error,
+    Every: "U2" => a_large_message_with_descriptors_goes_on,
+    Every: "U4" => a_unix_peer_tells_who_it_is,
 ];
 
 /// Those that hold whatever path the bytes take.
@@ -143,7 +143,7 @@ fn a_unix_listener_wakes_on_close_and_deadline(variant: &Variant) {
     });
 }
 
-/// X2: what comes for an accept that was dropped goes to the next.
+/// What comes for an accept that was dropped goes to the next.
 fn dropped_unix_accepts_lose_no_connection(variant: &Variant) {
     let count = variant.scale(300).max(30);
     variant.run(async {
@@ -246,7 +246,7 @@ fn connecting_waits_for_a_full_unix_listener(variant: &Variant) {
     });
 }
 
-/// A6: nobody listens, or there is no such path: told at once.
+/// Nobody listens, or there is no such path: told at once.
 fn connecting_to_no_unix_listener_fails_at_once(variant: &Variant) {
     let place = Place::new();
     variant.run(async {
@@ -336,7 +336,7 @@ fn descriptors_stay_with_their_bytes(variant: &Variant) {
     });
 }
 
-/// X3: a receive is dropped while the message comes: the next gets the bytes and the descriptor.
+/// A receive is dropped while the message comes: the next gets the bytes and the descriptor.
 fn descriptors_of_a_dropped_receive_go_to_the_next(variant: &Variant) {
     let rounds = variant.scale(500).max(40);
     variant.run(async {
@@ -439,7 +439,7 @@ fn a_unix_peer_tells_who_it_is(variant: &Variant) {
     });
 }
 
-/// S1: a relay between TCP and a Unix stream, both ways at once, and its ends.
+/// A relay between TCP and a Unix stream, both ways at once, and its ends.
 fn relay_joins_streams_of_two_kinds(variant: &Variant) {
     let size = variant.scale(8 << 20).max(300_000) as usize;
     variant.run(async {

@@ -14,13 +14,13 @@ use crate::unix::{address, Passed};
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
     Every: "R2" => unix_datagrams_keep_their_bounds_and_senders,
-    Every: "" => a_full_unix_socket_makes_its_senders_wait,
+    Every: "G8" => a_full_unix_socket_makes_its_senders_wait,
     Every: "X1" => dropped_unix_receives_lose_no_datagram,
     Every: "C1" => close_and_deadlines_wake_a_unix_datagram_socket,
-    Every: "" => datagrams_bring_descriptors,
+    Every: "U2" => datagrams_bring_descriptors,
 ];
 
-/// R2: empty datagrams, truncated ones, the sender's address.
+/// Empty datagrams, truncated ones, the sender's address.
 fn unix_datagrams_keep_their_bounds_and_senders(variant: &Variant) {
     let place = Place::new();
     variant.run(async {
@@ -108,7 +108,7 @@ fn a_full_unix_socket_makes_its_senders_wait(variant: &Variant) {
     });
 }
 
-/// X1 for datagrams: receives dropped at random lose none, and repeat none.
+/// Receives dropped at random lose none, and repeat none.
 fn dropped_unix_receives_lose_no_datagram(variant: &Variant) {
     let count = variant.scale(5000).max(200) as u32;
     variant.run(async {
@@ -151,7 +151,7 @@ fn dropped_unix_receives_lose_no_datagram(variant: &Variant) {
     });
 }
 
-/// C1 and deadlines, for both directions of a datagram socket.
+/// Whoever waits is told, of either, in both directions of a datagram socket.
 fn close_and_deadlines_wake_a_unix_datagram_socket(variant: &Variant) {
     variant.run(async {
         let (one, _other) = UnixDatagram::pair().expect("a pair");

@@ -155,18 +155,18 @@ fn ring_across_cores(variant: &Variant, pairs: usize, count: u64) {
     });
 }
 
-/// Z2: one pair of tasks on two cores that wake each other in turn, so that each core is on its way to
+/// One pair of tasks on two cores that wake each other in turn, so that each core is on its way to
 /// sleep, somewhere, when it is woken.
 fn single_cross_core_wakes_are_never_lost(variant: &Variant) {
     ring_across_cores(variant, 1, wakes(variant, 20_000 * 50) / 50);
 }
 
-/// Z2: many pairs, so that most wakes meet a busy core and share one system call.
+/// Many pairs, so that most wakes meet a busy core and share one system call.
 fn many_cross_core_wakes_are_never_lost(variant: &Variant) {
     ring_across_cores(variant, 64, wakes(variant, 200_000));
 }
 
-/// Z2: the other end of each pair is a thread that runs no core.
+/// The other end of each pair is a thread that runs no core.
 fn many_foreign_wakes_are_never_lost(variant: &Variant) {
     variant.run(async {
         let stop = Arc::new(AtomicBool::new(false));

@@ -24,14 +24,14 @@ use crate::harness::*;
 
 /// The behaviours of this file.
 pub const LIST: &[Behaviour] = behaviours![
-    Every: "" => zero_copy_writes_of_any_size_arrive_byte_for_byte,
-    Every: "" => zero_copy_writes_keep_their_place_among_others,
-    Every: "" => zero_copy_over_loopback_is_reported_as_copied,
-    Every: "" => a_buffer_comes_back_when_the_peer_has_the_bytes,
-    Every: "" => a_buffer_whose_return_nobody_awaits_is_kept_for_the_kernel,
+    Every: "K1" => zero_copy_writes_of_any_size_arrive_byte_for_byte,
+    Every: "K1" => zero_copy_writes_keep_their_place_among_others,
+    Every: "K2" => zero_copy_over_loopback_is_reported_as_copied,
+    Every: "K3" => a_buffer_comes_back_when_the_peer_has_the_bytes,
+    Every: "K3" => a_buffer_whose_return_nobody_awaits_is_kept_for_the_kernel,
     Every: "X3" => dropped_zero_copy_writes_leave_nothing_behind,
-    Every: "" => zero_copy_writes_take_what_others_own,
-    Every: "" => zero_copy_writes_to_a_unix_socket_are_ordinary_ones,
+    Every: "K1" => zero_copy_writes_take_what_others_own,
+    Every: "K4" => zero_copy_writes_to_a_unix_socket_are_ordinary_ones,
     Every: "R4" => a_zero_copy_write_to_a_closed_peer_is_a_broken_pipe,
     Every: "R3" => a_reset_ends_a_zero_copy_write_and_the_loan,
     Every: "D1" => a_zero_copy_write_stands_under_its_deadline,
@@ -269,7 +269,7 @@ fn a_buffer_whose_return_nobody_awaits_is_kept_for_the_kernel(variant: &Variant)
     });
 }
 
-/// X3: both futures dropped at random points: every buffer is freed, when the kernel is done with it,
+/// Both futures dropped at random points: every buffer is freed, when the kernel is done with it,
 /// nothing is left in flight, and the stream goes on.
 fn dropped_zero_copy_writes_leave_nothing_behind(variant: &Variant) {
     variant.run(async {
@@ -376,7 +376,7 @@ fn zero_copy_writes_to_a_unix_socket_are_ordinary_ones(variant: &Variant) {
     });
 }
 
-/// R4: the same for these: no signal, and the buffer comes back.
+/// The same for these: no signal, and the buffer comes back.
 fn a_zero_copy_write_to_a_closed_peer_is_a_broken_pipe(variant: &Variant) {
     sys::arm_sigpipe();
     variant.run(async {
@@ -419,7 +419,7 @@ fn a_reset_ends_a_zero_copy_write_and_the_loan(variant: &Variant) {
     });
 }
 
-/// D1: the write deadline is for the bytes to be accepted; the return takes as long as it takes.
+/// The write deadline is for the bytes to be accepted; the return takes as long as it takes.
 fn a_zero_copy_write_stands_under_its_deadline(variant: &Variant) {
     variant.run(async {
         let (ours, plain) = lopsided();
@@ -450,7 +450,7 @@ fn a_zero_copy_write_stands_under_its_deadline(variant: &Variant) {
     });
 }
 
-/// C1: who waits is told Closed; and the close does not depend on a peer that does not read.
+/// Who waits is told Closed; and the close does not depend on a peer that does not read.
 fn close_wakes_a_zero_copy_write_and_does_not_wait_for_the_peer(variant: &Variant) {
     variant.run(async {
         let (ours, plain) = lopsided();
@@ -476,7 +476,7 @@ fn close_wakes_a_zero_copy_write_and_does_not_wait_for_the_peer(variant: &Varian
     });
 }
 
-/// X5: the runtime ends with such writes in all stages; peers read, or are gone, before it is over.
+/// The runtime ends with such writes in all stages; peers read, or are gone, before it is over.
 fn a_runtime_dropped_with_zero_copy_writes_in_flight(variant: &Variant) {
     let alive: Rc<Cell<usize>> = Rc::default();
     let mut readers = Vec::new();
@@ -514,7 +514,7 @@ fn a_runtime_dropped_with_zero_copy_writes_in_flight(variant: &Variant) {
     assert_eq!(alive.get(), 0, "every buffer has been freed");
 }
 
-/// X5: memory that a peer holds by not reading is given up soon, and never freed.
+/// Memory that a peer holds by not reading is given up soon, and never freed.
 fn the_end_does_not_wait_for_peers_that_do_not_read(variant: &Variant) {
     let alive: Rc<Cell<usize>> = Rc::default();
     let started = Cell::new(Instant::now());
@@ -549,14 +549,14 @@ async fn ordinary() {
     assert_eq!(ringpark::metrics().zero_copy_sent, 0);
 }
 
-/// Y4: a policy may forbid them, and any other send as well.
+/// A policy may forbid them, and any other send as well.
 fn zero_copy_writes_are_ordinary_ones_where_they_are_forbidden(variant: &Variant) {
     for forbidden in [&["send-zc"][..], &["send-zc", "send"]] {
         variant.run_on(variant.builder().forbid(forbidden), ordinary());
     }
 }
 
-/// Y2: pages that are sent are charged to the user's locked memory.
+/// Pages that are sent are charged to the user's locked memory.
 fn zero_copy_writes_are_ordinary_ones_where_memory_cannot_be_locked(_: &Variant) {
     if !sys::is_root() {
         panic!("this test must start as root to become nobody");

@@ -26,8 +26,6 @@ pub use variant::{On, Variant};
 
 /// A promise, and the function that puts it to the test.
 pub struct Behaviour {
-    /// The rows of the list of behaviours that it covers; extra tests have none.
-    pub rows: &'static [&'static str],
     /// The name: what is promised.
     pub name: &'static str,
     /// The variants that it is run on.
@@ -37,11 +35,11 @@ pub struct Behaviour {
 }
 
 /// Registers functions as behaviours under their own names:
-/// `behaviours![Every: "D1" => some_function, ...]`, with `""` for a test without a row.
+/// `behaviours![Every: "D1" => function, ...]`. Before the arrow stand the rows of docs/promises.md that
+/// the behaviour keeps, with `|` between several; `ci/promises.py` reads them.
 macro_rules! behaviours {
     ($($on:ident: $($row:literal)|+ => $function:ident),* $(,)?) => {
         &[$(crate::harness::Behaviour {
-            rows: &[$($row),+],
             name: stringify!($function),
             on: crate::harness::On::$on,
             body: $function,

@@ -29,19 +29,16 @@ macro_rules! relays {
     ($($on:ident: $($row:literal)|+ => $function:ident),* $(,)?) => {
         &[$(
             crate::harness::Behaviour {
-                rows: &[$($row),+],
                 name: stringify!($function),
                 on: crate::harness::On::$on,
                 body: $function,
             },
             crate::harness::Behaviour {
-                rows: &[$($row),+],
                 name: concat!(stringify!($function), "_copied"),
                 on: crate::harness::On::$on,
                 body: |variant| crate::harness::by(ringpark::io::RelayPath::Copy, $function, variant),
             },
             crate::harness::Behaviour {
-                rows: &[$($row),+],
                 name: concat!(stringify!($function), "_spliced"),
                 on: crate::harness::On::$on,
                 body: |variant| {

@@ -1,20 +1,20 @@
-//! What a handle receives through the core's buffers: the bytes of a stream, or datagrams.
+//! Refilling the receive queue: a multishot receive into buffers of the core, and the wait for one.
 //!
-//! Both come the same way: a multishot receive, where the ring has it, delivers into the handle's
-//! feed, ahead of the reader up to a limit; it needs a buffer to be armed, and where there is none
-//! the reader stands in the pool's line. They differ in their pool, in the operation, and in
-//! what an answer without a buffer stands for.
+//! The bytes of a stream and datagrams come the same way. A multishot receive, where the ring has it,
+//! delivers into the handle's receive queue, ahead of the reader up to a limit. It needs a buffer to
+//! be armed; where there is none the reader stands in the pool's wait queue. The two differ in their
+//! pool, in the operation, and in what an answer without a buffer stands for.
 //!
 //! # Bulk
 //! A multishot receive is stopped at the limit, but only at the next entry into the kernel, and until
 //! then it goes on: a stream in bulk would fill buffers as fast as they can be had, none of which is
 //! in the cache any more when the reader comes to it. So a stream whose reader has fallen behind goes
-//! on piece by piece, each of which is asked for when the one before has been taken. It is given back
-//! to the multishot when a small piece shows that the socket had no more. So it is where the kernel
-//! goes on filling a buffer (6.12), and buffers are large.
+//! on piece by piece, each of which is asked for when the one before has been taken. The stream is
+//! given back to the multishot when a small piece shows that the socket had no more. All this holds
+//! where the kernel goes on filling a buffer (6.12) and buffers are large.
 //!
 //! ```text
-//!                 the feed has reached its limit
+//!                 the receive queue has reached its limit
 //!   multishot ─────────────────────────────────────▶ piece by piece
 //!       ◀───────────────────────────────────────────────
 //!                 a small piece that left room in its buffer
@@ -25,8 +25,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::error::Closed;
-use super::recv::{says_nothing, Chunk, IoHandle};
+use super::chunk::{says_nothing, Chunk, IoHandle};
 use crate::buf::{Lease, Pool};
 use crate::completion::{Completion, Sink};
 use crate::op::{Code, Interest};
@@ -61,7 +60,7 @@ const PIECE_MIN: u32 = 32 << 10;
 /// A piece so long at most, that leaves room in its buffer, is not of a stream in bulk.
 const SMALL: u32 = 8 << 10;
 
-/// Takes one answer of the receive into the feed; `last` says that no other follows.
+/// Takes one answer of the receive into the receive queue; `last` says that no other follows.
 /// Returns whom to wake.
 pub(super) fn deliver<S: Source>(
     handle: &IoHandle,
@@ -78,7 +77,7 @@ pub(super) fn deliver<S: Source>(
     let lease = filled.map(|it| pool.filled_by_kernel(it.id, count, it.more));
     let waker = queue.take_waker();
     match (-completion.result, lease) {
-        // Nobody is there to take it, and buffers are scarce: it shall not keep one.
+        // Nobody waits for the bytes, and buffers are scarce: what may lie for long keeps none.
         (..=0, Some(lease)) if waker.is_none() && pool.is_scarce() => {
             queue.push(Ok(Chunk::Lease(Lease::from_vec(lease.to_vec()))));
         }
@@ -101,19 +100,21 @@ pub(super) fn deliver<S: Source>(
     waker
 }
 
-/// A place in the line for a buffer.
-pub(super) struct Ticket<'a, S: Source> {
+/// One reader's wait for what comes next: for the receive queue, or in the pool's wait queue for the
+/// buffer that a receive needs.
+pub(super) struct Refill<'a, S: Source> {
     handle: &'a Rc<IoHandle>,
-    place: Option<Position>,
+    /// Where it stands in the pool's wait queue, if it does.
+    position: Option<Position>,
     source: PhantomData<S>,
 }
 
-impl<'a, S: Source> Ticket<'a, S> {
-    pub(super) fn new(handle: &'a Rc<IoHandle>) -> Ticket<'a, S> {
-        Ticket { handle, place: None, source: PhantomData }
+impl<'a, S: Source> Refill<'a, S> {
+    pub(super) fn new(handle: &'a Rc<IoHandle>) -> Refill<'a, S> {
+        Refill { handle, position: None, source: PhantomData }
     }
 
-    /// The next item of the feed. If nothing is there and nothing under way, `arm` says whether to
+    /// The next item of the receive queue. If it is empty and nothing under way, `arm` says whether to
     /// start a multishot receive; if not, the answer is `None`.
     pub(super) fn poll_chunk(
         &mut self,
@@ -121,36 +122,33 @@ impl<'a, S: Source> Ticket<'a, S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Option<Chunk>>> {
         let handle = self.handle;
-        if let Some(refusal) = handle.refusal(Interest::Readable) {
-            return Poll::Ready(Err(refusal.into()));
-        }
-        if let Some(item) = handle.queue.pop() {
-            return Poll::Ready(item.map(Some));
-        }
-        if handle.queue.armed().is_none() {
-            if !arm {
-                return Poll::Ready(Ok(None));
-            }
-            self.arm(cx);
+        handle.poll_until(Interest::Readable, cx, |cx| {
             if let Some(item) = handle.queue.pop() {
                 return Poll::Ready(item.map(Some));
             }
-        }
-        handle.queue.set_waker(cx);
-        handle.arm_deadline(Interest::Readable, cx);
-        Poll::Pending
+            if handle.queue.armed().is_none() {
+                if !arm {
+                    return Poll::Ready(Ok(None));
+                }
+                self.arm(cx);
+                if let Some(item) = handle.queue.pop() {
+                    return Poll::Ready(item.map(Some));
+                }
+            }
+            handle.queue.set_waker(cx);
+            Poll::Pending
+        })
     }
 
     /// Ready when there may be a buffer, for a receive that chooses it itself.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(refusal) = self.handle.refusal(Interest::Readable) {
-            return Poll::Ready(Err(refusal.into()));
-        }
-        if self.may_try(cx) {
-            return Poll::Ready(Ok(()));
-        }
-        self.handle.arm_deadline(Interest::Readable, cx);
-        Poll::Pending
+        self.handle.poll_until(Interest::Readable, cx, |cx| {
+            if self.may_try(cx) {
+                Poll::Ready(Ok(()))
+            } else {
+                Poll::Pending
+            }
+        })
     }
 
     /// Starts a receive if there may be a buffer for it; else waits for one.
@@ -159,38 +157,33 @@ impl<'a, S: Source> Ticket<'a, S> {
         if !self.may_try(cx) {
             return;
         }
-        S::pool(&handle.core).leave(&mut self.place);
+        S::pool(&handle.core).leave(&mut self.position);
         let mut driver = handle.core.driver.borrow_mut();
-        if driver.pretends_no_buffer() {
-            cx.waker().wake_by_ref();
-            return;
-        }
         // Where each piece takes a buffer, none would show that there was no more.
         let piece = S::PIECE.filter(|_| {
             let large = S::pool(&handle.core).buffer_size() >= PIECE_MIN;
-            handle.piecewise.get() && large && driver.fills_on()
+            handle.piecewise.get() && large && handle.core.capabilities.fills_on
         });
         let code = piece.unwrap_or(S::MULTISHOT);
         match driver.start_stream(code, handle.fd(), S::sink(handle)) {
-            Some(token) => handle.queue.set_armed(token),
-            // The runtime has ended.
-            None => handle.queue.push(Err(Closed::error())),
+            Ok(token) => handle.queue.set_armed(token),
+            Err(error) => handle.queue.push(Err(error)),
         }
     }
 
     /// Whether it may try for a buffer now; else the task is woken when it may.
     fn may_try(&mut self, cx: &mut Context<'_>) -> bool {
         let pool = S::pool(&self.handle.core);
-        if pool.has_room() && pool.admits(self.place) {
+        if pool.has_room() && pool.admits(self.position) {
             return true;
         }
-        pool.wait(&mut self.place, cx.waker());
+        pool.wait(&mut self.position, cx.waker());
         false
     }
 }
 
-impl<S: Source> Drop for Ticket<'_, S> {
+impl<S: Source> Drop for Refill<'_, S> {
     fn drop(&mut self) {
-        S::pool(&self.handle.core).leave(&mut self.place);
+        S::pool(&self.handle.core).leave(&mut self.position);
     }
 }

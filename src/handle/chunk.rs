@@ -1,0 +1,86 @@
+//! What a handle has received and nobody has read yet: the items of its receive queue.
+
+use std::io;
+
+use super::handle::Handle;
+use super::permit::Permit;
+use crate::buf::{IoBufMut, Lease};
+use crate::op::{Leftovers, Mailbox, Message};
+
+/// What was received and not read yet.
+pub(crate) enum Chunk {
+    /// Bytes of a stream, none at all at its end; or a datagram, as the kernel has written it into
+    /// the buffer: see `split_datagram`.
+    Lease(Lease),
+    /// A message that came for a receive whose future was dropped.
+    Message(Box<Message>),
+}
+
+/// A handle whose receive queue holds bytes.
+pub(crate) type IoHandle = Handle<Chunk>;
+
+// What an idle connection costs is a promise: the room for one chunk is part of its handle.
+const _: () = assert!(size_of::<Option<io::Result<Chunk>>>() <= 24);
+const _: () = assert!(size_of::<IoHandle>() <= 112);
+
+impl Chunk {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Chunk::Lease(lease) => lease,
+            Chunk::Message(message) => &message.bytes,
+        }
+    }
+
+    pub(super) fn into_lease(self) -> Lease {
+        match self {
+            Chunk::Lease(lease) => lease,
+            Chunk::Message(message) => Lease::from_vec(message.bytes),
+        }
+    }
+
+    pub(super) fn advance(&mut self, count: usize) {
+        match self {
+            Chunk::Lease(lease) => lease.advance(count),
+            Chunk::Message(message) => drop(message.bytes.drain(..count)),
+        }
+    }
+}
+
+/// Copies as much as there is room for to the front of a buffer.
+pub(super) fn fill<B: IoBufMut>(buffer: &mut B, bytes: &[u8]) -> usize {
+    let count = bytes.len().min(buffer.bytes_total());
+    crate::buf::write_front(buffer, &bytes[..count]);
+    count
+}
+
+/// An error that tells of the attempt, and nothing of the stream.
+pub(super) fn says_nothing(errno: i32) -> bool {
+    matches!(errno, libc::ECANCELED | libc::EINTR | libc::EAGAIN)
+}
+
+impl IoHandle {
+    /// Keeps what an abandoned receive has got for the next one.
+    fn keep(&self, received: io::Result<Chunk>) {
+        let told = received.as_ref().err().and_then(io::Error::raw_os_error);
+        if !told.is_some_and(says_nothing) {
+            self.queue.push(received);
+        }
+    }
+}
+
+impl Leftovers for Permit<Chunk> {
+    fn keep(&self, received: io::Result<&[u8]>) {
+        match received {
+            // The end of the stream is found again by the next read.
+            Ok([]) => {}
+            Ok(bytes) => self.handle().keep(Ok(Chunk::Lease(Lease::from_vec(bytes.to_vec())))),
+            Err(error) => self.handle().keep(Err(error)),
+        }
+    }
+}
+
+impl Mailbox for Permit<Chunk> {
+    fn keep_message(&self, received: io::Result<Message>) {
+        self.handle().keep(received.map(|message| Chunk::Message(Box::new(message))));
+    }
+}

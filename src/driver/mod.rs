@@ -185,7 +185,7 @@ impl Driver {
         sink: Rc<dyn Sink>,
     ) -> io::Result<Token> {
         if let Some(faults) = &mut self.faults {
-            if code.takes_buffers() && faults.no_buffer() {
+            if code.row().stream.is_some_and(|it| it.takes_buffers) && faults.no_buffer() {
                 let token = self.slots.insert_stream(code, fd, sink);
                 faults.answer(Completion::errno(token, libc::ENOBUFS));
                 return Ok(token);
@@ -202,7 +202,7 @@ impl Driver {
         op: &O,
     ) -> Option<Completion> {
         let completion = self.slots.take(token, waker)?;
-        if O::CODE.is_answered_twice() {
+        if const { O::CODE.is_answered_twice() } {
             self.slots.settle(completion, op.loan());
         }
         Some(completion)
@@ -225,7 +225,7 @@ impl Driver {
             return None;
         };
         let op = op.expect("what is done is not kept");
-        if O::CODE.is_answered_twice() {
+        if const { O::CODE.is_answered_twice() } {
             self.slots.settle(completion, op.loan());
         }
         Some((op, completion))

@@ -244,7 +244,7 @@ mod tests {
     use std::pin::pin;
 
     use super::*;
-    use crate::op::{Call, Code, KeepsOpen, ReadAt, Waits};
+    use crate::op::{Call, Code, Entry, KeepsOpen, ReadAt, Waits};
     use crate::{Backend, Builder};
 
     struct Keep(File);
@@ -275,8 +275,7 @@ mod tests {
             self.0.waits()
         }
 
-        #[cfg(target_os = "linux")]
-        fn sqe(&mut self) -> Option<io_uring::squeue::Entry> {
+        fn sqe(&mut self) -> Option<Entry> {
             None
         }
 

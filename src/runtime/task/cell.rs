@@ -2,9 +2,9 @@
 //!
 //! A task belongs to one core. Everything in it but the first two rows of the table below is touched by
 //! that core's thread only, through plain cells: to run it, to wake it from its own core, to await or
-//! abort it costs no atomic instruction. Other threads can do two things: hold references (wakers), and wake. A task
-//! may be made by another thread (see `remote`); it is newborn then, and that thread's alone, until
-//! it goes into the inbox of its core.
+//! abort it costs no atomic instruction. Other threads can do two things: hold references (wakers), and
+//! wake. A task may be made by another thread (see `runtime/remote.rs`); it is newborn then, and that
+//! thread's alone, until it goes into the inbox of its core.
 //!
 //! ```text
 //!             spawn                             1  Core::spawn → schedule
@@ -439,8 +439,8 @@ unsafe impl Linked for TaskRef {
     }
 
     /// The core's thread for any task, and any thread for a newborn one: what that holds may be
-    /// dropped anywhere, since its future has not been made yet (see `remote`), and its reference is
-    /// the one that its core would have had.
+    /// dropped anywhere, since its future has not been made yet (see `runtime/remote.rs`), and its
+    /// reference is the one that its core would have had.
     fn dismiss(self) {
         if self.is_newborn() {
             self.fail(JoinError::cancelled());

@@ -81,7 +81,9 @@ impl Mode {
     fn after(self, error: &io::Error) -> Option<Mode> {
         match (self, error.raw_os_error()?) {
             // The kernel does not know the flag (before 6.2).
-            (Mode::ZeroCopy { report: true }, libc::EINVAL) => Some(Mode::ZeroCopy { report: false }),
+            (Mode::ZeroCopy { report: true }, libc::EINVAL) => {
+                Some(Mode::ZeroCopy { report: false })
+            }
             // Pages that are sent are charged to the locked memory of the user, and not every kind of
             // socket can send them.
             (
@@ -101,7 +103,8 @@ mod tests {
     #[test]
     fn a_refusal_leads_to_the_next_mode_and_an_error_to_none() {
         let after = |mode: Mode, errno| mode.after(&io::Error::from_raw_os_error(errno));
-        let (reported, silent) = (Mode::ZeroCopy { report: true }, Mode::ZeroCopy { report: false });
+        let (reported, silent) =
+            (Mode::ZeroCopy { report: true }, Mode::ZeroCopy { report: false });
         // 6.0 and 6.1, and then a kernel that likes neither.
         assert_eq!(after(reported, libc::EINVAL), Some(silent));
         assert_eq!(after(silent, libc::EINVAL), Some(Mode::Ordinary));

@@ -38,23 +38,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::buf::IoBuf;
-use crate::runtime::blocking;
 
 mod directory;
+mod elsewhere;
 mod file;
 mod options;
 mod send;
 
 pub use directory::{read_dir, DirEntry, ReadDir};
+use elsewhere::elsewhere;
 pub use file::File;
 pub use options::OpenOptions;
-
-/// Runs a call of std on a helper thread.
-async fn elsewhere<R: Send + 'static>(
-    call: impl FnOnce() -> io::Result<R> + Send + 'static,
-) -> io::Result<R> {
-    blocking::run(call).await?
-}
 
 /// All the bytes of a file.
 ///

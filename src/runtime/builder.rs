@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::core;
-use super::launch::{self, Accept, Membership, Plan};
+use super::group::{Accept, Membership};
+use super::launch::{self, Plan};
 use super::wakeup;
 use crate::buf::PoolConfig;
 use crate::driver::{Backend, Config, Feature};

@@ -10,8 +10,9 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::placement::{cores, spawn_on};
-use super::{Core, CoreHandle, CoreId};
+use super::core::Core;
+use super::core_id::CoreId;
+use super::placement::{cores, spawn_on, CoreHandle};
 use crate::timer::clock;
 
 /// A task, as it was when [`dump`] looked.
@@ -69,10 +70,7 @@ impl fmt::Display for TaskInfo {
             write!(f, "{name}, ")?;
         }
         write!(f, "spawned at {}, ", self.location)?;
-        match self.ready {
-            true => f.write_str("ready")?,
-            false => f.write_str("waits for ")?,
-        }
+        f.write_str(if self.ready { "ready" } else { "waits for " })?;
         for (index, wait) in self.waits.iter().enumerate() {
             write!(f, "{}{wait}", if index > 0 { " and " } else { "" })?;
         }

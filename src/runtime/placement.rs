@@ -3,37 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
+use super::core::Core;
+use super::core_id::CoreId;
 use super::metrics::Metrics;
-use super::origin::Origin;
 use super::remote::{self, RemoteHandle};
-use super::shared::Shared;
-use super::Core;
-
-/// Names one core, uniquely in this process: a number is not used again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct CoreId(u64);
-
-impl CoreId {
-    /// A number that no other core has had.
-    pub(super) fn next() -> CoreId {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        CoreId(LAST.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// The number.
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for CoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use super::task::{Origin, Shared};
 
 /// A core, seen from anywhere: it can be cloned and sent to any thread.
 ///
@@ -157,7 +133,7 @@ impl Load {
 /// ```
 #[track_caller]
 pub fn cores() -> Vec<CoreHandle> {
-    Core::current().group.members()
+    Core::current().group.members().into_iter().map(CoreHandle::new).collect()
 }
 
 /// The one of these cores that has the least to do, and has not ended: the fewest tasks, weighed by

@@ -203,13 +203,14 @@ impl Uring {
     }
 
     fn push(&mut self, entry: Entry) {
+        let mut queue = self.ring.submission();
         // SAFETY: whoever made the entry keeps what it points to until its completion: see `Op`.
-        if !self.backlog.is_empty()
-            || unsafe { self.ring.submission().push(&entry.into()) }.is_err()
-        {
-            self.backlog.push_back(entry);
-        } else {
+        let pushed = self.backlog.is_empty() && unsafe { queue.push(&entry.into()) }.is_ok();
+        drop(queue);
+        if pushed {
             self.counts.submissions += 1;
+        } else {
+            self.backlog.push_back(entry);
         }
     }
 

@@ -246,10 +246,10 @@ impl RelayFuture<'_> {
                 return Poll::Ready(Err(error));
             }
         }
-        match self.ways.iter().all(Way::is_done) {
-            true => Poll::Ready(Ok(())),
-            false => Poll::Pending,
+        if self.ways.iter().all(Way::is_done) {
+            return Poll::Ready(Ok(()));
         }
+        Poll::Pending
     }
 
     /// Ready when both ways are done, or something ends the relay before.

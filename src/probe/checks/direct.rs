@@ -3,8 +3,8 @@
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
+use super::function::{expect, Function, Tried};
 use super::sockets::listener;
-use super::{expect, Function, Tried};
 use crate::probe::trial::ask::Ask;
 use crate::probe::trial::Trial;
 

@@ -3,11 +3,12 @@
 
 use std::os::fd::AsRawFd;
 
-use super::{check, small_ring, untried, Check, Group, Outcome};
+use super::function::{check, small_ring, untried};
 use crate::driver::uring::checks::{self, Verdict};
 use crate::op::Code;
 use crate::probe::trial::Trial;
 use crate::probe::Patience;
+use crate::probe::{Check, Group, Outcome};
 use crate::sys::uring::{register_nothing, Params};
 
 /// The bits of what a ring says of itself, from the lowest on.

@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
-use super::{expect, pair, Function, Outcome, Tried};
+use super::function::{expect, pair, Function, Tried};
 use crate::driver::uring::checks::{self, Verdict};
 use crate::driver::Feature;
 use crate::op::Code;
 use crate::probe::trial::ask::Ask;
 use crate::probe::trial::Trial;
+use crate::probe::Outcome;
 use crate::sys;
 use crate::sys::uring::{enter, ENTER_GETEVENTS};
 

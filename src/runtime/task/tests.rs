@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use super::JoinHandle;
-use crate::runtime::shared::Shared;
+use super::Shared;
 use crate::runtime::Core;
 use crate::{block_on, spawn, yield_now};
 

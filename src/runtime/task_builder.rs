@@ -1,17 +1,18 @@
-//! What a task is told at its birth: where it comes from, its name, how urgent it is.
+//! Settings of a task that is to be spawned: its name, how urgent it is, whether it is traced.
 
 use std::future::Future;
 use std::panic::Location;
 
+use super::core::Core;
+use super::placement::CoreHandle;
 use super::remote::{self, RemoteHandle};
-use super::task::JoinHandle;
-use super::{Core, CoreHandle};
+use super::task::{JoinHandle, Label, Origin};
 
 /// How urgent a task is.
 ///
 /// While tasks of both kinds are ready, a core runs seven that are latency-critical for each one in
-/// the background; within a kind they run in the order in which they became ready, but for
-/// latency-critical ones that another thread has woken: they come first, and get every second run at
+/// the background. Within a kind they run in the order in which they became ready, but for
+/// latency-critical ones that another thread has woken: those come first, and get every second run at
 /// most while others are ready. So a task in the background waits for no more than eight runs for each
 /// of its kind that is before it, and a latency-critical one for at most one run in the background for
 /// each seven of its own kind. Neither interrupts a task that runs.
@@ -96,31 +97,5 @@ impl TaskBuilder {
             (name, span) => Some(Box::new(Label { name: name.map(String::into_boxed_str), span })),
         };
         Origin { location, label, background: self.priority == Priority::Background }
-    }
-}
-
-/// What a task keeps of that.
-pub(crate) struct Origin {
-    pub(super) location: &'static Location<'static>,
-    /// Most tasks have none, and pay one word for it.
-    pub(super) label: Option<Box<Label>>,
-    pub(super) background: bool,
-}
-
-pub(crate) struct Label {
-    pub(super) name: Option<Box<str>>,
-    pub(super) span: Option<tracing::Span>,
-}
-
-impl Origin {
-    /// What stands for the main future.
-    pub(crate) fn main(location: &'static Location<'static>) -> Origin {
-        let label = Box::new(Label { name: Some("main".into()), span: None });
-        Origin { location, label: Some(label), background: false }
-    }
-
-    /// A task without a name.
-    pub(crate) fn at(location: &'static Location<'static>) -> Origin {
-        Origin { location, label: None, background: false }
     }
 }

@@ -61,6 +61,11 @@
 //!
 //! `RINGPARK_BACKEND=uring|epoll|kqueue|poll|select` forces a backend, and a line logged through [`tracing`] says
 //! which one a core runs on and why.
+//!
+//! # Features
+//!
+//! None is needed. `backtrace` says what a task is at that holds its core for too long
+//! ([`Builder::stall_limit`]); `serde` gives the probe's report the traits of that crate.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // What only a ring uses is of no use where there are no rings; that nothing is left over is checked on

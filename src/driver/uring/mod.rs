@@ -160,7 +160,7 @@ impl Uring {
     }
 
     /// Whether completions are processed when the core asks for them.
-    pub(super) fn is_deferred(&self) -> bool {
+    fn is_deferred(&self) -> bool {
         self.features.has(Feature::DeferTaskrun) && self.features.has(Feature::SingleIssuer)
     }
 
@@ -203,15 +203,14 @@ impl Uring {
     }
 
     fn push(&mut self, entry: Entry) {
-        let mut queue = self.ring.submission();
-        // SAFETY: whoever made the entry keeps what it points to until its completion: see `Op`.
-        let pushed = self.backlog.is_empty() && unsafe { queue.push(&entry.into()) }.is_ok();
-        drop(queue);
-        if pushed {
-            self.counts.submissions += 1;
-        } else {
-            self.backlog.push_back(entry);
+        if self.backlog.is_empty() {
+            // SAFETY: whoever made the entry keeps what it points to until its completion: see `Op`.
+            if unsafe { self.ring.submission().push(&entry.into()) }.is_ok() {
+                self.counts.submissions += 1;
+                return;
+            }
         }
+        self.backlog.push_back(entry);
     }
 
     /// Moves what has waited for room into the submission queue. True if all of it found room.

@@ -26,12 +26,12 @@ mod task;
 mod wakeup;
 
 pub(crate) use self::core::Core;
+pub use crate::driver::{Backend, Feature, ParseNameError, SetupError};
 pub use blocking::spawn_blocking;
 pub use builder::Builder;
 pub use dump::{dump, TaskInfo, WaitsFor};
 pub use launch::Accept;
-pub use metrics::Counter;
-pub use metrics::Metrics;
+pub use metrics::{Counter, Metrics};
 pub use origin::{Priority, TaskBuilder};
 pub use placement::{cores, least_loaded, spawn_anywhere, spawn_on, CoreHandle, CoreId, Load};
 pub use remote::RemoteHandle;

@@ -4,8 +4,9 @@ use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
 
+use ringpark::service;
+use ringpark::shutdown::Shutdown;
 use ringpark::signal::{signal, Signal, SignalKind};
-use ringpark::{service, Shutdown};
 use tracing::{info, warn};
 
 /// The two signals, caught.
@@ -58,7 +59,7 @@ pub fn tell(state: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringpark::Stage;
+    use ringpark::shutdown::Stage;
 
     #[test]
     fn the_first_signal_stops_and_the_second_cuts() {

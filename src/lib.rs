@@ -83,20 +83,17 @@ pub mod net;
 mod op;
 pub mod probe;
 pub mod process;
-mod runtime;
-mod shutdown;
+pub mod runtime;
+pub mod shutdown;
 pub mod signal;
 mod sync;
 mod sys;
 pub mod time;
 mod timer;
 
-pub use driver::{Backend, Feature, NotPollable, SetupError, UnknownName};
 pub use io::Closed;
 pub use runtime::{
-    block_on, cores, dump, least_loaded, metrics, spawn, spawn_anywhere, spawn_blocking, spawn_on,
-    yield_now, Accept, Builder, CoreHandle, CoreId, Counter, JoinError, JoinHandle, Load, Metrics,
-    Priority, RemoteHandle, TaskBuilder, TaskInfo, WaitsFor, YieldNow,
+    block_on, spawn, spawn_anywhere, spawn_blocking, spawn_on, yield_now, Backend, Builder,
+    JoinError, JoinHandle,
 };
-pub use shutdown::{Guard, Report, Shutdown, Stage};
 pub use time::Elapsed;

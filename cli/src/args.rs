@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ringpark::{Accept, Backend};
+use ringpark::Backend;
 
 /// `HOST:PORT`: an IP address, or a name that is looked up when it is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,28 +88,12 @@ impl FromStr for BackendChoice {
         if text == "auto" {
             return Ok(BackendChoice(None));
         }
-        let backend = text.parse().ok().filter(|backend| Backend::HERE.contains(backend));
+        let backend = text.parse().ok().filter(|backend| Backend::SUPPORTED.contains(backend));
         let backend = backend.ok_or_else(|| {
-            let names: Vec<_> = Backend::HERE.iter().map(|backend| backend.name()).collect();
+            let names: Vec<_> = Backend::SUPPORTED.iter().map(|backend| backend.name()).collect();
             format!("write auto, or one of {}", names.join(", "))
         })?;
         Ok(BackendChoice(Some(backend)))
-    }
-}
-
-/// `shared-port` or `by-load`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AcceptChoice(pub Accept);
-
-impl FromStr for AcceptChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<AcceptChoice, String> {
-        match text {
-            "shared-port" => Ok(AcceptChoice(Accept::SharedPort)),
-            "by-load" => Ok(AcceptChoice(Accept::ByLoad)),
-            _ => Err("write shared-port or by-load".into()),
-        }
     }
 }
 

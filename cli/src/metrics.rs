@@ -6,7 +6,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use ringpark::net::{TcpListener, TcpStream};
-use ringpark::CoreHandle;
+use ringpark::runtime::CoreHandle;
 use tracing::debug;
 
 use crate::totals::Totals;
@@ -63,7 +63,7 @@ fn prometheus(totals: &[Total]) -> String {
         let name = format!("ringpark_proxy_{name}_total");
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
     }
-    let cores: Vec<_> = ringpark::cores()
+    let cores: Vec<_> = ringpark::runtime::cores()
         .iter()
         .filter_map(|core: &CoreHandle| Some((core.id(), core.metrics()?)))
         .collect();
@@ -81,7 +81,7 @@ fn prometheus(totals: &[Total]) -> String {
 }
 
 async fn tasks() -> String {
-    ringpark::dump().await.iter().map(|task| format!("{task}\n")).collect()
+    ringpark::runtime::dump().await.iter().map(|task| format!("{task}\n")).collect()
 }
 
 /// The totals of the proxy, with their meaning.

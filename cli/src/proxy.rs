@@ -14,11 +14,13 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use ringpark::net::{TcpListener, TcpStream};
+use ringpark::runtime::{Accept, Feature};
+use ringpark::shutdown::{Shutdown, Stage};
 use ringpark::time::{sleep, timeout};
-use ringpark::{Builder, Feature, Shutdown, Stage};
+use ringpark::Builder;
 use tracing::{debug, error, info, warn};
 
-use crate::args::{AcceptChoice, Address, BackendChoice, Limit};
+use crate::args::{Address, BackendChoice, Limit};
 use crate::failure::{cannot_listen, forwards_to_itself, Failure};
 use crate::limits::{self, count_of_threads, Room};
 use crate::listen::{Addresses, Listen};
@@ -52,7 +54,7 @@ pub struct Args {
     /// Who decides which thread serves a connection: shared-port (the kernel) or by-load (one thread
     /// accepts for all, and gives each connection to the one with the least to do)
     #[arg(long, value_name = "HOW", default_value = "shared-port")]
-    accept: AcceptChoice,
+    accept: Accept,
 
     /// auto, uring, epoll, kqueue, poll or select; the environment's RINGPARK_BACKEND comes before it
     #[arg(long, value_name = "NAME", default_value = "auto")]
@@ -93,7 +95,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             return Err(forwards_to_itself(*addr));
         }
     }
-    let mut builder = Builder::new().cores(cores).accept(args.accept.0);
+    let mut builder = Builder::new().cores(cores).accept(args.accept);
     if let BackendChoice(Some(backend)) = args.backend {
         builder = builder.backend(backend);
     }
@@ -242,17 +244,17 @@ async fn accept_until_stopped(proxy: &Arc<Proxy>, listener: &TcpListener, open: 
                 );
             }
             let room = open.fewer_than(proxy.connections_per_core_max);
-            proxy.shutdown.unless(Stage::Stopping, room).await;
+            proxy.shutdown.run_until(Stage::Stopping, room).await;
             continue;
         }
-        match proxy.shutdown.unless(Stage::Stopping, listener.accept_stream()).await {
+        match proxy.shutdown.run_until(Stage::Stopping, listener.accept_stream()).await {
             None => break,
             Some(Ok(client)) => start(proxy, open, client),
             Some(Err(err)) => {
                 if let Some(count) = proxy.accept_trouble.due(Instant::now()) {
                     warn!("cannot accept a connection: {err}{}", kept_back(count));
                 }
-                proxy.shutdown.unless(Stage::Stopping, sleep(ACCEPT_PAUSE)).await;
+                proxy.shutdown.run_until(Stage::Stopping, sleep(ACCEPT_PAUSE)).await;
             }
         }
     }
@@ -282,9 +284,9 @@ fn start(proxy: &Arc<Proxy>, open: &Rc<Open>, client: TcpStream) {
 async fn see_out(proxy: &Proxy) {
     let shutdown = &proxy.shutdown;
     if let Some(grace) = proxy.grace {
-        let finished = shutdown.unless(Stage::Cut, shutdown.idle());
+        let finished = shutdown.run_until(Stage::Cut, shutdown.wait_idle());
         if timeout(grace, finished).await.is_err() {
-            let open = shutdown.open();
+            let open = shutdown.open_count();
             if shutdown.cut() {
                 info!("the grace period is over with {open} connections open");
             }
@@ -298,7 +300,8 @@ async fn see_out(proxy: &Proxy) {
 
 async fn serve(proxy: &Proxy, client: TcpStream) {
     let peer = Peer::for_debug(&client);
-    let Some(connected) = proxy.shutdown.unless(Stage::Cut, proxy.upstreams.connect()).await else {
+    let Some(connected) = proxy.shutdown.run_until(Stage::Cut, proxy.upstreams.connect()).await
+    else {
         proxy.totals.cut_unconnected();
         return;
     };
@@ -330,7 +333,7 @@ async fn relay(
         relay = relay.idle_timeout(idle);
     }
     let mut relay = pin!(relay.into_future());
-    let (result, cut) = match proxy.shutdown.unless(Stage::Cut, relay.as_mut()).await {
+    let (result, cut) = match proxy.shutdown.run_until(Stage::Cut, relay.as_mut()).await {
         Some(result) => (result, false),
         None => {
             // A deadline in the past ends the relay's own operations, and it still reports what

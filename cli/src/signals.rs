@@ -4,8 +4,8 @@ use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
 
+use ringpark::shutdown::Shutdown;
 use ringpark::signal::{signal, Signal, SignalKind};
-use ringpark::Shutdown;
 use tracing::{info, warn};
 
 use crate::service;
@@ -60,7 +60,7 @@ pub fn tell(state: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringpark::Stage;
+    use ringpark::shutdown::Stage;
 
     #[test]
     fn the_first_signal_stops_and_the_second_cuts() {

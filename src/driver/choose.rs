@@ -2,7 +2,7 @@
 //!
 //! The environment comes before the builder, so that an operator can overrule a program that he
 //! cannot change; both come before the automatic choice. A choice that is forced and fails is an
-//! error. The automatic choice is the first of `Backend::HERE` that works, and of io_uring that is
+//! error. The automatic choice is the first of `Backend::SUPPORTED` that works, and of io_uring that is
 //! faster than epoll: with `DEFER_TASKRUN` (Linux 6.1).
 
 use std::env;
@@ -125,7 +125,7 @@ fn bad_variable(name: &str, error: impl std::fmt::Display) -> io::Error {
 
 fn automatic(config: &Config) -> Result<(Opened, Chosen), SetupError> {
     let mut why_not: Vec<SetupError> = Vec::new();
-    for &backend in Backend::HERE {
+    for &backend in Backend::SUPPORTED {
         let said = |error: &SetupError| match error.backend() {
             Backend::Uring => format!("io_uring is not in use: {error}"),
             other => format!("{other} is not in use: {error}"),

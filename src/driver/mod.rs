@@ -35,7 +35,7 @@ pub(crate) mod uring;
 
 pub(crate) use capabilities::Capabilities;
 pub(crate) use choose::{choose, open_one, select, Chosen};
-pub use config::{Backend, Feature, UnknownName};
+pub use config::{Backend, Feature, ParseNameError};
 pub(crate) use config::{Config, Features};
 pub(crate) use engine::Buffers;
 pub use error::{NotPollable, SetupError};

@@ -63,6 +63,7 @@ pub(crate) mod send;
 mod submission;
 pub(crate) mod zero_copy;
 
+pub use crate::driver::NotPollable;
 pub(crate) use chunk::{Chunk, IoHandle};
 pub(crate) use close::{close, release, Released};
 pub(crate) use error::{incomplete, timed_out};

@@ -33,7 +33,7 @@ impl<T: sealed::Target> ToSocketAddrs for T {}
 
 /// Turns what the user calls an address into socket addresses: one or more, in the order in which
 /// to try them. A name is looked up with getaddrinfo(3) on a helper thread
-/// ([`Builder::blocking_threads`](crate::Builder::blocking_threads)); what is an address already
+/// ([`Builder::max_blocking_threads`](crate::Builder::max_blocking_threads)); what is an address already
 /// costs no look-up.
 ///
 /// [`TcpStream::connect`](super::TcpStream::connect) and all that takes an address do this by

@@ -44,7 +44,7 @@ pub struct Verdict {
     pub backend: String,
     /// Who or what decided, in words.
     pub reason: String,
-    /// The features of io_uring in use, by the names of [`Feature`](crate::Feature).
+    /// The features of io_uring in use, by the names of [`Feature`](crate::runtime::Feature).
     pub features: Vec<String>,
     /// Features and operations that are not in use, and why.
     pub off: Vec<Off>,

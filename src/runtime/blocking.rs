@@ -41,7 +41,7 @@ pub(super) fn set_threads_max(count: usize) {
 ///
 /// The work starts when a thread is free for it, whether the handle is awaited or not. The threads
 /// serve the whole process. They are started when there is work for them, 64 at most unless
-/// [`Builder::blocking_threads`](crate::Builder::blocking_threads) says otherwise; work beyond that
+/// [`Builder::max_blocking_threads`](crate::Builder::max_blocking_threads) says otherwise; work beyond that
 /// waits in a queue. One that has had nothing to do for ten seconds goes. Any thread may call this.
 ///
 /// Dropping the handle lets the work go on; [`abort`](RemoteHandle::abort) takes it out of the queue

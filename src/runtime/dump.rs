@@ -21,7 +21,7 @@ use crate::timer::clock;
 pub struct TaskInfo {
     /// Its core.
     pub core: CoreId,
-    /// The name that [`TaskBuilder::name`](crate::TaskBuilder::name) gave it.
+    /// The name that [`TaskBuilder::name`](crate::runtime::TaskBuilder::name) gave it.
     pub name: Option<String>,
     /// Where it was spawned; for the main future, where it was started.
     pub location: &'static Location<'static>,
@@ -83,17 +83,17 @@ impl fmt::Display for TaskInfo {
 /// waits for cores that are busy with a task.
 ///
 /// # Panics
-/// Outside a runtime. From elsewhere: `spawn_on(&core, || ringpark::dump())`.
+/// Outside a runtime. From elsewhere: `spawn_on(&core, || ringpark::runtime::dump())`.
 ///
 /// ```
 /// ringpark::block_on(async {
-///     ringpark::TaskBuilder::new().name("sleeper").spawn(ringpark::time::sleep(
+///     ringpark::runtime::TaskBuilder::new().name("sleeper").spawn(ringpark::time::sleep(
 ///         std::time::Duration::from_secs(3600),
 ///     ));
 ///     ringpark::yield_now().await;
-///     let tasks = ringpark::dump().await;
+///     let tasks = ringpark::runtime::dump().await;
 ///     let sleeper = tasks.iter().find(|task| task.name.as_deref() == Some("sleeper")).unwrap();
-///     assert_eq!(sleeper.waits, [ringpark::WaitsFor::Timer]);
+///     assert_eq!(sleeper.waits, [ringpark::runtime::WaitsFor::Timer]);
 /// });
 /// ```
 pub async fn dump() -> Vec<TaskInfo> {

@@ -1,14 +1,17 @@
 //! The cores that run the same main, and what they share.
 
 use std::any::Any;
+use std::fmt;
 use std::future::{poll_fn, Future};
 use std::io;
 use std::pin::pin;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use super::task::Shared;
+use crate::driver::ParseNameError;
 
 /// What the cores of one `run` share.
 #[derive(Default)]
@@ -58,8 +61,36 @@ pub enum Accept {
     #[default]
     SharedPort,
     /// One core accepts for all, and gives each connection to the core with the least to do: see
-    /// [`least_loaded`](crate::least_loaded).
+    /// [`least_loaded`](crate::runtime::least_loaded).
     ByLoad,
+}
+
+impl Accept {
+    const ALL: [Accept; 2] = [Accept::SharedPort, Accept::ByLoad];
+
+    /// The name, for settings: `shared-port` or `by-load`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Accept::SharedPort => "shared-port",
+            Accept::ByLoad => "by-load",
+        }
+    }
+}
+
+impl fmt::Display for Accept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Accept {
+    type Err = ParseNameError;
+
+    fn from_str(name: &str) -> Result<Accept, ParseNameError> {
+        let find = Accept::ALL.into_iter().find(|accept| accept.name() == name);
+        let known = Accept::ALL.map(Accept::name);
+        find.ok_or_else(|| ParseNameError::new("way to accept", name, known))
+    }
 }
 
 impl Membership {

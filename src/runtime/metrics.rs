@@ -9,8 +9,8 @@ use crate::driver::Backend;
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident: $counts:ident, $help:literal;)*) => {
         /// The counters of one core: those of this core, as they are, from
-        /// [`metrics`](crate::metrics); those of any core, as of its last turn, from
-        /// [`CoreHandle::metrics`](crate::CoreHandle::metrics).
+        /// [`metrics`](crate::runtime::metrics); those of any core, as of its last turn, from
+        /// [`CoreHandle::metrics`](crate::runtime::CoreHandle::metrics).
         #[derive(Clone, Copy, Debug)]
         #[non_exhaustive]
         pub struct Metrics {

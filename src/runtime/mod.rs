@@ -29,6 +29,7 @@ mod task_builder;
 mod wakeup;
 
 pub(crate) use self::core::Core;
+pub use crate::driver::{Backend, Feature, ParseNameError, SetupError};
 pub use blocking::spawn_blocking;
 pub use builder::Builder;
 pub use core_id::CoreId;

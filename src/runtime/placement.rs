@@ -50,7 +50,7 @@ impl CoreHandle {
     }
 
     /// Whether it has ended.
-    pub fn is_over(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
 
@@ -123,8 +123,8 @@ impl Load {
 ///
 /// ```
 /// ringpark::Builder::new().cores(2).run(|| async {
-///     let cores = ringpark::cores();
-///     assert!(cores.contains(&ringpark::CoreHandle::current()));
+///     let cores = ringpark::runtime::cores();
+///     assert!(cores.contains(&ringpark::runtime::CoreHandle::current()));
 ///     for core in cores {
 ///         println!("core {}: {:?}", core.id(), core.load());
 ///     }
@@ -140,7 +140,7 @@ pub fn cores() -> Vec<CoreHandle> {
 /// how busy the core has been lately. The first of them where several are equal.
 pub fn least_loaded(cores: &[CoreHandle]) -> Option<&CoreHandle> {
     let scored =
-        cores.iter().filter(|core| !core.is_over()).map(|core| (core.load().score(0), core));
+        cores.iter().filter(|core| !core.is_closed()).map(|core| (core.load().score(0), core));
     scored.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, core)| core)
 }
 
@@ -158,7 +158,7 @@ pub fn least_loaded(cores: &[CoreHandle]) -> Option<&CoreHandle> {
 ///
 /// ```
 /// ringpark::block_on(async {
-///     let core = ringpark::CoreHandle::current();
+///     let core = ringpark::runtime::CoreHandle::current();
 ///     let thread = std::thread::spawn(move || {
 ///         ringpark::spawn_on(&core, || async { 6 * 7 }).wait()
 ///     });

@@ -29,7 +29,7 @@ pub enum Priority {
 ///
 /// ```
 /// ringpark::block_on(async {
-///     use ringpark::{Priority, TaskBuilder};
+///     use ringpark::runtime::{Priority, TaskBuilder};
 ///     let sweep = TaskBuilder::new().name("sweep").priority(Priority::Background).spawn(async { 3 });
 ///     assert_eq!(sweep.await.unwrap(), 3);
 /// });
@@ -48,7 +48,7 @@ impl TaskBuilder {
         TaskBuilder::default()
     }
 
-    /// A name, for [`dump`](crate::dump), the log of stalls, and the task's span.
+    /// A name, for [`dump`](crate::runtime::dump), the log of stalls, and the task's span.
     pub fn name(mut self, name: impl Into<String>) -> TaskBuilder {
         self.name = Some(name.into());
         self

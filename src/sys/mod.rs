@@ -122,7 +122,7 @@ pub(crate) fn set_nonblocking(fd: RawFd, on: bool) -> io::Result<bool> {
 pub(crate) type Told = (Option<IpAddr>, Option<u32>);
 
 /// Lets datagrams tell where they were sent to.
-pub(crate) fn set_recv_destination(socket: &socket2::Socket, v6: bool, on: bool) -> io::Result<()> {
+pub(crate) fn set_recv_pktinfo(socket: &socket2::Socket, v6: bool, on: bool) -> io::Result<()> {
     match v6 {
         true => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, on),
         false => destination::set_recv_destination_v4(socket, on),

@@ -133,7 +133,7 @@ impl From<RelayError> for io::Error {
 
 impl<'a> Relay<'a> {
     /// Forces the path that bytes take; [`RelayPath::Auto`] chooses by what it sees.
-    /// [`Metrics::relayed_copied`](crate::Metrics::relayed_copied) and `relayed_spliced` say what was
+    /// [`Metrics::relayed_copied`](crate::runtime::Metrics::relayed_copied) and `relayed_spliced` say what was
     /// chosen.
     pub fn path(mut self, path: RelayPath) -> Relay<'a> {
         self.path = path;

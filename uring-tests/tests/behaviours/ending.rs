@@ -10,9 +10,10 @@ use std::task::Poll;
 use std::time::Instant;
 
 use ringpark::net::TcpListener;
+use ringpark::shutdown::{Shutdown, Stage};
 use ringpark::signal::{ctrl_c, signal, SignalKind};
+use ringpark::spawn_on;
 use ringpark::time::{sleep, timeout};
-use ringpark::{spawn_on, Shutdown, Stage};
 
 use crate::harness::*;
 
@@ -44,7 +45,7 @@ fn a_signal_wakes_those_who_wait_on_every_core(variant: &Variant) {
             interrupted.await.expect("it can be caught");
         });
         // Both must have caught it first, or it would end the process.
-        until("the other core waits", || ringpark::cores()[1].load().tasks > 0).await;
+        until("the other core waits", || ringpark::runtime::cores()[1].load().tasks > 0).await;
         sleep(ms(5)).await;
         sys::raise(libc::SIGUSR2);
         promptly("the signal", here.recv()).await;
@@ -103,7 +104,7 @@ fn a_signal_that_cannot_be_caught_is_a_clear_error(_: &Variant) {
 
 /// A server of one core: clients that are served `time` each, until it is stopped.
 async fn serve(shutdown: Shutdown, listener: TcpListener, time: std::time::Duration) {
-    while let Some(accepted) = shutdown.unless(Stage::Stopping, listener.accept()).await {
+    while let Some(accepted) = shutdown.run_until(Stage::Stopping, listener.accept()).await {
         let (stream, _) = accepted.expect("it listens");
         shutdown.spawn(async move {
             sleep(time).await;
@@ -121,7 +122,7 @@ fn connections_finish_within_the_grace_period(variant: &Variant) {
         let server = ringpark::spawn(serve(shutdown.clone(), listener, ms(30)));
         let mut clients: Vec<_> =
             (0..5).map(|_| StdStream::connect(address).expect("somebody listens")).collect();
-        until("all are served", || shutdown.open() == 5).await;
+        until("all are served", || shutdown.open_count() == 5).await;
         let report = promptly("the end", shutdown.finish(Some(HOUR))).await;
         assert_eq!((report.open, report.cut, report.left), (5, 0, 0), "{report}");
         server.await.expect("no panic");
@@ -140,7 +141,7 @@ fn what_has_not_finished_is_cut_and_reported(variant: &Variant) {
         let server = ringpark::spawn(serve(shutdown.clone(), listener, HOUR));
         let mut clients: Vec<_> =
             (0..5).map(|_| StdStream::connect(address).expect("somebody listens")).collect();
-        until("all are served", || shutdown.open() == 5).await;
+        until("all are served", || shutdown.open_count() == 5).await;
         let start = Instant::now();
         let report = promptly("the end", shutdown.finish(Some(ms(20)))).await;
         assert!(start.elapsed() >= ms(20), "the grace period is theirs");
@@ -160,7 +161,7 @@ fn a_second_wish_cuts_at_once(variant: &Variant) {
         let cut = spawn_on(&other, {
             let shutdown = shutdown.clone();
             move || async move {
-                shutdown.unless(Stage::Stopping, std::future::pending::<()>()).await;
+                shutdown.run_until(Stage::Stopping, std::future::pending::<()>()).await;
                 sleep(ms(5)).await;
                 shutdown.cut()
             }
@@ -249,7 +250,7 @@ fn a_forked_child_neither_corrupts_nor_uses_the_ring(variant: &Variant) {
                 let said = result.expect_err("it is not the child's").to_string();
                 let recv = pin!(ours.recv());
                 let refused = matches!(recv.poll(&mut cx), Poll::Ready(Err(_)));
-                said.contains("fork") && refused && ringpark::metrics().turns > 0
+                said.contains("fork") && refused && ringpark::runtime::metrics().turns > 0
             });
             assert_eq!(status, 0, "round {round}: the child ended with {status:#x}");
             write.await.0.expect("the parent can write");
@@ -259,6 +260,6 @@ fn a_forked_child_neither_corrupts_nor_uses_the_ring(variant: &Variant) {
         }
         peer.write_all(b"still").expect("room");
         assert_eq!(promptly("the reader", reader).await.expect("no panic"), b"still");
-        assert_eq!(ringpark::metrics().stale, 0);
+        assert_eq!(ringpark::runtime::metrics().stale, 0);
     });
 }

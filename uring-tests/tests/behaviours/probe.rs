@@ -54,7 +54,7 @@ fn finding<'a>(report: &'a Report, cause: &str) -> &'a Finding {
 
 /// With all features and without each.
 fn the_probe_s_verdict_is_what_a_core_runs_on(variant: &Variant) {
-    let missing = ringpark::Feature::ALL.iter().find(|&&feature| variant.lacks(feature));
+    let missing = ringpark::runtime::Feature::ALL.iter().find(|&&feature| variant.lacks(feature));
     if let Some(missing) = missing {
         std::env::set_var("RINGPARK_WITHOUT", missing.to_string());
     }

@@ -41,7 +41,7 @@
 //! | `accept` | connections of a socket that listens |
 //! | `ready` | readiness, for closures that make their own calls |
 //! | `close` | the end: closed, or let go of for another core |
-//! | `file_op`, `helped` | operations on files, and their way to a helper thread |
+//! | `helped` | operations on files, on a helper thread |
 //! | `error` | errors that a caller acts on |
 
 pub(crate) mod accept;

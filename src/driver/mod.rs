@@ -314,3 +314,6 @@ pub(crate) struct Opened {
     /// What makes a `turn` return, from any thread.
     pub(crate) notifier: Arc<dyn Notify>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,7 +160,8 @@ fn open(
         }
         _ => (AnyEngine::Ready(Ready::open(backend)?), None),
     };
-    if forced == Forced::No && ring.as_ref().is_some_and(|ring| !ring.is_deferred()) {
+    let slow = |ring: &RingFacts| !ring.is_deferred();
+    if forced == Forced::No && ring.as_ref().is_some_and(slow) {
         let source = io::Error::from_raw_os_error(libc::EOPNOTSUPP);
         let cause = |_: &_| vec![Cause::Undeferred];
         return Err(SetupError::because(backend, "comparing with epoll", source, cause));

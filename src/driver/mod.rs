@@ -315,3 +315,6 @@ pub(crate) struct Opened {
     /// What makes a `turn` return, from any thread.
     pub(crate) notifier: Arc<dyn Notify>,
 }
+
+#[cfg(test)]
+mod tests;

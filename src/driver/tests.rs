@@ -60,7 +60,7 @@ unsafe impl Op for Unringed {
 
 #[test]
 fn what_no_ring_has_a_form_of_waits_for_the_disk_on_a_helper_thread() {
-    for &backend in Backend::HERE {
+    for &backend in Backend::SUPPORTED {
         let reading = Builder::new().backend(backend).block_on(async {
             let file = Keep(File::open("/proc/self/exe").expect("a file"));
             let op = Unringed(ReadAt::new(file, Vec::with_capacity(4), 0, false));

@@ -22,6 +22,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "Z10" => a_signal_wakes_those_who_wait_on_every_core,
     Every: "Z10" => a_signal_that_comes_between_two_waits_is_not_lost,
     Once: "Z10" => the_former_effect_of_a_signal_comes_back,
+    Once: "Z10" => a_handler_that_was_installed_later_stays,
     Once: "Z10" => a_signal_that_cannot_be_caught_is_a_clear_error,
     Every: "Z5" => connections_finish_within_the_grace_period,
     Every: "Z5" => what_has_not_finished_is_cut_and_reported,
@@ -91,6 +92,29 @@ fn the_former_effect_of_a_signal_comes_back(_: &Variant) {
     });
     sys::raise(libc::SIGUSR1);
     assert_eq!(FORMER.load(Ordering::SeqCst), 3);
+}
+
+/// With the last listener nothing comes back over a handler that somebody else has installed since;
+/// and one that is listened over again is called once for each signal, though it calls back.
+fn a_handler_that_was_installed_later_stays(_: &Variant) {
+    let calls = || sys::CALLS_OVER.load(Ordering::SeqCst);
+    ringpark::block_on(async {
+        let mut one = signal(SignalKind::user_defined1()).expect("it can be caught");
+        sys::handle_over(libc::SIGUSR1);
+        sys::raise(libc::SIGUSR1);
+        promptly("a signal", one.recv()).await;
+        assert_eq!(calls(), 1);
+        drop(one);
+        sys::raise(libc::SIGUSR1);
+        assert_eq!(calls(), 2);
+        let mut again = signal(SignalKind::user_defined1()).expect("it can be caught");
+        assert!(timeout(ms(20), again.recv()).await.is_err(), "one from before");
+        sys::raise(libc::SIGUSR1);
+        promptly("a signal", again.recv()).await;
+        assert_eq!(calls(), 3);
+    });
+    sys::raise(libc::SIGUSR1);
+    assert_eq!(calls(), 4);
 }
 
 /// What nobody can catch is refused with its number.

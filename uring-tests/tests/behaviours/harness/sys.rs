@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Descriptors, with what they are.
@@ -94,6 +95,64 @@ pub fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
     // SAFETY: the handlers of the tests do only what a handler may.
     let before = unsafe { libc::signal(signal, handler as libc::sighandler_t) };
     assert_ne!(before, libc::SIG_ERR, "{}", std::io::Error::last_os_error());
+}
+
+/// How often the handler of [`handle_over`] was called.
+pub static CALLS_OVER: AtomicUsize = AtomicUsize::new(0);
+static UNDER: AtomicUsize = AtomicUsize::new(0);
+
+/// Sets a handler over the one that is there, as a library may: it calls that too.
+pub fn handle_over(signal: libc::c_int) {
+    type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+    extern "C" fn over(signal: libc::c_int, info: *mut libc::siginfo_t, more: *mut libc::c_void) {
+        CALLS_OVER.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: `handle_over` has put a handler of this kind there.
+        let under: Handler = unsafe { std::mem::transmute(UNDER.load(Ordering::SeqCst)) };
+        under(signal, info, more);
+    }
+    let handler: Handler = over;
+    // SAFETY: zeroed is a valid value, the pointers are to locals, and the handler does what one may.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let mut former: libc::sigaction = std::mem::zeroed();
+        assert_eq!(libc::sigaction(signal, std::ptr::null(), &mut former), 0);
+        assert_ne!(former.sa_flags & libc::SA_SIGINFO, 0, "the handler below takes all of this");
+        UNDER.store(former.sa_sigaction, Ordering::SeqCst);
+        action.sa_sigaction = handler as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        assert_eq!(libc::sigaction(signal, &action, std::ptr::null_mut()), 0);
+    }
+}
+
+/// Keeps a copy of a descriptor, and puts it back in its place when that is dropped.
+pub fn keep_away(number: RawFd) -> KeptAway {
+    // SAFETY: the number is open.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 100) };
+    assert!(copy >= 100, "{}", std::io::Error::last_os_error());
+    KeptAway { number, copy }
+}
+
+/// See [`keep_away`].
+pub struct KeptAway {
+    number: RawFd,
+    copy: RawFd,
+}
+
+impl Drop for KeptAway {
+    fn drop(&mut self) {
+        // SAFETY: the copy is this value's, and the number was the original's.
+        unsafe {
+            libc::dup2(self.copy, self.number);
+            libc::close(self.copy);
+        }
+    }
+}
+
+/// Makes `fd` the descriptor of this number.
+pub fn place_at(fd: &impl AsRawFd, number: RawFd) {
+    // SAFETY: the number is nobody's, which the caller knows.
+    let placed = unsafe { libc::dup2(fd.as_raw_fd(), number) };
+    assert_eq!(placed, number, "{}", std::io::Error::last_os_error());
 }
 
 /// The soft limit of descriptors.

@@ -238,6 +238,11 @@ impl Pool {
         }
     }
 
+    /// Whether the kernel fills the buffers.
+    pub(crate) fn has_ring(&self) -> bool {
+        self.ring.borrow().is_some()
+    }
+
     /// Nobody fills buffers any more: the driver has ended.
     pub(crate) fn detach(&self) {
         *self.ring.borrow_mut() = None;

@@ -8,7 +8,11 @@
 use std::env;
 use std::io;
 
-use super::{Backend, Config, Driver, Engine, Feature, Opened, Ready, SetupError, Uring};
+use super::engine::{AnyEngine, Engine};
+use super::ready::Ready;
+#[cfg(target_os = "linux")]
+use super::uring::Uring;
+use super::{Backend, Capabilities, Config, Driver, Feature, Opened, SetupError};
 use crate::buf::PoolConfig;
 use crate::cause::{self, Cause};
 use crate::op::Code;
@@ -148,7 +152,8 @@ fn open(
     let unwanted = |feature: &Feature| !config.features.has(*feature);
     let unwanted = Feature::ALL.iter().copied().filter(unwanted).collect();
     let mut chosen = Chosen { backend, reason, ring: None, why_not: Vec::new(), unwanted };
-    let (engine, notifier) = match backend {
+    let opened = match backend {
+        #[cfg(target_os = "linux")]
         Backend::Uring => {
             let uring = Uring::open(config)?;
             if forced == Forced::No && !uring.is_deferred() {
@@ -157,16 +162,24 @@ fn open(
                 return Err(SetupError::because(backend, "comparing with epoll", source, cause));
             }
             chosen.ring = Some(uring.facts(config));
-            let notifier = uring.notifier();
-            (Engine::Uring(uring), notifier)
+            ask(AnyEngine::Uring, uring, backend, config)
         }
-        _ => {
-            let ready = Ready::open(backend)?;
-            let notifier = ready.notifier();
-            (Engine::Ready(ready), notifier)
-        }
+        _ => ask(AnyEngine::Ready, Ready::open(backend)?, backend, config),
     };
-    Ok((Opened { driver: Driver::new(engine, backend, config), notifier }, chosen))
+    Ok((opened, chosen))
+}
+
+/// Asks an engine for what is asked of it at first.
+fn ask<E: Engine>(
+    any: impl FnOnce(E) -> AnyEngine,
+    mut engine: E,
+    backend: Backend,
+    config: &Config,
+) -> Opened {
+    let splices = config.features.has(Feature::Splice);
+    let capabilities = Capabilities { splices, ..engine.capabilities() };
+    let (buffers, notifier) = (engine.stream_buffers(config), engine.notifier());
+    Opened { driver: Driver::new(any(engine), backend, config), capabilities, buffers, notifier }
 }
 
 impl Chosen {

@@ -11,10 +11,9 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use super::{elsewhere, OpenOptions};
-use crate::buf::{IoBuf, IoBufMut};
-use crate::handle::file_op;
+use crate::buf::{IoBuf, IoBufMut, Slice};
 use crate::handle::Submission;
-use crate::op::{Close, KeepsOpen, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
+use crate::op::{Close, KeepsOpen, Op, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
 use crate::runtime::Core;
 use crate::sys;
 
@@ -126,6 +125,10 @@ impl File {
         Keep(self.open.clone())
     }
 
+    fn run<O: Op>(&self, op: O) -> Submission<O> {
+        Submission::new(self.open.core.clone(), op)
+    }
+
     /// Where in the ring's table the buffer's memory stands, if it is registered there.
     fn place<B: IoBuf>(&self, buffer: &B) -> Option<u16> {
         buffer.registration().and_then(|it| it.with(&self.open.core))
@@ -138,8 +141,8 @@ impl File {
     /// Those of pread(2).
     pub async fn read_at<B: IoBufMut>(&self, buffer: B, at: u64) -> (io::Result<usize>, B) {
         let place = self.place(&buffer);
-        let op = ReadAt::new(self.keep(), buffer, Some(at)).registered(place);
-        file_op::run(&self.open.core, op, !self.direct).await
+        let op = ReadAt::new(self.keep(), buffer, at, self.direct).registered(place);
+        self.run(op).await
     }
 
     /// Fills the buffer's room, from a position on.
@@ -148,7 +151,7 @@ impl File {
     /// `UnexpectedEof` if the file ends before; those of [`read_at`](File::read_at).
     pub async fn read_exact_at<B: IoBufMut>(&self, buffer: B, at: u64) -> (io::Result<()>, B) {
         let read = async |rest, filled| self.read_at(rest, at + filled as u64).await;
-        file_op::read_exact(buffer, read).await
+        read_exact(buffer, read).await
     }
 
     /// All the bytes, from the beginning.
@@ -187,8 +190,8 @@ impl File {
         buffers: Vec<B>,
         at: u64,
     ) -> (io::Result<usize>, Vec<B>) {
-        let op = ReadVectoredAt::new(self.keep(), buffers, at);
-        file_op::run(&self.open.core, op, !self.direct).await
+        let op = ReadVectoredAt::new(self.keep(), buffers, at, self.direct);
+        self.run(op).await
     }
 
     /// Writes some of the buffer's bytes, from a position on.
@@ -197,8 +200,8 @@ impl File {
     /// Those of pwrite(2).
     pub async fn write_at<B: IoBuf>(&self, buffer: B, at: u64) -> (io::Result<usize>, B) {
         let place = self.place(&buffer);
-        let op = WriteAt::new(self.keep(), buffer, 0, Some(at)).registered(place);
-        file_op::run(&self.open.core, op, false).await
+        let op = WriteAt::new(self.keep(), buffer, 0, at).registered(place);
+        self.run(op).await
     }
 
     /// Writes all of the buffer's bytes, from a position on.
@@ -210,9 +213,9 @@ impl File {
         let mut written = 0;
         while written < len {
             let (place, at) = (self.place(&buffer), at + written as u64);
-            let op = WriteAt::new(self.keep(), buffer, written, Some(at)).registered(place);
+            let op = WriteAt::new(self.keep(), buffer, written, at).registered(place);
             let result;
-            (result, buffer) = file_op::run(&self.open.core, op, false).await;
+            (result, buffer) = self.run(op).await;
             match result {
                 Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),
                 Ok(count) => written += count,
@@ -232,7 +235,7 @@ impl File {
         at: u64,
     ) -> (io::Result<usize>, Vec<B>) {
         let op = WriteVectoredAt::new(self.keep(), buffers, at);
-        file_op::run(&self.open.core, op, false).await
+        self.run(op).await
     }
 
     /// Returns when all that was written is on the disk, with what is known of the file.
@@ -317,6 +320,25 @@ impl File {
         .await;
         Submission::new(open.core.clone(), Close::new(fd)).await
     }
+}
+
+/// Fills the buffer's room with `read`, which is told how many bytes are there already.
+async fn read_exact<B: IoBufMut>(
+    mut buffer: B,
+    read: impl AsyncFn(Slice<B>, usize) -> (io::Result<usize>, Slice<B>),
+) -> (io::Result<()>, B) {
+    let total = buffer.bytes_total();
+    let mut filled = 0;
+    while filled < total {
+        let (result, rest) = read(buffer.slice(filled..total), filled).await;
+        buffer = rest.into_inner();
+        match result {
+            Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
+            Ok(count) => filled += count,
+            Err(error) => return (Err(error), buffer),
+        }
+    }
+    (Ok(()), buffer)
 }
 
 impl AsRawFd for File {

@@ -113,7 +113,7 @@ impl ListenSocket {
         &self,
         dispatched: Option<PollDispatched<'_>>,
     ) -> io::Result<OwnedFd> {
-        let mut multishot = self.handle.core.driver.borrow().has_multishot_accept();
+        let mut multishot = self.handle.core.capabilities.takes(Code::AcceptMulti);
         loop {
             match self.accept_one(multishot, dispatched).await {
                 Ok(socket) => {
@@ -181,7 +181,7 @@ impl ListenSocket {
         let sink: Rc<dyn Sink> = self.handle.clone();
         let mut driver = self.handle.core.driver.borrow_mut();
         let token = driver.start_stream(Code::AcceptMulti, self.handle.fd(), sink);
-        self.handle.queue.set_armed(token.ok_or_else(Closed::error)?);
+        self.handle.queue.set_armed(token?);
         Ok(())
     }
 

@@ -87,9 +87,9 @@ type DatagramOutput = (io::Result<(Lease, Ancillary)>, Permit<Chunk>);
 
 async fn recv_with_permit(permit: Permit<Chunk>) -> DatagramOutput {
     let handle = permit.handle().clone();
-    // The pool is made first: without a ring for it there is no multishot receive.
+    // A ring is of no use but for multishot receives.
     let pool = handle.core.datagram_pool();
-    let multishot = handle.core.driver.borrow().has_multishot_recvmsg();
+    let multishot = pool.has_ring();
     if !multishot && handle.queue.is_empty() {
         return recv_pooled(permit).await;
     }

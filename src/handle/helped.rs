@@ -1,4 +1,4 @@
-//! An operation on a file, done by a helper thread: where there is no ring.
+//! A call that waits for a disk, made by a helper thread: where no ring does it.
 //!
 //! The thread is told where the memory is, and nothing else; the operation itself stays with the
 //! future. One that is dropped while the thread works gives the operation to a task of its own, and
@@ -11,23 +11,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc};
-use std::task::{Context, Poll};
+use std::task::{ready, Context, Poll};
 
-use crate::op::FileOp;
+use crate::op::Op;
 use crate::runtime::blocking::{self, Blocking};
 use crate::runtime::Core;
 
-/// The future of such an operation.
-pub(crate) struct Helped<O: FileOp> {
-    core: Rc<Core>,
-    op: Option<O>,
-    work: Option<Work>,
-    /// It is a task of its own already.
-    kept: bool,
-}
-
 /// What a helper thread does.
-struct Work {
+pub(super) struct Work {
     result: Blocking<Option<io::Result<u32>>>,
     /// Set by whoever comes first: the thread, which begins, or the one who gives the work up.
     decided: Arc<AtomicBool>,
@@ -35,13 +26,11 @@ struct Work {
     done: mpsc::Receiver<()>,
 }
 
-impl<O: FileOp> Helped<O> {
-    pub(crate) fn new(core: Rc<Core>, op: O) -> Helped<O> {
-        Helped { core, op: Some(op), work: None, kept: false }
-    }
-
-    fn begin(op: &mut O) -> Work {
-        let transfer = op.transfer();
+impl Work {
+    /// Lets a helper thread make the operation's call. The operation must then be kept until the work
+    /// has its result, or be given to [`abandon`].
+    pub(super) fn begin<O: Op>(op: &mut O) -> Box<Work> {
+        let call = op.call();
         let decided = Arc::new(AtomicBool::new(false));
         let (working, done) = mpsc::channel::<()>();
         let mine = decided.clone();
@@ -50,48 +39,59 @@ impl<O: FileOp> Helped<O> {
             if mine.swap(true, Ordering::SeqCst) {
                 return None;
             }
-            // SAFETY: the operation, which owns what is described, is not let go of before `done`
-            // says that this is over: see `drop` and `poll`.
-            Some(unsafe { transfer.run() })
+            // SAFETY: the operation is not let go of before this is over: `Submission` keeps it until
+            // `poll` has said so, or else `abandon` does.
+            Some(unsafe { call.make() })
         });
-        Work { result, decided, done }
+        Box::new(Work { result, decided, done })
+    }
+
+    /// The result, when the call is over. An error may be that no thread could be had.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<u32>> {
+        let outcome = ready!(Pin::new(&mut self.result).poll(cx));
+        Poll::Ready(outcome.and_then(|done| done.expect("nobody has given it up")))
     }
 }
 
-impl<O: FileOp> Future for Helped<O> {
-    type Output = O::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
-        let Helped { op, work, .. } = self.get_mut();
-        let operation = op.as_mut().expect("an operation is polled until it is done");
-        let running = work.get_or_insert_with(|| Helped::begin(operation));
-        let Poll::Ready(outcome) = Pin::new(&mut running.result).poll(cx) else {
-            return Poll::Pending;
-        };
-        *work = None;
-        // An error is that no thread could be had.
-        let result = outcome.and_then(|done| done.expect("nobody has given it up"));
-        Poll::Ready(op.take().expect("it is here").finish(result))
+/// The future of the operation is gone.
+pub(super) fn abandon<O: Op>(core: &Rc<Core>, op: O, work: Box<Work>) {
+    if !work.decided.swap(true, Ordering::SeqCst) {
+        // It had not begun, and does not any more.
+        return;
+    }
+    let kept = Kept { op: Some(op), work };
+    if core.shared.is_current() {
+        drop(core.spawn(kept, Location::caller()));
     }
 }
 
-// The thread is told of addresses on the heap only (see `FileOp`), so the future itself may move.
-impl<O: FileOp> Unpin for Helped<O> {}
+/// An operation that nobody waits for, until the thread is done with it.
+struct Kept<O: Op> {
+    op: Option<O>,
+    work: Box<Work>,
+}
 
-impl<O: FileOp> Drop for Helped<O> {
+impl<O: Op> Future for Kept<O> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let result = ready!(this.work.poll(cx));
+        if let Some(op) = this.op.take() {
+            op.discard(result);
+        }
+        Poll::Ready(())
+    }
+}
+
+// The thread is told of addresses on the heap only (see `Op`), so the future itself may move.
+impl<O: Op> Unpin for Kept<O> {}
+
+impl<O: Op> Drop for Kept<O> {
     fn drop(&mut self) {
-        let Some(work) = self.work.take() else { return };
-        if !work.decided.swap(true, Ordering::SeqCst) {
-            // It had not begun, and does not any more.
-            return;
-        }
-        if self.kept || !self.core.shared.is_current() {
+        if self.op.is_some() {
             // The sender goes with the closure, done or not.
-            let _ = work.done.recv();
-            return;
+            let _ = self.work.done.recv();
         }
-        let (core, op) = (self.core.clone(), self.op.take());
-        let kept = Helped { core, op, work: Some(work), kept: true };
-        drop(self.core.spawn(async move { drop(kept.await) }, Location::caller()));
     }
 }

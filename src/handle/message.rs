@@ -66,8 +66,7 @@ async fn recv<B: IoBufMut>(
         }
         Ok(None) => {
             let op = if of_stream {
-                let limit = handle.core.driver.borrow_mut().clip(buffer.bytes_total());
-                RecvMsg::of_stream(permit, buffer, limit)
+                RecvMsg::of_stream(permit, buffer)
             } else {
                 RecvMsg::datagram(permit, buffer)
             };
@@ -87,8 +86,7 @@ pub(crate) async fn send<B: IoBuf>(
         Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
-    let limit = buffer.bytes_init();
-    let (result, buffer, _permit) = send_with_permit(handle, permit, buffer, limit, envelope).await;
+    let (result, buffer, _permit) = send_with_permit(handle, permit, buffer, envelope).await;
     (result, buffer)
 }
 
@@ -107,16 +105,13 @@ pub(crate) async fn send_beside<B: IoBuf>(
         let what = "descriptors go beside bytes of a stream: send one byte at least";
         return (Err(io::Error::new(io::ErrorKind::InvalidInput, what)), buffer);
     }
-    let limit = handle.core.driver.borrow_mut().clip(len);
-    let (first, mut buffer, mut permit) =
-        send_with_permit(handle, permit, buffer, limit, envelope).await;
+    let (first, mut buffer, mut permit) = send_with_permit(handle, permit, buffer, envelope).await;
     let mut written = match first {
         Ok(count) => count,
         Err(error) => return (Err(error), buffer),
     };
     while written < len {
-        let limit = handle.core.driver.borrow_mut().clip(len - written);
-        let op = Send::all(permit, buffer, written, limit);
+        let op = Send::all(permit, buffer, written);
         let result;
         (result, buffer, permit) = perform(handle, Interest::Writable, op).await;
         match result {
@@ -132,12 +127,11 @@ async fn send_with_permit<B: IoBuf>(
     handle: &Rc<IoHandle>,
     mut permit: Permit<Chunk>,
     mut buffer: B,
-    limit: usize,
     mut envelope: Envelope,
 ) -> (io::Result<usize>, B, Permit<Chunk>) {
     let mut pause = Pause::new();
     loop {
-        let op = SendTo::new(permit, buffer, limit, envelope);
+        let op = SendTo::new(permit, buffer, envelope);
         let result;
         (result, buffer, envelope, permit) = perform(handle, Interest::Writable, op).await;
         match result {

@@ -41,7 +41,7 @@
 //! | `accept` | connections of a socket that listens |
 //! | `ready` | readiness, for closures that make their own calls |
 //! | `close` | the end: closed, or let go of for another core |
-//! | `file_op`, `helped` | operations on files, and their way to a helper thread |
+//! | `helped` | operations that a helper thread does, since they may wait for a disk |
 //! | `error` | errors that a caller acts on |
 
 pub(crate) mod accept;
@@ -50,7 +50,6 @@ mod close;
 pub(crate) mod datagram;
 mod direction;
 mod error;
-pub(crate) mod file_op;
 #[allow(clippy::module_inception)]
 mod handle;
 mod helped;
@@ -66,7 +65,7 @@ pub(crate) mod zero_copy;
 
 pub(crate) use chunk::{Chunk, IoHandle};
 pub(crate) use close::{close, release, Released};
-pub(crate) use error::{incomplete, timed_out, write_zero};
+pub(crate) use error::{incomplete, timed_out};
 pub use error::{written, Closed};
 pub(crate) use handle::Handle;
 pub(crate) use submission::Submission;

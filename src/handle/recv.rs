@@ -112,7 +112,7 @@ impl Future for NextLease<'_> {
                         }
                     };
                     let mut refill = Refill::new(handle);
-                    let multishot = handle.core.driver.borrow().has_multishot_recv();
+                    let multishot = handle.core.capabilities.takes(Code::RecvMulti);
                     if multishot || !handle.queue.is_empty() {
                         if let Poll::Ready(chunk) = refill.poll_chunk(multishot, cx) {
                             this.end();
@@ -176,11 +176,11 @@ pub(super) async fn next_chunk(handle: &Rc<IoHandle>) -> io::Result<Option<Chunk
 type ReadOutput<B> = (io::Result<usize>, B, Permit<Chunk>);
 
 /// Reads into the caller's buffer; 0 is the end of the stream, unless the buffer has no room.
-/// `direct` makes the operation that is used when nothing was received ahead, up to a limit.
+/// `direct` makes the operation that is used when nothing was received ahead.
 pub(crate) async fn read<B: IoBufMut, O: Op<Output = ReadOutput<B>>>(
     handle: &Rc<IoHandle>,
     buffer: B,
-    direct: impl FnOnce(Permit<Chunk>, B, usize) -> O,
+    direct: impl FnOnce(Permit<Chunk>, B) -> O,
 ) -> (io::Result<usize>, B) {
     match acquire(handle, Interest::Readable).await {
         Ok(permit) => {
@@ -195,7 +195,7 @@ pub(crate) async fn read<B: IoBufMut, O: Op<Output = ReadOutput<B>>>(
 pub(crate) async fn read_exact<B: IoBufMut, O: Op<Output = ReadOutput<Slice<B>>>>(
     handle: &Rc<IoHandle>,
     mut buffer: B,
-    direct: impl Fn(Permit<Chunk>, Slice<B>, usize) -> O,
+    direct: impl Fn(Permit<Chunk>, Slice<B>) -> O,
 ) -> (io::Result<()>, B) {
     let mut permit = match acquire(handle, Interest::Readable).await {
         Ok(permit) => permit,
@@ -220,7 +220,7 @@ async fn read_with_permit<B: IoBufMut, O: Op<Output = ReadOutput<B>>>(
     handle: &Rc<IoHandle>,
     permit: Permit<Chunk>,
     mut buffer: B,
-    direct: impl FnOnce(Permit<Chunk>, B, usize) -> O,
+    direct: impl FnOnce(Permit<Chunk>, B) -> O,
 ) -> ReadOutput<B> {
     if buffer.bytes_total() == 0 {
         return (Ok(0), buffer, permit);
@@ -235,10 +235,7 @@ async fn read_with_permit<B: IoBufMut, O: Op<Output = ReadOutput<B>>>(
             }
             (Ok(count), buffer, permit)
         }
-        Ok(None) => {
-            let limit = handle.core.driver.borrow_mut().clip(buffer.bytes_total());
-            perform(handle, Interest::Readable, direct(permit, buffer, limit)).await
-        }
+        Ok(None) => perform(handle, Interest::Readable, direct(permit, buffer)).await,
     }
 }
 
@@ -262,8 +259,7 @@ pub(crate) async fn peek<B: IoBufMut>(
             (Ok(count), buffer)
         }
         Ok(None) => {
-            let limit = handle.core.driver.borrow_mut().clip(buffer.bytes_total());
-            let op = Recv::peek(permit, buffer, limit);
+            let op = Recv::peek(permit, buffer);
             let (result, buffer, _permit) = perform(handle, Interest::Readable, op).await;
             (result, buffer)
         }

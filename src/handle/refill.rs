@@ -26,7 +26,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::chunk::{says_nothing, Chunk, IoHandle};
-use super::error::Closed;
 use crate::buf::{Lease, Pool};
 use crate::completion::{Completion, Sink};
 use crate::op::{Code, Interest};
@@ -160,20 +159,15 @@ impl<'a, S: Source> Refill<'a, S> {
         }
         S::pool(&handle.core).leave(&mut self.position);
         let mut driver = handle.core.driver.borrow_mut();
-        if driver.pretends_no_buffer() {
-            cx.waker().wake_by_ref();
-            return;
-        }
         // Where each piece takes a buffer, none would show that there was no more.
         let piece = S::PIECE.filter(|_| {
             let large = S::pool(&handle.core).buffer_size() >= PIECE_MIN;
-            handle.piecewise.get() && large && driver.fills_on()
+            handle.piecewise.get() && large && handle.core.capabilities.fills_on
         });
         let code = piece.unwrap_or(S::MULTISHOT);
         match driver.start_stream(code, handle.fd(), S::sink(handle)) {
-            Some(token) => handle.queue.set_armed(token),
-            // The runtime has ended.
-            None => handle.queue.push(Err(Closed::error())),
+            Ok(token) => handle.queue.set_armed(token),
+            Err(error) => handle.queue.push(Err(error)),
         }
     }
 

@@ -18,23 +18,20 @@ use crate::op::{Interest, KeepsOpen, Op, SendMsg, Shutdown};
 /// What an operation that writes gives back: the count, the buffer, the permit.
 pub(crate) type WriteOutput<B> = (io::Result<usize>, B, Permit<Chunk>);
 
-/// Writes some of the buffer. `direct` makes the operation, from what follows a number of bytes, up
-/// to a limit.
+/// Writes some of the buffer. `direct` makes the operation, from what follows a number of bytes.
 pub(crate) async fn write<B: IoBuf, O: Op<Output = WriteOutput<B>>>(
     handle: &Rc<IoHandle>,
     buffer: B,
-    direct: impl FnOnce(Permit<Chunk>, B, usize, usize) -> O,
+    direct: impl FnOnce(Permit<Chunk>, B, usize) -> O,
 ) -> (io::Result<usize>, B) {
     let permit = match acquire(handle, Interest::Writable).await {
         Ok(permit) => permit,
         Err(error) => return (Err(error), buffer),
     };
-    let len = buffer.bytes_init();
-    if len == 0 {
+    if buffer.bytes_init() == 0 {
         return (Ok(0), buffer);
     }
-    let limit = handle.core.driver.borrow_mut().clip(len);
-    let op = direct(permit, buffer, 0, limit);
+    let op = direct(permit, buffer, 0);
     let (result, buffer, _permit) = perform(handle, Interest::Writable, op).await;
     (result, buffer)
 }
@@ -49,7 +46,7 @@ pub(crate) fn write_all<B, O, F>(
 where
     B: IoBuf,
     O: Op<Output = WriteOutput<B>>,
-    F: Fn(Permit<Chunk>, B, usize, usize) -> O,
+    F: Fn(Permit<Chunk>, B, usize) -> O,
 {
     let len = buffer.bytes_init();
     write_len(handle, buffer, len, direct)
@@ -63,7 +60,7 @@ fn write_len<B, O, F>(
 ) -> WriteAll<'_, B, O, F>
 where
     O: Op<Output = WriteOutput<B>>,
-    F: Fn(Permit<Chunk>, B, usize, usize) -> O,
+    F: Fn(Permit<Chunk>, B, usize) -> O,
 {
     let stage = Writing::Acquiring(acquire(handle, Interest::Writable), Some(buffer));
     WriteAll { direct, len, written: 0, stage }
@@ -86,16 +83,12 @@ enum Writing<'a, B, O: Op> {
 impl<B, O, F> Future for WriteAll<'_, B, O, F>
 where
     O: Op<Output = WriteOutput<B>>,
-    F: Fn(Permit<Chunk>, B, usize, usize) -> O,
+    F: Fn(Permit<Chunk>, B, usize) -> O,
 {
     type Output = (io::Result<()>, B);
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let WriteAll { direct, len, written, stage } = self.get_mut();
-        let start = |permit: Permit<Chunk>, buffer, written| {
-            let limit = permit.handle().core.driver.borrow_mut().clip(*len - written);
-            direct(permit, buffer, written, limit)
-        };
         loop {
             *stage = match stage {
                 Writing::Acquiring(wait, buffer) => {
@@ -112,7 +105,7 @@ where
                     Writing::Performing(perform(
                         handle,
                         Interest::Writable,
-                        start(permit, buffer, 0),
+                        direct(permit, buffer, 0),
                     ))
                 }
                 Writing::Performing(op) => {
@@ -130,7 +123,7 @@ where
                     if *written >= *len {
                         return Poll::Ready((Ok(()), buffer));
                     }
-                    let rest = start(permit, buffer, *written);
+                    let rest = direct(permit, buffer, *written);
                     Writing::Performing(perform(handle, Interest::Writable, rest))
                 }
             };
@@ -150,12 +143,10 @@ pub(crate) async fn write_vectored<B: IoBuf>(
         Ok(permit) => permit,
         Err(error) => return (Err(error), buffers),
     };
-    let len = total(&buffers);
-    if len == 0 {
+    if total(&buffers) == 0 {
         return (Ok(0), buffers);
     }
-    let limit = handle.core.driver.borrow_mut().clip(len);
-    let op = SendMsg::new(permit, buffers, 0, limit, false);
+    let op = SendMsg::new(permit, buffers, 0, false);
     let (result, buffers, _permit) = perform(handle, Interest::Writable, op).await;
     (result, buffers)
 }
@@ -166,7 +157,7 @@ pub(crate) async fn write_vectored_all<B: IoBuf>(
     buffers: Vec<B>,
 ) -> (io::Result<()>, Vec<B>) {
     let len = total(&buffers);
-    let direct = |permit, buffers, start, limit| SendMsg::new(permit, buffers, start, limit, true);
+    let direct = |permit, buffers, start| SendMsg::new(permit, buffers, start, true);
     write_len(handle, buffers, len, direct).await
 }
 

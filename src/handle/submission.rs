@@ -3,18 +3,23 @@
 //! ```text
 //!            poll                    answered: EINTR, EAGAIN, or ready
 //!   new ──────────▶ submitted / parked ─────────────────────────────▶ new
-//!    │ done at once        │ │
-//!    ▼                     │ └── dropped: the slot takes the data, and a cancel is sent
-//!  output ◀────────────────┘ answered
+//!    │ │ done at once      │ │
+//!    │ ▼                   │ └── dropped: the slot takes the data, and a cancel is sent
+//!    │ output ◀────────────┘ answered
+//!    │   ▲
+//!    └───┴ helped ── dropped: a task of its own takes the data
 //! ```
+//! The driver says which of the three it is: submitted to the kernel, parked until the descriptor is
+//! ready, or helped by a thread that waits for a disk.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{ready, Context, Poll};
 
 use super::error::Refusal;
+use super::helped::{abandon, Work};
 use crate::completion::{Completion, Token};
 use crate::driver::Started;
 use crate::op::{Interest, Op};
@@ -25,16 +30,24 @@ use crate::runtime::Core;
 pub(crate) struct Submission<O: Op, C: OnCore = Rc<Core>> {
     place: C,
     op: Option<O>,
-    /// The operation in flight. It is a new one without, not started or to be started again.
-    token: Option<Token>,
-    /// It waits for readiness, and is started again then. Otherwise the kernel works on it, and the
-    /// completion is the result.
-    parked: bool,
-    /// Why the operation was asked to end, if it was: it is not started again.
-    cancelled: Option<Refusal>,
-    /// The kernel said EAGAIN: it is started again when the descriptor is ready.
-    again: bool,
+    stage: Stage,
 }
+
+/// How far it has come.
+enum Stage {
+    /// Not started, or to be started again: when the descriptor is ready, if the kernel said EAGAIN.
+    New { again: bool },
+    /// The kernel works on it: the completion is the result. If it was asked to end, and why, it is not
+    /// started again.
+    Submitted { token: Token, cancelled: Option<Refusal> },
+    /// It waits for readiness, and is started again then.
+    Parked { token: Token, cancelled: Option<Refusal> },
+    /// A helper thread makes the call, and cannot be asked to end.
+    Helped(Box<Work>),
+}
+
+// It is part of the state of every task that waits for its connection.
+const _: () = assert!(size_of::<Stage>() <= 2 * size_of::<u64>());
 
 /// What lives on a core, and knows it.
 pub(crate) trait OnCore {
@@ -50,8 +63,7 @@ impl OnCore for Rc<Core> {
 impl<O: Op, C: OnCore> Submission<O, C> {
     /// An operation on the core of `place`.
     pub(crate) fn new(place: C, op: O) -> Submission<O, C> {
-        let (token, parked, cancelled, again) = (None, false, None, false);
-        Submission { place, op: Some(op), token, parked, cancelled, again }
+        Submission { place, op: Some(op), stage: Stage::New { again: false } }
     }
 
     pub(crate) fn place(&self) -> &C {
@@ -66,21 +78,31 @@ impl<O: Op, C: OnCore> Submission<O, C> {
         self.op.as_ref().expect("an operation is polled until it is done").interest()
     }
 
-    /// The operation in flight, if it is.
+    /// The operation in flight, if it is and can be asked to end.
     pub(crate) fn token(&self) -> Option<Token> {
-        self.token
+        match self.stage {
+            Stage::Submitted { token, .. } | Stage::Parked { token, .. } => Some(token),
+            Stage::New { .. } | Stage::Helped(_) => None,
+        }
     }
 
     /// Whether it was asked to end.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.is_some()
+        match self.stage {
+            Stage::Submitted { cancelled, .. } | Stage::Parked { cancelled, .. } => {
+                cancelled.is_some()
+            }
+            Stage::New { .. } | Stage::Helped(_) => false,
+        }
     }
 
     /// Asks for the operation to end. Its answer still comes, and may be a success.
     pub(crate) fn cancel(&mut self, why: Refusal) {
-        if let (Some(token), None) = (self.token, self.cancelled) {
-            self.cancelled = Some(why);
-            self.place.core().driver.borrow_mut().cancel(token);
+        if let Stage::Submitted { token, cancelled: cancelled @ None }
+        | Stage::Parked { token, cancelled: cancelled @ None } = &mut self.stage
+        {
+            *cancelled = Some(why);
+            self.place.core().driver.borrow_mut().cancel(*token);
         }
     }
 
@@ -91,9 +113,10 @@ impl<O: Op, C: OnCore> Submission<O, C> {
         cx: &mut Context<'_>,
         refusal: impl Fn() -> Option<Refusal>,
     ) -> Poll<O::Output> {
+        let mut why = None;
         let result = loop {
-            let Some(token) = self.token else {
-                match refusal() {
+            let (token, parked, cancelled) = match &mut self.stage {
+                Stage::New { .. } => match refusal() {
                     Some(refusal) => break Err(refusal.into()),
                     None if !self.place.core().may_start() => {
                         cx.waker().wake_by_ref();
@@ -103,6 +126,13 @@ impl<O: Op, C: OnCore> Submission<O, C> {
                         Some(result) => break result,
                         None => continue,
                     },
+                },
+                Stage::Submitted { token, cancelled } => (*token, false, *cancelled),
+                Stage::Parked { token, cancelled } => (*token, true, *cancelled),
+                Stage::Helped(work) => {
+                    let result = ready!(work.poll(cx));
+                    self.stage = Stage::New { again: false };
+                    break result;
                 }
             };
             let op = self.op.as_ref().expect("an operation in flight has its data");
@@ -110,16 +140,24 @@ impl<O: Op, C: OnCore> Submission<O, C> {
             let Some(completion) = taken else {
                 return Poll::Pending;
             };
-            self.token = None;
-            if let Some(result) = self.answered(completion) {
-                break result;
+            why = cancelled;
+            match answered(completion, parked) {
+                Answer::Final => {
+                    self.stage = Stage::New { again: false };
+                    break completion.into_result();
+                }
+                Answer::Again { .. } if cancelled.is_some() => {
+                    self.stage = Stage::New { again: false };
+                    break Err(io::Error::from_raw_os_error(libc::ECANCELED));
+                }
+                Answer::Again { wait } => self.stage = Stage::New { again: wait },
             }
         };
         let op = self.op.take().expect("an operation is polled until it is done");
         Poll::Ready(op.finish(match result {
             // The kernel has given it up, since it was asked to: the reason tells more.
             Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {
-                Err(self.cancelled.or_else(refusal).map_or(error, io::Error::from))
+                Err(why.or_else(refusal).map_or(error, io::Error::from))
             }
             result => result,
         }))
@@ -129,36 +167,38 @@ impl<O: Op, C: OnCore> Submission<O, C> {
     fn start(&mut self) -> Option<io::Result<u32>> {
         let op = self.op.as_mut().expect("an operation is polled until it is done");
         let mut driver = self.place.core().driver.borrow_mut();
-        let started = match std::mem::take(&mut self.again).then(|| driver.park_after_again(op)) {
+        let again = matches!(self.stage, Stage::New { again: true });
+        let started = match again.then(|| driver.park_after_again(op)) {
             Some(Some(parked)) => parked,
             _ => driver.start(op),
         };
         drop(driver);
-        match started {
+        self.stage = match started {
             Started::Done(result) => return Some(result),
-            Started::Submitted(token) => (self.token, self.parked) = (Some(token), false),
-            Started::Parked(token) => (self.token, self.parked) = (Some(token), true),
-        }
+            Started::Submitted(token) => Stage::Submitted { token, cancelled: None },
+            Started::Parked(token) => Stage::Parked { token, cancelled: None },
+            Started::Helper => Stage::Helped(Work::begin(op)),
+        };
         None
     }
+}
 
-    /// The result, unless the operation is to be started again.
-    fn answered(&mut self, completion: Completion) -> Option<io::Result<u32>> {
-        let again = match -completion.result {
-            // The kernel was interrupted, or the descriptor is non-blocking: nothing was done.
-            libc::EINTR => true,
-            libc::EAGAIN => {
-                self.again = true;
-                true
-            }
-            // Ready at last.
-            _ => self.parked && completion.result >= 0,
-        };
-        match (again, self.is_cancelled()) {
-            (false, _) => Some(completion.into_result()),
-            (true, false) => None,
-            (true, true) => Some(Err(io::Error::from_raw_os_error(libc::ECANCELED))),
-        }
+/// What a completion means for its operation.
+enum Answer {
+    /// It is the result.
+    Final,
+    /// The operation is to be started again, and is to wait for its descriptor before.
+    Again { wait: bool },
+}
+
+fn answered(completion: Completion, parked: bool) -> Answer {
+    match -completion.result {
+        // The kernel was interrupted, or the descriptor is non-blocking: nothing was done.
+        libc::EINTR => Answer::Again { wait: false },
+        libc::EAGAIN => Answer::Again { wait: true },
+        // Ready at last.
+        ..=0 if parked => Answer::Again { wait: false },
+        _ => Answer::Final,
     }
 }
 
@@ -175,14 +215,106 @@ impl<O: Op, C: OnCore> Unpin for Submission<O, C> {}
 
 impl<O: Op, C: OnCore> Drop for Submission<O, C> {
     fn drop(&mut self) {
-        let Some(token) = self.token else { return };
-        if self.parked {
+        let (token, parked) = match std::mem::replace(&mut self.stage, Stage::New { again: false })
+        {
+            Stage::New { .. } => return,
+            Stage::Submitted { token, .. } => (token, false),
+            Stage::Parked { token, .. } => (token, true),
+            Stage::Helped(work) => {
+                let op = self.op.take().expect("an operation that is helped has its data");
+                return abandon(self.place.core(), op, work);
+            }
+        };
+        if parked {
             return self.place.core().driver.borrow_mut().unpark(token);
         }
         let op = self.op.take().expect("an operation in flight has its data");
         let done = self.place.core().driver.borrow_mut().orphan(token, op);
         if let Some((op, completion)) = done {
             op.discard(completion.into_result());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::future::poll_fn;
+    use std::os::fd::{AsRawFd, RawFd};
+    use std::pin::pin;
+
+    use super::*;
+    use crate::op::{Call, Code, Entry, KeepsOpen, ReadAt, Waits};
+    use crate::{Backend, Builder};
+
+    struct Keep(File);
+
+    impl KeepsOpen for Keep {
+        fn fd(&self) -> RawFd {
+            self.0.as_raw_fd()
+        }
+    }
+
+    /// A read that no ring has a form of, and that finds nothing in memory.
+    struct Unringed(ReadAt<Keep, Vec<u8>>);
+
+    // SAFETY: as for the read itself.
+    unsafe impl Op for Unringed {
+        type Output = (io::Result<usize>, Vec<u8>);
+        const CODE: Code = Code::Read;
+
+        fn fd(&self) -> RawFd {
+            self.0.fd()
+        }
+
+        fn interest(&self) -> Interest {
+            self.0.interest()
+        }
+
+        fn waits(&self) -> Waits {
+            self.0.waits()
+        }
+
+        fn sqe(&mut self) -> Option<Entry> {
+            None
+        }
+
+        fn attempt(&mut self) -> io::Result<u32> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn call(&mut self) -> Call {
+            self.0.call()
+        }
+
+        fn finish(self, result: io::Result<u32>) -> Self::Output {
+            self.0.finish(result)
+        }
+
+        fn discard(self, _result: io::Result<u32>) {}
+    }
+
+    #[test]
+    fn what_no_ring_has_a_form_of_waits_for_the_disk_on_a_helper_thread() {
+        for &backend in Backend::HERE {
+            let reading = Builder::new().backend(backend).block_on(async {
+                let file = Keep(File::open("/proc/self/exe").expect("a file"));
+                let op = Unringed(ReadAt::new(file, Vec::with_capacity(4), 0, false));
+                let mut reading = pin!(Submission::new(Core::current(), op));
+                // A regular file is always ready: who waits for that, and starts over, never ends.
+                let mut polls = 0;
+                let (result, bytes) = poll_fn(|cx| {
+                    polls += 1;
+                    assert!(polls < 100, "it spins on {backend}");
+                    reading.as_mut().poll(cx)
+                })
+                .await;
+                assert_eq!((result.expect("a read"), &bytes[..]), (4, &b"\x7fELF"[..]));
+            });
+            if let Err(error) = reading {
+                assert_eq!(backend, Backend::Uring, "{error}");
+                eprintln!("SKIPPED: {error}");
+            }
         }
     }
 }

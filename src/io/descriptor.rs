@@ -8,11 +8,9 @@ use std::rc::Rc;
 
 use super::Pollable;
 use crate::buf::{IoBuf, IoBufMut};
-use crate::handle::permit::acquire;
 use crate::handle::Handle;
-use crate::handle::{file_op, recv, send};
-use crate::handle::{incomplete, write_zero};
-use crate::op::{Code, Interest, Read, ReadAt, Write, WriteAt};
+use crate::handle::{recv, send};
+use crate::op::{Mode, Read, Write};
 use crate::runtime::Core;
 use crate::sys;
 
@@ -57,7 +55,7 @@ impl Descriptor {
     /// Outside a runtime.
     pub fn new(fd: OwnedFd) -> io::Result<Descriptor> {
         let core = Core::current();
-        let nonblocking = core.driver.borrow().wants_nonblocking();
+        let nonblocking = core.capabilities.wants_nonblocking;
         if nonblocking {
             sys::set_nonblocking(fd.as_raw_fd(), true)?;
         }
@@ -74,9 +72,13 @@ impl Descriptor {
         Descriptor { pollable: Pollable::new(Handle::in_mode(core, fd, nonblocking)), is_disk }
     }
 
-    /// Whether a helper thread has to read or write, since the call would wait for a disk.
-    fn is_helped(&self) -> bool {
-        self.is_disk && !self.pollable.handle().core.driver.borrow().takes(Code::Read)
+    /// How its operations wait.
+    fn mode(&self) -> Mode {
+        match (self.is_disk, self.pollable.handle().is_nonblocking()) {
+            (true, _) => Mode::Disk,
+            (false, true) => Mode::Nonblocking,
+            (false, false) => Mode::Blocking,
+        }
     }
 
     /// Reads some bytes into the buffer's room; 0 is the end, unless the buffer has no room.
@@ -85,15 +87,8 @@ impl Descriptor {
     /// Those of read(2); `TimedOut` after the read deadline; [`Closed`](crate::Closed).
     pub async fn read<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
         let handle = self.pollable.handle();
-        if self.is_helped() {
-            let permit = match acquire(handle, Interest::Readable).await {
-                Ok(permit) => permit,
-                Err(error) => return (Err(error), buffer),
-            };
-            return file_op::run(&handle.core, ReadAt::new(permit, buffer, None), true).await;
-        }
-        let nonblocking = handle.is_nonblocking();
-        let direct = |permit, buffer, limit| Read::new(permit, buffer, limit, nonblocking);
+        let mode = self.mode();
+        let direct = |permit, buffer| Read::new(permit, buffer, mode);
         recv::read(handle, buffer, direct).await
     }
 
@@ -103,27 +98,9 @@ impl Descriptor {
     /// `UnexpectedEof` if the end comes before; those of [`read`](Descriptor::read).
     pub async fn read_exact<B: IoBufMut>(&self, buffer: B) -> (io::Result<()>, B) {
         let handle = self.pollable.handle();
-        if self.is_helped() {
-            return file_op::read_exact(buffer, async |rest, _| self.read(rest).await).await;
-        }
-        let nonblocking = handle.is_nonblocking();
-        let direct = |permit, buffer, limit| Read::new(permit, buffer, limit, nonblocking);
+        let mode = self.mode();
+        let direct = |permit, buffer| Read::new(permit, buffer, mode);
         recv::read_exact(handle, buffer, direct).await
-    }
-
-    async fn write_all_helped<B: IoBuf>(&self, mut buffer: B) -> (io::Result<()>, B) {
-        let len = buffer.bytes_init();
-        let mut written = 0;
-        while written < len {
-            let (result, rest) = self.write(buffer.slice(written..len)).await;
-            buffer = rest.into_inner();
-            match result {
-                Ok(0) => return (Err(incomplete(written, write_zero())), buffer),
-                Ok(count) => written += count,
-                Err(error) => return (Err(incomplete(written, error)), buffer),
-            }
-        }
-        (Ok(()), buffer)
     }
 
     /// Reads all there is, behind what is in the vector: how many bytes. Dropping the future loses
@@ -154,16 +131,8 @@ impl Descriptor {
     /// Those of write(2); `TimedOut` after the write deadline; [`Closed`](crate::Closed).
     pub async fn write<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
         let handle = self.pollable.handle();
-        if self.is_helped() {
-            let permit = match acquire(handle, Interest::Writable).await {
-                Ok(permit) => permit,
-                Err(error) => return (Err(error), buffer),
-            };
-            return file_op::run(&handle.core, WriteAt::new(permit, buffer, 0, None), false).await;
-        }
-        let nonblocking = handle.is_nonblocking();
-        let direct =
-            |permit, buffer, start, limit| Write::new(permit, buffer, start, limit, nonblocking);
+        let mode = self.mode();
+        let direct = |permit, buffer, start| Write::new(permit, buffer, start, mode);
         send::write(handle, buffer, direct).await
     }
 
@@ -173,12 +142,8 @@ impl Descriptor {
     /// As for [`write`](Descriptor::write); [`written`](super::written) tells how many went out.
     pub async fn write_all<B: IoBuf>(&self, buffer: B) -> (io::Result<()>, B) {
         let handle = self.pollable.handle();
-        if self.is_helped() {
-            return self.write_all_helped(buffer).await;
-        }
-        let nonblocking = handle.is_nonblocking();
-        let direct =
-            |permit, buffer, start, limit| Write::new(permit, buffer, start, limit, nonblocking);
+        let mode = self.mode();
+        let direct = |permit, buffer, start| Write::new(permit, buffer, start, mode);
         send::write_all(handle, buffer, direct).await
     }
 }

@@ -1,40 +1,37 @@
 //! `preadv(2)` and `pwritev(2)`: bytes of a file, at a position.
 //!
-//! Files are never ready: who waits for one waits for a disk. So these operations have a third form,
-//! the call that waits, which a helper thread makes where there is no ring. (`attempt` is the form
-//! that never waits: it reads what is in memory already.)
+//! Files are never ready: who waits for one waits for a disk. `attempt` reads what is in memory
+//! already.
 
 use std::io;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
-
 use super::recv::filled;
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{read, write, Call, Code, Entry, Interest, KeepsOpen, Op, Row, Waits};
 use crate::buf::{IoBuf, IoBufMut};
-use crate::sys::{self, Transfer};
+use crate::sys::{self, Memory, Transfer};
 
-/// An operation on a file.
-///
-/// # Safety
-/// What `transfer` describes belongs to the operation, keeps its address when that is moved, and
-/// stays allocated and untouched by safe code until `finish` or `discard` takes it.
-pub(crate) unsafe trait FileOp: Op {
-    /// The call that may wait.
-    fn transfer(&mut self) -> Transfer;
-}
+/// Bytes of a file, into registered memory. (The question names a place of a table that is not there.)
+pub(super) const READ_FIXED: Row = Row::new("read-fixed", 4, "5.1");
+
+/// Bytes of a file, into several buffers.
+pub(super) const READ_VECTORED: Row = Row::new("readv", 1, "5.1");
+
+/// Bytes to a file, from registered memory.
+pub(super) const WRITE_FIXED: Row = Row::new("write-fixed", 5, "5.1");
+
+/// Bytes to a file, from several buffers.
+pub(super) const WRITE_VECTORED: Row = Row::new("writev", 2, "5.1");
 
 /// Reads into one buffer. `K` keeps the file open.
 pub(crate) struct ReadAt<K, B> {
     file: K,
     buffer: B,
-    /// `None` for the file's own position.
-    at: Option<u64>,
+    at: u64,
+    /// The file is read past the cache, where nothing is in memory already.
+    direct: bool,
     /// Where the buffer's memory stands in the table of the ring, if it does.
     place: Option<u16>,
-    /// For the transfer: on the heap, since that points to it.
-    vector: Option<Box<libc::iovec>>,
 }
 
 /// Writes from one buffer. `K` keeps the file open.
@@ -43,9 +40,8 @@ pub(crate) struct WriteAt<K, B> {
     buffer: B,
     /// Where in the buffer to begin.
     start: usize,
-    at: Option<u64>,
+    at: u64,
     place: Option<u16>,
-    vector: Option<Box<libc::iovec>>,
 }
 
 /// Reads into several buffers, in order. `K` keeps the file open.
@@ -54,6 +50,7 @@ pub(crate) struct ReadVectoredAt<K, B> {
     buffers: Vec<B>,
     vectors: Vec<libc::iovec>,
     at: u64,
+    direct: bool,
 }
 
 /// Writes from several buffers, in order. `K` keeps the file open.
@@ -65,8 +62,9 @@ pub(crate) struct WriteVectoredAt<K, B> {
 }
 
 impl<K, B: IoBufMut> ReadAt<K, B> {
-    pub(crate) fn new(file: K, buffer: B, at: Option<u64>) -> ReadAt<K, B> {
-        ReadAt { file, buffer, at, place: None, vector: None }
+    /// `direct` says that the file is read past the cache.
+    pub(crate) fn new(file: K, buffer: B, at: u64, direct: bool) -> ReadAt<K, B> {
+        ReadAt { file, buffer, at, direct, place: None }
     }
 
     /// The memory is registered with the core's ring, at this place.
@@ -80,10 +78,17 @@ impl<K, B: IoBufMut> ReadAt<K, B> {
     }
 }
 
+impl<K: KeepsOpen, B: IoBufMut> ReadAt<K, B> {
+    fn transfer(&mut self) -> Transfer {
+        let memory = Memory::One(self.room());
+        Transfer { fd: self.file.fd(), memory, at: Some(self.at), write: false }
+    }
+}
+
 impl<K, B: IoBuf> WriteAt<K, B> {
     /// Writes what follows the first `start` bytes of the buffer.
-    pub(crate) fn new(file: K, buffer: B, start: usize, at: Option<u64>) -> WriteAt<K, B> {
-        WriteAt { file, buffer, start, at, place: None, vector: None }
+    pub(crate) fn new(file: K, buffer: B, start: usize, at: u64) -> WriteAt<K, B> {
+        WriteAt { file, buffer, start, at, place: None }
     }
 
     /// The memory is registered with the core's ring, at this place.
@@ -98,8 +103,15 @@ impl<K, B: IoBuf> WriteAt<K, B> {
     }
 }
 
+impl<K: KeepsOpen, B: IoBuf> WriteAt<K, B> {
+    fn transfer(&self) -> Transfer {
+        let memory = Memory::One(self.bytes());
+        Transfer { fd: self.file.fd(), memory, at: Some(self.at), write: true }
+    }
+}
+
 impl<K, B: IoBufMut> ReadVectoredAt<K, B> {
-    pub(crate) fn new(file: K, mut buffers: Vec<B>, at: u64) -> ReadVectoredAt<K, B> {
+    pub(crate) fn new(file: K, mut buffers: Vec<B>, at: u64, direct: bool) -> ReadVectoredAt<K, B> {
         let vectors = buffers
             .iter_mut()
             .map(|buffer| libc::iovec {
@@ -108,7 +120,14 @@ impl<K, B: IoBufMut> ReadVectoredAt<K, B> {
             })
             .take(sys::VECTORS_MAX)
             .collect();
-        ReadVectoredAt { file, buffers, vectors, at }
+        ReadVectoredAt { file, buffers, vectors, at, direct }
+    }
+}
+
+impl<K: KeepsOpen, B: IoBufMut> ReadVectoredAt<K, B> {
+    fn transfer(&self) -> Transfer {
+        let memory = Memory::Several(self.vectors.as_ptr(), self.vectors.len());
+        Transfer { fd: self.file.fd(), memory, at: Some(self.at), write: false }
     }
 }
 
@@ -126,14 +145,26 @@ impl<K, B: IoBuf> WriteVectoredAt<K, B> {
     }
 }
 
-/// The position in an entry.
-#[cfg(target_os = "linux")]
-fn offset(at: Option<u64>) -> u64 {
-    at.unwrap_or(super::read::OWN_POSITION)
+impl<K: KeepsOpen, B: IoBuf> WriteVectoredAt<K, B> {
+    fn transfer(&self) -> Transfer {
+        let memory = Memory::Several(self.vectors.as_ptr(), self.vectors.len());
+        Transfer { fd: self.file.fd(), memory, at: Some(self.at), write: true }
+    }
 }
 
-// SAFETY: the entry and the transfer point to the buffer's memory, whose address `IoBufMut` promises
-// to be stable, and to the vector, which is in a box.
+/// Makes the call if it need not wait.
+///
+/// # Safety
+/// As for `Transfer::run`.
+unsafe fn if_cached(transfer: Transfer, direct: bool) -> io::Result<u32> {
+    if direct {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    // SAFETY: the caller vouches for it.
+    unsafe { transfer.run_if_cached() }
+}
+
+// SAFETY: entry and call point to the buffer's memory, whose address `IoBufMut` promises to be stable.
 unsafe impl<K: KeepsOpen, B: IoBufMut> Op for ReadAt<K, B> {
     /// How many bytes came, and the buffer.
     type Output = (io::Result<usize>, B);
@@ -147,21 +178,27 @@ unsafe impl<K: KeepsOpen, B: IoBufMut> Op for ReadAt<K, B> {
         Interest::Readable
     }
 
-    #[cfg(target_os = "linux")]
+    fn waits(&self) -> Waits {
+        Waits::ForDisk
+    }
+
     fn sqe(&mut self) -> Option<Entry> {
-        let (room, at) = (self.room(), offset(self.at));
-        let (fd, memory, len) = (Fd(self.fd()), room.iov_base.cast(), room.iov_len as u32);
-        Some(match self.place {
-            Some(place) => opcode::ReadFixed::new(fd, memory, len, place).offset(at).build(),
-            None => opcode::Read::new(fd, memory, len).offset(at).build(),
-        })
+        let room = self.room();
+        let (row, buffer) = match self.place {
+            Some(place) => (&READ_FIXED, place),
+            None => (&read::ROW, 0),
+        };
+        let entry = row.entry(self.fd()).memory(room.iov_base, room.iov_len);
+        Some(Entry { offset: self.at, buffer, ..entry })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
-        let (fd, at, room) = (self.fd(), self.at, self.room());
-        let transfer = Transfer { fd, vectors: &raw const room, count: 1, at, write: false };
-        // SAFETY: the vector is a local, and `IoBufMut` promises that its memory is valid.
-        unsafe { transfer.run_if_cached() }
+        // SAFETY: `IoBufMut` promises that the memory is valid.
+        unsafe { if_cached(self.transfer(), self.direct) }
+    }
+
+    fn call(&mut self) -> Call {
+        Call::transfer(self.transfer())
     }
 
     fn finish(mut self, result: io::Result<u32>) -> Self::Output {
@@ -172,16 +209,7 @@ unsafe impl<K: KeepsOpen, B: IoBufMut> Op for ReadAt<K, B> {
     fn discard(self, _result: io::Result<u32>) {}
 }
 
-// SAFETY: as above.
-unsafe impl<K: KeepsOpen, B: IoBufMut> FileOp for ReadAt<K, B> {
-    fn transfer(&mut self) -> Transfer {
-        let (fd, at, room) = (self.fd(), self.at, self.room());
-        let vectors = &raw const **self.vector.insert(Box::new(room));
-        Transfer { fd, vectors, count: 1, at, write: false }
-    }
-}
-
-// SAFETY: the entry and the transfer point to the buffer's memory, whose address `IoBuf` promises to
+// SAFETY: entry and call point to the buffer's memory, whose address `IoBuf` promises to
 // be stable, and to the vector, which is in a box.
 unsafe impl<K: KeepsOpen, B: IoBuf> Op for WriteAt<K, B> {
     /// How many bytes went, and the buffer.
@@ -196,20 +224,27 @@ unsafe impl<K: KeepsOpen, B: IoBuf> Op for WriteAt<K, B> {
         Interest::Writable
     }
 
-    #[cfg(target_os = "linux")]
+    fn waits(&self) -> Waits {
+        Waits::ForDisk
+    }
+
     fn sqe(&mut self) -> Option<Entry> {
-        let (bytes, at) = (self.bytes(), offset(self.at));
-        let (fd, len) = (Fd(self.fd()), bytes.iov_len as u32);
-        let memory = bytes.iov_base.cast_const().cast();
-        Some(match self.place {
-            Some(place) => opcode::WriteFixed::new(fd, memory, len, place).offset(at).build(),
-            None => opcode::Write::new(fd, memory, len).offset(at).build(),
-        })
+        let bytes = self.bytes();
+        let (row, buffer) = match self.place {
+            Some(place) => (&WRITE_FIXED, place),
+            None => (&write::ROW, 0),
+        };
+        let entry = row.entry(self.fd()).memory(bytes.iov_base, bytes.iov_len);
+        Some(Entry { offset: self.at, buffer, ..entry })
     }
 
     /// A write may always wait for the disk.
     fn attempt(&mut self) -> io::Result<u32> {
         Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn call(&mut self) -> Call {
+        Call::transfer(self.transfer())
     }
 
     fn finish(self, result: io::Result<u32>) -> Self::Output {
@@ -219,16 +254,7 @@ unsafe impl<K: KeepsOpen, B: IoBuf> Op for WriteAt<K, B> {
     fn discard(self, _result: io::Result<u32>) {}
 }
 
-// SAFETY: as above.
-unsafe impl<K: KeepsOpen, B: IoBuf> FileOp for WriteAt<K, B> {
-    fn transfer(&mut self) -> Transfer {
-        let (fd, at, bytes) = (self.fd(), self.at, self.bytes());
-        let vectors = &raw const **self.vector.insert(Box::new(bytes));
-        Transfer { fd, vectors, count: 1, at, write: true }
-    }
-}
-
-// SAFETY: the entry and the transfer point to the vectors, which are on the heap, and those to the
+// SAFETY: entry and call point to the vectors, which are on the heap, and those to the
 // buffers, whose addresses `IoBufMut` promises to be stable.
 unsafe impl<K: KeepsOpen, B: IoBufMut> Op for ReadVectoredAt<K, B> {
     /// How many bytes came, and the buffers.
@@ -243,16 +269,23 @@ unsafe impl<K: KeepsOpen, B: IoBufMut> Op for ReadVectoredAt<K, B> {
         Interest::Readable
     }
 
-    #[cfg(target_os = "linux")]
+    fn waits(&self) -> Waits {
+        Waits::ForDisk
+    }
+
     fn sqe(&mut self) -> Option<Entry> {
-        let (vectors, count) = (self.vectors.as_ptr(), self.vectors.len() as u32);
-        Some(opcode::Readv::new(Fd(self.fd()), vectors, count).offset(self.at).build())
+        let entry = READ_VECTORED.entry(self.fd());
+        let entry = entry.memory(self.vectors.as_ptr(), self.vectors.len());
+        Some(Entry { offset: self.at, ..entry })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
-        let transfer = self.transfer();
-        // SAFETY: see `FileOp`.
-        unsafe { transfer.run_if_cached() }
+        // SAFETY: `IoBufMut` promises that the memory is valid, and the vectors are ours.
+        unsafe { if_cached(self.transfer(), self.direct) }
+    }
+
+    fn call(&mut self) -> Call {
+        Call::transfer(self.transfer())
     }
 
     fn finish(mut self, result: io::Result<u32>) -> Self::Output {
@@ -270,15 +303,7 @@ unsafe impl<K: KeepsOpen, B: IoBufMut> Op for ReadVectoredAt<K, B> {
     fn discard(self, _result: io::Result<u32>) {}
 }
 
-// SAFETY: as above.
-unsafe impl<K: KeepsOpen, B: IoBufMut> FileOp for ReadVectoredAt<K, B> {
-    fn transfer(&mut self) -> Transfer {
-        let (vectors, count) = (self.vectors.as_ptr(), self.vectors.len());
-        Transfer { fd: self.fd(), vectors, count, at: Some(self.at), write: false }
-    }
-}
-
-// SAFETY: the entry and the transfer point to the vectors, which are on the heap, and those to the
+// SAFETY: entry and call point to the vectors, which are on the heap, and those to the
 // buffers, whose addresses `IoBuf` promises to be stable.
 unsafe impl<K: KeepsOpen, B: IoBuf> Op for WriteVectoredAt<K, B> {
     /// How many bytes went, and the buffers.
@@ -293,10 +318,14 @@ unsafe impl<K: KeepsOpen, B: IoBuf> Op for WriteVectoredAt<K, B> {
         Interest::Writable
     }
 
-    #[cfg(target_os = "linux")]
+    fn waits(&self) -> Waits {
+        Waits::ForDisk
+    }
+
     fn sqe(&mut self) -> Option<Entry> {
-        let (vectors, count) = (self.vectors.as_ptr(), self.vectors.len() as u32);
-        Some(opcode::Writev::new(Fd(self.fd()), vectors, count).offset(self.at).build())
+        let entry = WRITE_VECTORED.entry(self.fd());
+        let entry = entry.memory(self.vectors.as_ptr(), self.vectors.len());
+        Some(Entry { offset: self.at, ..entry })
     }
 
     /// A write may always wait for the disk.
@@ -304,17 +333,13 @@ unsafe impl<K: KeepsOpen, B: IoBuf> Op for WriteVectoredAt<K, B> {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
+    fn call(&mut self) -> Call {
+        Call::transfer(self.transfer())
+    }
+
     fn finish(self, result: io::Result<u32>) -> Self::Output {
         (result.map(|count| count as usize), self.buffers)
     }
 
     fn discard(self, _result: io::Result<u32>) {}
-}
-
-// SAFETY: as above.
-unsafe impl<K: KeepsOpen, B: IoBuf> FileOp for WriteVectoredAt<K, B> {
-    fn transfer(&mut self) -> Transfer {
-        let (vectors, count) = (self.vectors.as_ptr(), self.vectors.len());
-        Transfer { fd: self.fd(), vectors, count, at: Some(self.at), write: true }
-    }
 }

@@ -1,9 +1,17 @@
 //! Kernel operations, a file each: its data, how it is asked for, what its answers mean.
 //!
-//! An operation has two forms side by side. `attempt` is the universal one: the system call, made so
-//! that it cannot block, with `interest` saying what readiness unblocks it. `sqe` is the accelerator:
-//! the same thing asked of a ring. A backend without rings needs only the first; a ring that lacks
-//! an opcode polls and attempts. So a missing opcode is a slower operation, never a missing feature.
+//! An operation has forms that stand side by side. `attempt` is the universal one: the system call, made
+//! so that it does not wait; where it would have to, it says `WouldBlock`. `sqe` is the accelerator:
+//! the same thing asked of a ring. How the operation waits then, [`Op::waits`] says, and the driver alone
+//! decides by that what is done:
+//!
+//! | `waits` | on a ring | without one, or where it has no such form |
+//! | --- | --- | --- |
+//! | `Never` | the entry | attempted, which is the end of it |
+//! | `ForReadiness` | the entry | attempted; after `WouldBlock` when its descriptor is ready for `interest` |
+//! | `ForDisk` | attempted; after `WouldBlock` the entry | attempted; after `WouldBlock` a helper thread makes the `call` |
+//!
+//! So a missing opcode is a slower operation, never a missing feature.
 //!
 //! # The life of an operation
 //!
@@ -21,16 +29,14 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-#[cfg(target_os = "linux")]
-use io_uring::squeue::Entry;
-
 use crate::completion::{Loan, Orphan};
 
 mod accept;
-#[cfg(target_os = "linux")]
+mod call;
 mod cancel;
 mod close;
 mod connect;
+mod entry;
 mod fileio;
 mod poll;
 mod read;
@@ -46,30 +52,23 @@ mod shutdown;
 mod socket;
 #[cfg(target_os = "linux")]
 mod splice;
+mod table;
 #[cfg(target_os = "linux")]
 mod waitid;
 mod write;
 
-#[cfg(target_os = "linux")]
-pub(crate) use accept::accept_multi_sqe;
 pub(crate) use accept::{accepted, Accept, Backlog};
-#[cfg(target_os = "linux")]
+pub(crate) use call::{Call, Waits};
 pub(crate) use cancel::{cancel_sqe, CancelAnswer};
-#[cfg(target_os = "linux")]
-pub(crate) use close::close_sqe;
-pub(crate) use close::Close;
+pub(crate) use close::{close_sqe, Close};
 pub(crate) use connect::Connect;
-pub(crate) use fileio::{FileOp, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
-#[cfg(target_os = "linux")]
-pub(crate) use poll::poll_sqe;
-pub(crate) use poll::Poll;
-pub(crate) use read::Read;
-#[cfg(target_os = "linux")]
-pub(crate) use recv::{recv_multi_sqe, recv_piece_sqe};
-pub(crate) use recv::{Leftovers, Recv, RecvPooled};
-#[cfg(target_os = "linux")]
-pub(crate) use recvdatagram::recvmsg_multi_sqe;
-pub(crate) use recvdatagram::{split_datagram, RecvDatagram, DATAGRAM_BUFFER, DATAGRAM_MAX};
+pub(crate) use entry::{Entry, BUFFER_SELECT};
+pub(crate) use fileio::{ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
+pub(crate) use poll::{poll_sqe, Poll};
+pub(crate) use read::{Mode, Read};
+pub(crate) use recv::{recv_multi, Leftovers, Recv, RecvPooled, STREAM_GROUP};
+pub(crate) use recvdatagram::{split_datagram, RecvDatagram};
+pub(crate) use recvdatagram::{DATAGRAM_BUFFER, DATAGRAM_GROUP, DATAGRAM_MAX};
 pub(crate) use recvmsg::{Ancillary, Mailbox, Message, RecvMsg, FDS_MAX};
 pub(crate) use send::Send;
 pub(crate) use sendmany::{Outgoing, SendMany};
@@ -80,6 +79,7 @@ pub(crate) use shutdown::Shutdown;
 pub(crate) use socket::Socket;
 #[cfg(target_os = "linux")]
 pub(crate) use splice::{Quota, SpliceIn, SpliceOut, Spliced};
+pub(crate) use table::{Code, Misfit, Question, Row, Stream, TABLE};
 #[cfg(target_os = "linux")]
 pub(crate) use waitid::{Parent, WaitChild};
 pub(crate) use write::Write;
@@ -100,9 +100,9 @@ pub(crate) trait KeepsOpen: 'static {
 /// One kernel operation.
 ///
 /// # Safety
-/// Everything that the entry made by `sqe` points to lives on the heap, belongs to the operation,
-/// keeps its address when the operation is moved, and stays allocated and untouched by safe code
-/// until `finish` or `discard` takes the operation.
+/// Everything that the entry made by `sqe` points to, or that `call` uses, lives on the heap, belongs to
+/// the operation, keeps its address when the operation is moved, and stays allocated and untouched by
+/// safe code until `finish` or `discard` takes the operation.
 pub(crate) unsafe trait Op: Sized + 'static {
     /// What the future of the operation yields.
     type Output;
@@ -110,28 +110,38 @@ pub(crate) unsafe trait Op: Sized + 'static {
     /// The operation's row in the table.
     const CODE: Code;
 
-    /// `attempt` never says `WouldBlock`, so that there is no reason to wait for anything first.
-    const NEVER_WAITS: bool = false;
-
     /// The descriptor that it works on; -1 for none.
     fn fd(&self) -> RawFd;
 
-    /// What readiness unblocks `attempt`.
+    /// The direction of the descriptor that it works in: whose readiness unblocks `attempt`, if that is
+    /// what it waits for.
     fn interest(&self) -> Interest;
 
-    /// The ring form; `None` where the ring would only hand the call to a worker thread, or where an
-    /// attempt that nearly always succeeds costs less than an entry and its completion.
-    #[cfg(target_os = "linux")]
+    /// How it may wait. The same each time, for one operation; nearly always for all of its type.
+    fn waits(&self) -> Waits;
+
+    /// The ring form; `None` where the ring would only hand a call that never waits for a disk to a
+    /// worker thread, or where an attempt that nearly always succeeds costs less than an entry and its
+    /// completion.
     fn sqe(&mut self) -> Option<Entry>;
 
-    /// The system call, which never blocks: `WouldBlock` says to wait for `interest`.
+    /// The system call, as far as it does not have to wait; `WouldBlock` says that it would.
     fn attempt(&mut self) -> io::Result<u32>;
+
+    /// The system call that waits for the disk. Asked for only of what [waits](Op::waits) for one.
+    fn call(&mut self) -> Call {
+        unreachable!("{:?} does not wait for a disk", Self::CODE)
+    }
 
     /// Whether this success of `attempt` shows that the descriptor has no more to give, so that
     /// another attempt before the next readiness event would be in vain.
     fn exhausts(&self, _result: u32) -> bool {
         false
     }
+
+    /// Asks for less at a time, where a success may always be short: `clip` says how much of so much.
+    /// The driver does so under faults.
+    fn clip(&mut self, _clip: &mut dyn FnMut(usize) -> usize) {}
 
     /// What the result means to the one who asked.
     fn finish(self, result: io::Result<u32>) -> Self::Output;
@@ -153,145 +163,5 @@ impl<O: Op> Orphan for O {
 
     fn loan(&self) -> Rc<dyn Loan> {
         Op::loan(self)
-    }
-}
-
-macro_rules! codes {
-    ($($(#[$doc:meta])* $code:ident = $name:literal, $opcode:ident, $kernel:literal;)*) => {
-        /// Every operation there is.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        #[repr(u8)]
-        pub(crate) enum Code { $($(#[$doc])* $code,)* }
-
-        /// The table of operations, in the order of `Code`.
-        pub(crate) const TABLE: &[Row] = &[
-            $(Row {
-                name: $name,
-                #[cfg(target_os = "linux")]
-                opcode: io_uring::opcode::$opcode::CODE,
-                kernel: $kernel,
-            },)*
-        ];
-    };
-}
-
-/// One row of the table of operations.
-pub(crate) struct Row {
-    /// The name in metrics, traces and options.
-    pub(crate) name: &'static str,
-    /// The opcode of the ring form.
-    #[cfg(target_os = "linux")]
-    pub(crate) opcode: u8,
-    /// The first kernel that has the ring form.
-    pub(crate) kernel: &'static str,
-}
-
-codes! {
-    /// One connection from a listener.
-    Accept = "accept", Accept, "5.5";
-    /// Connections from a listener, until cancelled.
-    AcceptMulti = "accept-multishot", AcceptMulti, "5.19";
-    /// The wish that another operation end.
-    Cancel = "cancel", AsyncCancel, "5.5";
-    /// The end of a descriptor.
-    Close = "close", Close, "5.6";
-    /// A connection to an address.
-    Connect = "connect", Connect, "5.5";
-    /// The wait for readiness.
-    Poll = "poll", PollAdd, "5.1";
-    /// Bytes from any descriptor.
-    Read = "read", Read, "5.6";
-    /// Bytes of a file, into registered memory.
-    ReadFixed = "read-fixed", ReadFixed, "5.1";
-    /// Bytes of a file, into several buffers.
-    ReadVectored = "readv", Readv, "5.1";
-    /// Bytes from a socket.
-    Recv = "recv", Recv, "5.6";
-    /// Bytes from a socket into the core's buffers, until cancelled.
-    RecvMulti = "recv-multishot", RecvMulti, "6.0";
-    /// One message from a socket, with its sender and what came beside it.
-    RecvMsg = "recvmsg", RecvMsg, "5.3";
-    /// Datagrams from a socket into the core's buffers, until cancelled.
-    RecvMsgMulti = "recvmsg-multishot", RecvMsgMulti, "6.0";
-    /// Bytes to a socket.
-    Send = "send", Send, "5.6";
-    /// Several buffers to a socket, or a message with an address.
-    SendMsg = "sendmsg", SendMsg, "5.3";
-    /// Bytes to a socket, out of the memory that they are in.
-    SendZc = "send-zc", SendZc, "6.0";
-    /// The end of one or both halves of a connection. Attempted at once: the ring would punt it.
-    Shutdown = "shutdown", Shutdown, "5.11";
-    /// A new socket.
-    Socket = "socket", Socket, "5.19";
-    /// Bytes from socket to socket, inside the kernel. Attempted: the ring would punt it.
-    Splice = "splice", Splice, "5.7";
-    /// The end of a child process.
-    WaitId = "waitid", WaitId, "6.7";
-    /// Bytes to any descriptor.
-    Write = "write", Write, "5.6";
-    /// Bytes to a file, from registered memory.
-    WriteFixed = "write-fixed", WriteFixed, "5.1";
-    /// Bytes to a file, from several buffers.
-    WriteVectored = "writev", Writev, "5.1";
-}
-
-impl Code {
-    /// The operation's row.
-    pub(crate) fn row(self) -> &'static Row {
-        &TABLE[self as usize]
-    }
-
-    /// The operation's name.
-    pub(crate) fn name(self) -> &'static str {
-        self.row().name
-    }
-
-    /// Whether the kernel may answer twice: with the result, and when it has let go of the memory.
-    pub(crate) const fn is_answered_twice(self) -> bool {
-        matches!(self, Code::SendZc)
-    }
-
-    /// All operations, in the order of the table.
-    pub(crate) fn all() -> impl Iterator<Item = Code> {
-        const ALL: [Code; TABLE.len()] = [
-            Code::Accept,
-            Code::AcceptMulti,
-            Code::Cancel,
-            Code::Close,
-            Code::Connect,
-            Code::Poll,
-            Code::Read,
-            Code::ReadFixed,
-            Code::ReadVectored,
-            Code::Recv,
-            Code::RecvMulti,
-            Code::RecvMsg,
-            Code::RecvMsgMulti,
-            Code::Send,
-            Code::SendMsg,
-            Code::SendZc,
-            Code::Shutdown,
-            Code::Socket,
-            Code::Splice,
-            Code::WaitId,
-            Code::Write,
-            Code::WriteFixed,
-            Code::WriteVectored,
-        ];
-        ALL.into_iter()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_is_in_the_order_of_the_codes() {
-        for (index, code) in Code::all().enumerate() {
-            assert_eq!(code as usize, index);
-            assert!(!code.name().is_empty() && code.row().kernel.contains('.'));
-        }
-        assert_eq!(Code::all().count(), TABLE.len());
     }
 }

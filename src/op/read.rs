@@ -3,41 +3,72 @@
 use std::io;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
-
 use super::recv::{filled, Leftovers};
-use super::{Code, Interest, Op};
+use super::{Call, Code, Entry, Interest, Op, Row, Waits};
 use crate::buf::IoBufMut;
-use crate::sys;
+use crate::sys::{self, Memory, Transfer};
+
+/// Bytes from any descriptor.
+pub(super) const ROW: Row = Row::new("read", 22, "5.6");
+
+/// What a descriptor of any kind does where a call would have to wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// The call says `WouldBlock`.
+    Nonblocking,
+    /// It waits, unless the descriptor has been looked at before.
+    Blocking,
+    /// It is of a regular file or a disk, which it waits for in any case.
+    Disk,
+}
+
+impl Mode {
+    pub(super) fn waits(self) -> Waits {
+        match self {
+            Mode::Nonblocking | Mode::Blocking => Waits::ForReadiness,
+            Mode::Disk => Waits::ForDisk,
+        }
+    }
+}
 
 /// Reads at the descriptor's own position. `S` keeps it open.
 pub(crate) struct Read<S, B> {
     descriptor: S,
     buffer: B,
+    /// How many bytes are asked for at most.
     limit: usize,
-    nonblocking: bool,
+    mode: Mode,
 }
 
 impl<S, B: IoBufMut> Read<S, B> {
-    /// Reads `limit` bytes at most, which is not more than the buffer's room; `nonblocking` is the
-    /// mode of the descriptor.
-    pub(crate) fn new(descriptor: S, buffer: B, limit: usize, nonblocking: bool) -> Read<S, B> {
-        Read { descriptor, buffer, limit, nonblocking }
+    pub(crate) fn new(descriptor: S, buffer: B, mode: Mode) -> Read<S, B> {
+        Read { descriptor, buffer, limit: usize::MAX, mode }
+    }
+
+    /// How many bytes are asked for.
+    fn len(&self) -> usize {
+        self.limit.min(self.buffer.bytes_total()).min(sys::TRANSFER_MAX)
     }
 
     /// Where the bytes go, and how many.
     fn room(&mut self) -> (*mut u8, usize) {
-        let len = self.limit.min(self.buffer.bytes_total()).min(sys::TRANSFER_MAX);
+        let len = self.len();
         (self.buffer.stable_mut_ptr(), len)
     }
 }
 
+impl<S: Leftovers, B: IoBufMut> Read<S, B> {
+    fn transfer(&mut self) -> Transfer {
+        let (memory, len) = self.room();
+        let memory = Memory::One(libc::iovec { iov_base: memory.cast(), iov_len: len });
+        Transfer { fd: self.descriptor.fd(), memory, at: None, write: false }
+    }
+}
+
 /// The offset that means the descriptor's own position.
-#[cfg(target_os = "linux")]
 pub(super) const OWN_POSITION: u64 = u64::MAX;
 
-// SAFETY: the entry points to the buffer's memory, whose address `IoBufMut` promises to be stable.
+// SAFETY: entry and call point to the buffer's memory, whose address `IoBufMut` promises to be stable.
 unsafe impl<S: Leftovers, B: IoBufMut> Op for Read<S, B> {
     /// How many bytes came, the buffer, and what keeps the descriptor open.
     type Output = (io::Result<usize>, B, S);
@@ -51,19 +82,34 @@ unsafe impl<S: Leftovers, B: IoBufMut> Op for Read<S, B> {
         Interest::Readable
     }
 
-    #[cfg(target_os = "linux")]
+    fn waits(&self) -> Waits {
+        self.mode.waits()
+    }
+
     fn sqe(&mut self) -> Option<Entry> {
         let (memory, len) = self.room();
-        Some(opcode::Read::new(Fd(self.fd()), memory, len as u32).offset(OWN_POSITION).build())
+        Some(Entry { offset: OWN_POSITION, ..ROW.entry(self.fd()).memory(memory, len) })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
+        if self.mode == Mode::Disk {
+            // SAFETY: `IoBufMut` promises that the memory is valid.
+            return unsafe { self.transfer().run_if_cached() };
+        }
         let (memory, len) = self.room();
         let fd = self.fd();
-        sys::non_blocking(fd, self.nonblocking, || {
+        sys::non_blocking(fd, self.mode == Mode::Nonblocking, || {
             // SAFETY: `IoBufMut` promises that this memory is valid.
             unsafe { sys::read(fd, memory, len) }
         })
+    }
+
+    fn call(&mut self) -> Call {
+        Call::transfer(self.transfer())
+    }
+
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        self.limit = clip(self.len());
     }
 
     fn finish(mut self, result: io::Result<u32>) -> Self::Output {

@@ -5,14 +5,19 @@ use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::os::fd::{OwnedFd, RawFd};
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
 use socket2::{SockAddr, SockAddrStorage};
 
 use super::recv::filled;
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::buf::IoBufMut;
 use crate::sys::{self, ControlMessages};
+
+/// One message from a socket, with its sender and what came beside it. (The question's header is only
+/// read: without a descriptor it is not written to.)
+pub(super) const ROW: Row = Row {
+    question: Question::Entry(|misfit| ROW.entry(-1).memory(&raw const *misfit.header, 1)),
+    ..Row::new("recvmsg", 10, "5.3")
+};
 
 /// The most descriptors that one message can bring (`SCM_MAX_FD`).
 pub(crate) const FDS_MAX: usize = 253;
@@ -104,6 +109,7 @@ pub(crate) trait Mailbox: KeepsOpen {
 pub(crate) struct RecvMsg<S, B> {
     socket: S,
     buffer: B,
+    /// How many bytes are asked for at most.
     limit: usize,
     flags: i32,
     incoming: Box<Incoming>,
@@ -118,24 +124,33 @@ pub(super) struct Incoming {
 }
 
 impl<S, B: IoBufMut> RecvMsg<S, B> {
-    /// Receives of a stream, `limit` bytes at most.
-    pub(crate) fn of_stream(socket: S, buffer: B, limit: usize) -> RecvMsg<S, B> {
-        RecvMsg::new(socket, buffer, limit, sys::MSG_CMSG_CLOEXEC)
+    /// Receives of a stream.
+    pub(crate) fn of_stream(socket: S, buffer: B) -> RecvMsg<S, B> {
+        RecvMsg::new(socket, buffer, sys::MSG_CMSG_CLOEXEC)
     }
 
     /// Receives a datagram; what has no room in the buffer is cut off.
     pub(crate) fn datagram(socket: S, buffer: B) -> RecvMsg<S, B> {
         // With MSG_TRUNC the result is the length that it had.
-        RecvMsg::new(socket, buffer, usize::MAX, sys::MSG_CMSG_CLOEXEC | libc::MSG_TRUNC)
+        RecvMsg::new(socket, buffer, sys::MSG_CMSG_CLOEXEC | libc::MSG_TRUNC)
     }
 
-    fn new(socket: S, buffer: B, limit: usize, flags: i32) -> RecvMsg<S, B> {
-        RecvMsg { socket, buffer, limit, flags, incoming: Incoming::new() }
+    fn new(socket: S, buffer: B, flags: i32) -> RecvMsg<S, B> {
+        RecvMsg { socket, buffer, limit: usize::MAX, flags, incoming: Incoming::new() }
+    }
+
+    fn is_of_stream(&self) -> bool {
+        self.flags & libc::MSG_TRUNC == 0
+    }
+
+    /// How many bytes are asked for.
+    fn len(&self) -> usize {
+        self.limit.min(self.buffer.bytes_total()).min(sys::TRANSFER_MAX)
     }
 
     /// The header as it must be before each try.
     fn header(&mut self) -> &mut libc::msghdr {
-        let len = self.limit.min(self.buffer.bytes_total()).min(sys::TRANSFER_MAX);
+        let len = self.len();
         self.incoming.header(self.buffer.stable_mut_ptr(), len)
     }
 }
@@ -203,16 +218,25 @@ unsafe impl<S: Mailbox, B: IoBufMut> Op for RecvMsg<S, B> {
         Interest::Readable
     }
 
-    #[cfg(target_os = "linux")]
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
+    }
+
     fn sqe(&mut self) -> Option<Entry> {
-        let (fd, flags) = (Fd(self.fd()), self.flags as u32);
-        Some(opcode::RecvMsg::new(fd, self.header()).flags(flags).build())
+        let entry = ROW.entry(self.fd()).memory(&raw const *self.header(), 1);
+        Some(Entry { op_flags: self.flags as u32, ..entry })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
         let (fd, flags) = (self.fd(), self.flags);
         // SAFETY: the header describes memory of this operation.
         unsafe { sys::recvmsg(fd, self.header(), flags) }
+    }
+
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        if self.is_of_stream() {
+            self.limit = clip(self.len());
+        }
     }
 
     fn finish(mut self, result: io::Result<u32>) -> Self::Output {
@@ -223,7 +247,7 @@ unsafe impl<S: Mailbox, B: IoBufMut> Op for RecvMsg<S, B> {
     }
 
     fn discard(self, result: io::Result<u32>) {
-        if matches!(result, Ok(0)) && self.flags & libc::MSG_TRUNC == 0 {
+        if matches!(result, Ok(0)) && self.is_of_stream() {
             // The end of the stream is found again by the next receive.
             return;
         }

@@ -3,12 +3,12 @@
 use std::io;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
-
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Row, Waits};
 use crate::buf::IoBuf;
 use crate::sys;
+
+/// Bytes to a socket.
+pub(super) const ROW: Row = Row::new("send", 26, "5.6");
 
 /// Sends from the caller's buffer. `S` keeps the socket open.
 pub(crate) struct Send<S, B> {
@@ -22,15 +22,15 @@ pub(crate) struct Send<S, B> {
 }
 
 impl<S, B: IoBuf> Send<S, B> {
-    /// Sends as much as there is room for, of the `limit` bytes that follow `start`.
-    pub(crate) fn some(socket: S, buffer: B, start: usize, limit: usize) -> Send<S, B> {
-        Send::new(socket, buffer, start, limit, libc::MSG_NOSIGNAL)
+    /// Sends as much as there is room for, of what follows the first `start` bytes.
+    pub(crate) fn some(socket: S, buffer: B, start: usize) -> Send<S, B> {
+        Send::new(socket, buffer, start, libc::MSG_NOSIGNAL)
     }
 
     /// The same, but the ring goes on by itself where the socket takes a part only, so that there is
     /// one completion. A result may be short all the same.
-    pub(crate) fn all(socket: S, buffer: B, start: usize, limit: usize) -> Send<S, B> {
-        Send::new(socket, buffer, start, limit, libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+    pub(crate) fn all(socket: S, buffer: B, start: usize) -> Send<S, B> {
+        Send::new(socket, buffer, start, libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
     }
 
     pub(super) fn flags(&self) -> i32 {
@@ -41,8 +41,8 @@ impl<S, B: IoBuf> Send<S, B> {
         &self.buffer
     }
 
-    fn new(socket: S, buffer: B, start: usize, limit: usize, flags: i32) -> Send<S, B> {
-        let limit = limit.min(sys::TRANSFER_MAX) as u32;
+    fn new(socket: S, buffer: B, start: usize, flags: i32) -> Send<S, B> {
+        let limit = (buffer.bytes_init() - start).min(sys::TRANSFER_MAX) as u32;
         Send { socket, buffer, start, limit, flags }
     }
 
@@ -65,11 +65,14 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for Send<S, B> {
         Interest::Writable
     }
 
-    #[cfg(target_os = "linux")]
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
+    }
+
     fn sqe(&mut self) -> Option<Entry> {
         let bytes = self.bytes();
-        let entry = opcode::Send::new(Fd(self.fd()), bytes.as_ptr(), bytes.len() as u32);
-        Some(entry.flags(self.flags).build())
+        let entry = ROW.entry(self.fd()).memory(bytes.as_ptr(), bytes.len());
+        Some(Entry { op_flags: self.flags as u32, ..entry })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
@@ -77,7 +80,11 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for Send<S, B> {
     }
 
     fn exhausts(&self, result: u32) -> bool {
-        (result as usize) < self.bytes().len()
+        result < self.limit
+    }
+
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        self.limit = clip(self.limit as usize) as u32;
     }
 
     fn finish(self, result: io::Result<u32>) -> Self::Output {

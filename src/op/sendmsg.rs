@@ -3,12 +3,15 @@
 use std::io;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
-
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::buf::IoBuf;
 use crate::sys;
+
+/// Several buffers to a socket, or a message with an address.
+pub(super) const ROW: Row = Row {
+    question: Question::Entry(|misfit| ROW.entry(-1).memory(&raw const *misfit.header, 1)),
+    ..Row::new("sendmsg", 9, "5.3")
+};
 
 /// Sends from the caller's buffers, in order. `S` keeps the socket open.
 pub(crate) struct SendMsg<S, B> {
@@ -25,25 +28,16 @@ struct Message {
 }
 
 impl<S, B: IoBuf> SendMsg<S, B> {
-    /// Sends of the `limit` bytes that follow the first `start` of all buffers together; `all` as in
-    /// `Send`.
-    pub(crate) fn new(
-        socket: S,
-        buffers: Vec<B>,
-        start: usize,
-        limit: usize,
-        all: bool,
-    ) -> SendMsg<S, B> {
+    /// Sends what follows the first `start` bytes of all buffers together; `all` as in `Send`.
+    pub(crate) fn new(socket: S, buffers: Vec<B>, start: usize, all: bool) -> SendMsg<S, B> {
         let mut vectors = Vec::with_capacity(buffers.len().min(sys::VECTORS_MAX));
-        let (mut skip, mut left) = (start, limit);
+        let mut skip = start;
         for buffer in &buffers {
             let bytes = buffer.as_slice();
             let skipped = skip.min(bytes.len());
             skip -= skipped;
             let bytes = &bytes[skipped..];
-            let bytes = &bytes[..bytes.len().min(left)];
             if !bytes.is_empty() && vectors.len() < sys::VECTORS_MAX {
-                left -= bytes.len();
                 let memory = bytes.as_ptr().cast_mut().cast();
                 vectors.push(libc::iovec { iov_base: memory, iov_len: bytes.len() });
             }
@@ -54,6 +48,24 @@ impl<S, B: IoBuf> SendMsg<S, B> {
         header.msg_iovlen = vectors.len() as _;
         let flags = libc::MSG_NOSIGNAL | if all { libc::MSG_WAITALL } else { 0 };
         SendMsg { socket, buffers, message: Box::new(Message { header, vectors, flags }) }
+    }
+}
+
+impl Message {
+    /// How many bytes there are.
+    fn len(&self) -> usize {
+        self.vectors.iter().map(|vector| vector.iov_len).sum()
+    }
+
+    /// Leaves out what is beyond the first `limit` bytes.
+    fn truncate(&mut self, limit: usize) {
+        let mut left = limit;
+        for vector in &mut self.vectors {
+            vector.iov_len = vector.iov_len.min(left);
+            left -= vector.iov_len;
+        }
+        self.vectors.retain(|vector| vector.iov_len > 0);
+        self.header.msg_iovlen = self.vectors.len() as _;
     }
 }
 
@@ -72,11 +84,13 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendMsg<S, B> {
         Interest::Writable
     }
 
-    #[cfg(target_os = "linux")]
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
+    }
+
     fn sqe(&mut self) -> Option<Entry> {
-        let flags = self.message.flags as u32;
-        let header = &raw const self.message.header;
-        Some(opcode::SendMsg::new(Fd(self.fd()), header).flags(flags).build())
+        let entry = ROW.entry(self.fd()).memory(&raw const self.message.header, 1);
+        Some(Entry { op_flags: self.message.flags as u32, ..entry })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
@@ -85,8 +99,11 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendMsg<S, B> {
     }
 
     fn exhausts(&self, result: u32) -> bool {
-        let asked: usize = self.message.vectors.iter().map(|vector| vector.iov_len).sum();
-        (result as usize) < asked
+        (result as usize) < self.message.len()
+    }
+
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        self.message.truncate(clip(self.message.len()));
     }
 
     fn finish(self, result: io::Result<u32>) -> Self::Output {

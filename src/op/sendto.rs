@@ -3,11 +3,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-#[cfg(target_os = "linux")]
-use io_uring::squeue::Entry;
 use socket2::SockAddr;
 
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Waits};
 use crate::buf::IoBuf;
 use crate::sys::{self, Control};
 
@@ -19,8 +17,18 @@ pub(crate) struct Envelope {
     pub(crate) control: Control,
     /// Descriptors that go along.
     fds: Vec<OwnedFd>,
+    /// What it is put round.
+    kind: Kind,
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum Kind {
+    /// Bytes of a stream, of which a part may go.
+    #[default]
+    Stream,
+    Datagram,
     /// A datagram to a socket of this machine: see [`Envelope::local`].
-    local: bool,
+    LocalDatagram,
 }
 
 impl Envelope {
@@ -30,12 +38,12 @@ impl Envelope {
     /// other side's queue is full, and the ring, which tries again when there is room, goes on
     /// behind the bytes copied: an empty datagram arrives (seen on 6.18).
     pub(crate) fn local(to: Option<SockAddr>) -> Envelope {
-        Envelope { to, local: true, ..Envelope::default() }
+        Envelope { to, kind: Kind::LocalDatagram, ..Envelope::default() }
     }
 
     /// A datagram to an address, or to where the socket is connected.
     pub(crate) fn datagram(to: Option<SockAddr>) -> Envelope {
-        Envelope { to, ..Envelope::default() }
+        Envelope { to, kind: Kind::Datagram, ..Envelope::default() }
     }
 
     /// Lets descriptors go along. They stay open here until the message has gone out.
@@ -59,15 +67,15 @@ pub(crate) struct SendTo<S, B> {
 }
 
 impl<S, B: IoBuf> SendTo<S, B> {
-    /// Sends the first `limit` bytes of the buffer.
-    pub(crate) fn new(socket: S, buffer: B, limit: usize, envelope: Envelope) -> SendTo<S, B> {
+    pub(crate) fn new(socket: S, buffer: B, envelope: Envelope) -> SendTo<S, B> {
+        let limit = buffer.bytes_init().min(sys::TRANSFER_MAX);
         SendTo { socket, buffer, limit, envelope }
     }
 
     /// Whether a full queue on the other side is something that nothing tells us the end of: only a
     /// connected socket becomes writable again.
     fn waits_in_vain(&self) -> bool {
-        self.envelope.local && self.envelope.to.is_some()
+        self.envelope.kind == Kind::LocalDatagram && self.envelope.to.is_some()
     }
 }
 
@@ -85,16 +93,19 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendTo<S, B> {
         Interest::Writable
     }
 
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
+    }
+
     /// It waits for nothing but a full queue of our own, so that nearly every attempt succeeds, at
     /// less than what an entry and its completion cost. (For a datagram to a Unix socket the ring is
     /// of no use at all: see [`Envelope::local`].)
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         None
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
-        let bytes = &self.buffer.as_slice()[..self.limit.min(sys::TRANSFER_MAX)];
+        let bytes = &self.buffer.as_slice()[..self.limit];
         let (base, iov_len) = (bytes.as_ptr().cast_mut().cast(), bytes.len());
         let mut vector = libc::iovec { iov_base: base, iov_len };
         // SAFETY: all zeros is a header that names nothing.
@@ -119,7 +130,14 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendTo<S, B> {
     }
 
     fn exhausts(&self, result: u32) -> bool {
-        (result as usize) < self.limit.min(self.buffer.bytes_init())
+        (result as usize) < self.limit
+    }
+
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        // A datagram goes whole.
+        if self.envelope.kind == Kind::Stream {
+            self.limit = clip(self.limit);
+        }
     }
 
     fn finish(self, result: io::Result<u32>) -> Self::Output {

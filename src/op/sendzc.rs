@@ -8,15 +8,14 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
-
-use super::{Code, Interest, KeepsOpen, Op, Send};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Row, Send, Waits};
 use crate::buf::{IoBuf, Lent, Usage};
 use crate::completion::Loan;
 
+/// Bytes to a socket, out of the memory that they are in.
+pub(super) const ROW: Row = Row { answered_twice: true, ..Row::new("send-zc", 47, "6.0") };
+
 /// `IORING_SEND_ZC_REPORT_USAGE` (6.2): the notification says whether the bytes were copied.
-#[cfg(target_os = "linux")]
 const REPORT_USAGE: u16 = 1 << 3;
 
 /// Sends from a buffer that is lent. `S` keeps the socket open.
@@ -28,15 +27,9 @@ pub(crate) struct SendZc<S, B> {
 }
 
 impl<S, B: IoBuf> SendZc<S, B> {
-    /// Sends the `limit` bytes that follow `start`; like [`Send::all`] in everything else.
-    pub(crate) fn all(
-        socket: S,
-        buffer: Rc<Lent<B>>,
-        start: usize,
-        limit: usize,
-        report: bool,
-    ) -> SendZc<S, B> {
-        SendZc { send: Send::all(socket, buffer, start, limit), report }
+    /// Like [`Send::all`] in everything else.
+    pub(crate) fn all(socket: S, buffer: Rc<Lent<B>>, start: usize, report: bool) -> SendZc<S, B> {
+        SendZc { send: Send::all(socket, buffer, start), report }
     }
 }
 
@@ -56,12 +49,15 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendZc<S, B> {
         self.send.interest()
     }
 
-    #[cfg(target_os = "linux")]
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
+    }
+
     fn sqe(&mut self) -> Option<Entry> {
         let bytes = self.send.bytes();
-        let entry = opcode::SendZc::new(Fd(self.fd()), bytes.as_ptr(), bytes.len() as u32);
-        let report = if self.report { REPORT_USAGE } else { 0 };
-        Some(entry.flags(self.send.flags()).zc_flags(report).build())
+        let entry = ROW.entry(self.fd()).memory(bytes.as_ptr(), bytes.len());
+        let ioprio = if self.report { REPORT_USAGE } else { 0 };
+        Some(Entry { ioprio, op_flags: self.send.flags() as u32, ..entry })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
@@ -72,6 +68,10 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendZc<S, B> {
 
     fn exhausts(&self, result: u32) -> bool {
         self.send.exhausts(result)
+    }
+
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        self.send.clip(clip);
     }
 
     fn finish(self, result: io::Result<u32>) -> Self::Output {

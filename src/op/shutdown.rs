@@ -4,12 +4,13 @@ use std::io;
 use std::net;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::squeue::Entry;
 use socket2::SockRef;
 
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::sys;
+
+/// The end of one or both halves of a connection.
+pub(super) const ROW: Row = Row { question: Question::Never, ..Row::new("shutdown", 34, "5.11") };
 
 /// Shuts a socket down. `K` keeps the descriptor open.
 pub(crate) struct Shutdown<K> {
@@ -27,7 +28,6 @@ impl<K> Shutdown<K> {
 unsafe impl<K: KeepsOpen> Op for Shutdown<K> {
     type Output = io::Result<()>;
     const CODE: Code = Code::Shutdown;
-    const NEVER_WAITS: bool = true;
 
     fn fd(&self) -> RawFd {
         self.socket.fd()
@@ -37,8 +37,11 @@ unsafe impl<K: KeepsOpen> Op for Shutdown<K> {
         Interest::Writable
     }
 
+    fn waits(&self) -> Waits {
+        Waits::Never
+    }
+
     /// The ring hands every shutdown to a worker thread, and the call never blocks.
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         None
     }

@@ -7,10 +7,11 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use io_uring::squeue::Entry;
-
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::buf::{Pipes, PooledPipe};
+
+/// Bytes from socket to socket, inside the kernel.
+pub(super) const ROW: Row = Row { question: Question::Never, ..Row::new("splice", 30, "5.7") };
 
 /// What became of an attempt to fill a pipe.
 pub(crate) enum Spliced {
@@ -70,6 +71,10 @@ unsafe impl<S: KeepsOpen, Q: Quota> Op for SpliceIn<S, Q> {
         Interest::Readable
     }
 
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
+    }
+
     fn sqe(&mut self) -> Option<Entry> {
         None
     }
@@ -92,6 +97,10 @@ unsafe impl<S: KeepsOpen, Q: Quota> Op for SpliceIn<S, Q> {
             Err(error) if is_refusal(&error) => self.refuse(error),
             Err(error) => Err(error),
         }
+    }
+
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        self.limit = clip(self.limit);
     }
 
     fn finish(self, result: io::Result<u32>) -> Self::Output {
@@ -130,6 +139,10 @@ unsafe impl<S: KeepsOpen> Op for SpliceOut<S> {
 
     fn interest(&self) -> Interest {
         Interest::Writable
+    }
+
+    fn waits(&self) -> Waits {
+        Waits::ForReadiness
     }
 
     fn sqe(&mut self) -> Option<Entry> {

@@ -3,14 +3,13 @@
 use std::io;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
-
-#[cfg(target_os = "linux")]
 use super::read::OWN_POSITION;
-use super::{Code, Interest, KeepsOpen, Op};
+use super::{Call, Code, Entry, Interest, KeepsOpen, Mode, Op, Row, Waits};
 use crate::buf::IoBuf;
-use crate::sys;
+use crate::sys::{self, Memory, Transfer};
+
+/// Bytes to any descriptor.
+pub(super) const ROW: Row = Row::new("write", 23, "5.6");
 
 /// Writes at the descriptor's own position. `S` keeps it open.
 pub(crate) struct Write<S, B> {
@@ -20,28 +19,22 @@ pub(crate) struct Write<S, B> {
     start: usize,
     /// How many bytes to write at most.
     limit: usize,
-    nonblocking: bool,
+    mode: Mode,
 }
 
 impl<S, B: IoBuf> Write<S, B> {
-    /// Writes of the `limit` bytes that follow `start`; `nonblocking` is the descriptor's mode.
-    pub(crate) fn new(
-        descriptor: S,
-        buffer: B,
-        start: usize,
-        limit: usize,
-        nonblocking: bool,
-    ) -> Write<S, B> {
-        Write { descriptor, buffer, start, limit, nonblocking }
+    /// Writes what follows the first `start` bytes.
+    pub(crate) fn new(descriptor: S, buffer: B, start: usize, mode: Mode) -> Write<S, B> {
+        let limit = (buffer.bytes_init() - start).min(sys::TRANSFER_MAX);
+        Write { descriptor, buffer, start, limit, mode }
     }
 
     fn bytes(&self) -> &[u8] {
-        let limit = self.limit.min(sys::TRANSFER_MAX);
-        &self.buffer.as_slice()[self.start..][..limit]
+        &self.buffer.as_slice()[self.start..][..self.limit]
     }
 }
 
-// SAFETY: the entry points to the buffer's memory, whose address `IoBuf` promises to be stable.
+// SAFETY: entry and call point to the buffer's memory, whose address `IoBuf` promises to be stable.
 unsafe impl<S: KeepsOpen, B: IoBuf> Op for Write<S, B> {
     /// How many bytes went out, the buffer, and what keeps the descriptor open.
     type Output = (io::Result<usize>, B, S);
@@ -55,16 +48,34 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for Write<S, B> {
         Interest::Writable
     }
 
-    #[cfg(target_os = "linux")]
+    fn waits(&self) -> Waits {
+        self.mode.waits()
+    }
+
     fn sqe(&mut self) -> Option<Entry> {
         let bytes = self.bytes();
-        let entry = opcode::Write::new(Fd(self.fd()), bytes.as_ptr(), bytes.len() as u32);
-        Some(entry.offset(OWN_POSITION).build())
+        let entry = ROW.entry(self.fd()).memory(bytes.as_ptr(), bytes.len());
+        Some(Entry { offset: OWN_POSITION, ..entry })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
+        if self.mode == Mode::Disk {
+            // A write may always wait for the disk.
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let (fd, bytes) = (self.fd(), self.bytes());
-        sys::non_blocking(fd, self.nonblocking, || sys::write(fd, bytes))
+        sys::non_blocking(fd, self.mode == Mode::Nonblocking, || sys::write(fd, bytes))
+    }
+
+    fn call(&mut self) -> Call {
+        let (fd, bytes) = (self.fd(), self.bytes());
+        let memory = bytes.as_ptr().cast_mut().cast();
+        let memory = Memory::One(libc::iovec { iov_base: memory, iov_len: bytes.len() });
+        Call::transfer(Transfer { fd, memory, at: None, write: true })
+    }
+
+    fn clip(&mut self, clip: &mut dyn FnMut(usize) -> usize) {
+        self.limit = clip(self.limit);
     }
 
     fn finish(self, result: io::Result<u32>) -> Self::Output {

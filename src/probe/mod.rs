@@ -37,6 +37,8 @@ mod checks;
 mod costs;
 #[cfg(target_os = "linux")]
 mod machine;
+#[cfg(target_os = "linux")]
+mod trial;
 
 /// The JSON Schema of a [`Report`] as `ringpark probe --json` prints it.
 pub const JSON_SCHEMA: &str = include_str!("schema.json");

@@ -45,7 +45,7 @@ use super::task::{JoinHandle, Origin, Shared, TaskRef};
 use crate::buf::Pipes;
 use crate::buf::Pool;
 use crate::completion::Completion;
-use crate::driver::{choose, Config, Delivery, Driver, Wait};
+use crate::driver::{choose, Buffers, Capabilities, Config, Delivery, Driver, Wait};
 use crate::timer::{clock, Wheel};
 
 /// Task runs between two looks at the driver, at most.
@@ -67,6 +67,8 @@ const OPERATIONS: u32 = 32;
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) driver: RefCell<Driver>,
+    /// What the driver's backend can do.
+    pub(crate) capabilities: Capabilities,
     pub(crate) timers: RefCell<Wheel>,
     pub(crate) pool: Rc<Pool>,
     /// What relays move bulk through.
@@ -129,12 +131,12 @@ impl Drop for Running {
 impl Core {
     fn open(config: &Config, group: Membership) -> io::Result<Rc<Core>> {
         let opened = choose(config)?;
-        let (mut driver, shared) = (opened.driver, Arc::new(Shared::new(opened.notifier)));
-        let pool = Pool::new(driver.pool_config(config), shared.clone());
-        driver.attach(&pool);
+        let (driver, shared) = (opened.driver, Arc::new(Shared::new(opened.notifier)));
+        let pool = Core::pool(opened.buffers, shared.clone());
         Ok(Rc::new(Core {
             shared,
             driver: RefCell::new(driver),
+            capabilities: opened.capabilities,
             timers: RefCell::new(Wheel::new(clock::now())),
             pool,
             #[cfg(target_os = "linux")]
@@ -287,7 +289,22 @@ impl Core {
 
     /// The buffers for datagrams, which are made when they are first asked for.
     pub(crate) fn datagram_pool(&self) -> &Rc<Pool> {
-        self.datagrams.get_or_init(|| self.driver.borrow_mut().datagram_pool(self.shared.clone()))
+        self.datagrams.get_or_init(|| {
+            let buffers = self.driver.borrow_mut().datagram_buffers();
+            Core::pool(buffers, self.shared.clone())
+        })
+    }
+
+    /// A pool of what the backend has for it.
+    fn pool(buffers: Buffers, home: Arc<Shared>) -> Rc<Pool> {
+        let pool = match buffers.room_min {
+            None => Pool::new(buffers.config, home),
+            Some(room_min) => Pool::with_room(buffers.config, room_min, home),
+        };
+        if let Some(ring) = buffers.ring {
+            pool.attach(ring);
+        }
+        pool
     }
 
     fn pools(&self) -> impl Iterator<Item = &Rc<Pool>> {

@@ -11,12 +11,27 @@ use super::{cvt, cvt_size};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transfer {
     pub(crate) fd: RawFd,
-    /// The vectors, and how many.
-    pub(crate) vectors: *const libc::iovec,
-    pub(crate) count: usize,
+    pub(crate) memory: Memory,
     /// Where in the file; `None` for the file's own position.
     pub(crate) at: Option<u64>,
     pub(crate) write: bool,
+}
+
+/// The memory of a transfer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Memory {
+    One(libc::iovec),
+    /// So many pieces, as these vectors have them.
+    Several(*const libc::iovec, usize),
+}
+
+impl Memory {
+    fn vectors(&self) -> (*const libc::iovec, libc::c_int) {
+        match self {
+            Memory::One(vector) => (vector, 1),
+            Memory::Several(vectors, count) => (*vectors, *count as libc::c_int),
+        }
+    }
 }
 
 // SAFETY: it is a description only; whoever makes the call vouches for what it describes.
@@ -26,10 +41,10 @@ impl Transfer {
     /// Makes the call, which may wait for the disk.
     ///
     /// # Safety
-    /// The descriptor must be open, and the vectors and what they describe valid (for writing, if it
-    /// is a read), until this returns.
+    /// The descriptor must be open, and the memory and the vectors that describe it valid (for writing,
+    /// if it is a read), until this returns.
     pub(crate) unsafe fn run(self) -> io::Result<u32> {
-        let (fd, vectors, count) = (self.fd, self.vectors, self.count as libc::c_int);
+        let (fd, (vectors, count)) = (self.fd, self.memory.vectors());
         loop {
             // SAFETY: the caller vouches for it.
             let result = unsafe {
@@ -54,9 +69,10 @@ impl Transfer {
     /// As for `run`.
     #[cfg(target_os = "linux")]
     pub(crate) unsafe fn run_if_cached(self) -> io::Result<u32> {
-        let (count, at) = (self.count as libc::c_int, self.at.map_or(-1, |at| at as libc::off_t));
+        let (vectors, count) = self.memory.vectors();
+        let at = self.at.map_or(-1, |at| at as libc::off_t);
         // SAFETY: the caller vouches for it.
-        let result = unsafe { libc::preadv2(self.fd, self.vectors, count, at, libc::RWF_NOWAIT) };
+        let result = unsafe { libc::preadv2(self.fd, vectors, count, at, libc::RWF_NOWAIT) };
         cvt_size(result).map_err(or_would_block)
     }
 }
@@ -169,9 +185,9 @@ pub(crate) fn is_cached(file: BorrowedFd<'_>, at: u64, len: usize) -> bool {
     let mut byte = 0u8;
     let vector = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
     [at, at + len.saturating_sub(1) as u64].into_iter().all(|at| {
-        let (fd, vectors) = (file.as_raw_fd(), &raw const vector);
-        let transfer = Transfer { fd, vectors, count: 1, at: Some(at), write: false };
-        // SAFETY: the vector and its byte are locals.
+        let (fd, memory) = (file.as_raw_fd(), Memory::One(vector));
+        let transfer = Transfer { fd, memory, at: Some(at), write: false };
+        // SAFETY: the byte is a local.
         unsafe { transfer.run_if_cached() }.is_ok()
     })
 }

@@ -8,17 +8,21 @@
 //! Nothing of an operation is in the kernel's hands here, so a dropped future leaves nothing
 //! behind, and a cancel is answered by the engine itself.
 //!
-//! What differs between systems is the selector, a file for each: five functions, in the order of
+//! What differs between systems is the selector, a file for each: six functions, in the order of
 //! [`Selector`], so that two of them can be read side by side.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Backend, Completion, Counts, SetupError, Slots, Started, Token, Wait};
+use super::engine::{Buffers, Engine};
+use super::{attempt, Backend, Capabilities, Completion, Config, Counts, SetupError, Sink};
+use super::{Slots, Started, Token, Wait};
 use crate::buf::PoolConfig;
 use crate::cause;
-use crate::op::{Code, Interest, Op};
+use crate::op::{self, Code, Interest, Op, Waits};
 use crate::sys::Notify;
 
 #[cfg(target_os = "linux")]
@@ -38,12 +42,11 @@ use select::Select;
 use table::Table;
 
 /// The buffers of a core that fills them itself.
-pub(super) const POOL: PoolConfig = PoolConfig { count_base: 16, count_max: 1024, size: 64 << 10 };
+const POOL: PoolConfig = PoolConfig { count_base: 16, count_max: 1024, size: 64 << 10 };
 
 /// The buffers that a core fills with datagrams: small ones share a buffer, and each finds room for
 /// the longest.
-pub(super) const DATAGRAMS: PoolConfig =
-    PoolConfig { count_base: 4, count_max: 256, size: 256 << 10 };
+const DATAGRAMS: PoolConfig = PoolConfig { count_base: 4, count_max: 256, size: 256 << 10 };
 
 /// What happened at a descriptor.
 #[derive(Clone, Copy, Debug)]
@@ -130,35 +133,8 @@ impl Ready {
         })
     }
 
-    /// Attempts the operation; parks it if it would block.
-    pub(super) fn start<O: Op>(&mut self, slots: &mut Slots, op: &mut O) -> Started {
-        let (fd, interest) = (op.fd(), op.interest());
-        if O::NEVER_WAITS {
-            return Started::Done(attempt(op));
-        }
-        if self.table.may_try(fd, interest) {
-            match attempt(op) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(result) => {
-                    if op.exhausts(result) {
-                        self.table.set_tried(fd, interest);
-                    }
-                    return Started::Done(Ok(result));
-                }
-                other => return Started::Done(other),
-            }
-        }
-        self.park(slots, O::CODE, fd, interest)
-    }
-
     /// Waits for the next event of the descriptor.
-    pub(super) fn park(
-        &mut self,
-        slots: &mut Slots,
-        code: Code,
-        fd: RawFd,
-        interest: Interest,
-    ) -> Started {
+    fn park(&mut self, slots: &mut Slots, code: Code, fd: RawFd, interest: Interest) -> Started {
         if let Some(generation) = self.table.register(fd) {
             if let Err(error) = self.selector.watch(fd, generation) {
                 self.table.remove(fd);
@@ -173,57 +149,6 @@ impl Ready {
         }
         self.selector.arm(fd, interest);
         Started::Parked(token)
-    }
-
-    /// Ends a wait: it is answered with ECANCELED at the next turn.
-    pub(super) fn cancel(&mut self, slots: &mut Slots, token: Token) {
-        if let Some(fd) = slots.fd(token) {
-            if self.table.unwait(fd, token) {
-                slots.cancels += 1;
-                self.answers.push(Completion::errno(token, libc::ECANCELED));
-            }
-        }
-    }
-
-    /// Ends a wait that nobody is interested in any more, without an answer.
-    pub(super) fn forget(&mut self, slots: &mut Slots, token: Token) {
-        if let Some(fd) = slots.fd(token) {
-            if self.table.unwait(fd, token) {
-                slots.forget(token);
-            }
-        }
-    }
-
-    /// The descriptor is about to be closed.
-    pub(super) fn forget_descriptor(&mut self, fd: RawFd) {
-        if self.table.remove(fd) {
-            self.selector.unwatch(fd);
-        }
-    }
-
-    /// The descriptor stays open, and is another selector's from now on.
-    pub(super) fn release_descriptor(&mut self, fd: RawFd) {
-        if self.table.remove(fd) {
-            self.selector.release(fd);
-        }
-    }
-
-    /// Waits for events and answers those who wait for them.
-    pub(super) fn turn(
-        &mut self,
-        slots: &mut Slots,
-        wait: Wait,
-        batch: &mut Vec<Completion>,
-    ) -> io::Result<()> {
-        let wait = if self.answers.is_empty() { wait } else { Wait::No };
-        // With nobody waiting there is nothing to look for, and so no reason for a system call.
-        if wait != Wait::No || slots.in_flight() > 0 {
-            self.select(wait)?;
-            self.answer(batch);
-        }
-        batch.append(&mut self.answers);
-        self.counts.completions += batch.len() as u64;
-        Ok(())
     }
 
     fn select(&mut self, wait: Wait) -> io::Result<()> {
@@ -241,9 +166,141 @@ impl Ready {
             self.table.fire(event, done);
         }
     }
+}
+
+/// The buffers for datagrams of a core that fills them itself.
+pub(super) fn datagram_buffers() -> Buffers {
+    Buffers { config: DATAGRAMS, room_min: Some(op::DATAGRAM_MAX), ring: None }
+}
+
+impl Engine for Ready {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { wants_nonblocking: true, ..Capabilities::default() }
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        self.selector.notifier()
+    }
+
+    fn stream_buffers(&mut self, config: &Config) -> Buffers {
+        Buffers { config: config.pool.unwrap_or(POOL), room_min: None, ring: None }
+    }
+
+    fn datagram_buffers(&mut self) -> Buffers {
+        datagram_buffers()
+    }
+
+    unsafe fn register_buffers(
+        &mut self,
+        _memory: NonNull<u8>,
+        _len: usize,
+    ) -> Result<Option<u16>, String> {
+        Ok(None)
+    }
+
+    fn unregister_buffers(&mut self, _place: u16) {}
+
+    /// Attempts the operation; parks it if it would block.
+    fn start<O: Op>(&mut self, slots: &mut Slots, op: &mut O) -> Started {
+        let (fd, interest) = (op.fd(), op.interest());
+        if op.waits() == Waits::Never {
+            return Started::Done(attempt(op));
+        }
+        if self.table.may_try(fd, interest) {
+            match attempt(op) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(result) => {
+                    if op.exhausts(result) {
+                        self.table.set_tried(fd, interest);
+                    }
+                    return Started::Done(Ok(result));
+                }
+                other => return Started::Done(other),
+            }
+        }
+        self.park(slots, O::CODE, fd, interest)
+    }
+
+    fn submit<O: Op>(&mut self, _slots: &mut Slots, _op: &mut O) -> Option<Token> {
+        None
+    }
+
+    /// An attempt looks by itself whether it must wait. (Nothing but a fault is answered so here.)
+    fn park_after_again(
+        &mut self,
+        _: &mut Slots,
+        _: Code,
+        _: RawFd,
+        _: Interest,
+    ) -> Option<Started> {
+        None
+    }
+
+    fn start_stream(
+        &mut self,
+        _slots: &mut Slots,
+        code: Code,
+        _fd: RawFd,
+        _sink: Rc<dyn Sink>,
+    ) -> io::Result<Token> {
+        unreachable!("{code:?} is of rings only")
+    }
+
+    /// Ends a wait: it is answered with ECANCELED at the next turn.
+    fn cancel(&mut self, slots: &mut Slots, token: Token) {
+        if let Some(fd) = slots.fd(token) {
+            if self.table.unwait(fd, token) {
+                slots.cancels += 1;
+                self.answers.push(Completion::errno(token, libc::ECANCELED));
+            }
+        }
+    }
+
+    /// Ends a wait that nobody is interested in any more, without an answer.
+    fn unpark(&mut self, slots: &mut Slots, token: Token) {
+        if let Some(fd) = slots.fd(token) {
+            if self.table.unwait(fd, token) {
+                slots.forget(token);
+            }
+        }
+    }
+
+    fn close_detached(&mut self, _slots: &mut Slots, fd: OwnedFd) {
+        self.forget_descriptor(fd.as_raw_fd());
+        drop(fd);
+    }
+
+    fn forget_descriptor(&mut self, fd: RawFd) {
+        if self.table.remove(fd) {
+            self.selector.unwatch(fd);
+        }
+    }
+
+    fn release_descriptor(&mut self, fd: RawFd) {
+        if self.table.remove(fd) {
+            self.selector.release(fd);
+        }
+    }
+
+    fn turn(
+        &mut self,
+        slots: &mut Slots,
+        wait: Wait,
+        batch: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        let wait = if self.answers.is_empty() { wait } else { Wait::No };
+        // With nobody waiting there is nothing to look for, and so no reason for a system call.
+        if wait != Wait::No || slots.in_flight() > 0 {
+            self.select(wait)?;
+            self.answer(batch);
+        }
+        batch.append(&mut self.answers);
+        self.counts.completions += batch.len() as u64;
+        Ok(())
+    }
 
     /// Looks for events without waiting, and keeps those that come for the turn.
-    pub(super) fn peek(&mut self, slots: &mut Slots) -> bool {
+    fn peek(&mut self, slots: &mut Slots) -> bool {
         // An error comes again, and is told, when the turn looks.
         if slots.in_flight() > 0 && self.select(Wait::No).is_ok() {
             let mut answers = std::mem::take(&mut self.answers);
@@ -253,22 +310,11 @@ impl Ready {
         !self.answers.is_empty()
     }
 
-    /// What makes a turn return.
-    pub(super) fn notifier(&self) -> Arc<dyn Notify> {
-        self.selector.notifier()
-    }
-
-    pub(super) fn counts(&self) -> Counts {
+    fn counts(&self) -> Counts {
         self.counts
     }
-}
 
-/// Attempts until it is not interrupted.
-fn attempt<O: Op>(op: &mut O) -> io::Result<u32> {
-    loop {
-        match op.attempt() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
+    fn end(&mut self, _slots: &mut Slots) {}
+
+    fn end_in_fork(&mut self) {}
 }

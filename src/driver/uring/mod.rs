@@ -6,8 +6,7 @@
 //! Nothing that is to be submitted can be lost to a full queue: entries that find no room wait in
 //! the backlog, cancels in their slots, both in order, until the kernel has taken the ones before.
 //!
-//! The order within is that of every backend: open, start, cancel (a state of the slot: see
-//! `Slots::want_cancel`), turn, and the notifier (see `doorbell`).
+//! A cancel is a state of the slot: see `Slots::want_cancel`. The notifier is in `doorbell`.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,32 +16,30 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use io_uring::squeue::Entry;
-use io_uring::types::Fd;
-use io_uring::{opcode, IoUring};
+use io_uring::IoUring;
 
+use super::capabilities::{Capabilities, Codes};
 use super::choose::RingFacts;
-use super::{Completion, Config, Counts, Feature, Features, SetupError, Sink, Slots};
+use super::engine::{Buffers, Engine};
+use super::{attempt, Completion, Config, Counts, Feature, Features, SetupError, Sink, Slots};
 use super::{Started, Token, Wait};
-use crate::buf::{Pool, PoolConfig};
+use crate::buf::{BufferRing, PoolConfig};
 use crate::cause::{self, Cause};
 use crate::completion::Kind;
-use crate::op::{self, CancelAnswer, Code, Interest, Op};
-use crate::sync::Home;
+use crate::op::{
+    self, CancelAnswer, Code, Entry, Interest, Op, Waits, DATAGRAM_GROUP, STREAM_GROUP,
+};
 use crate::sys::uring::{enter, unregister_ring, ENTER_GETEVENTS, ENTER_REGISTERED_RING};
 use crate::sys::{EventFd, Notify};
 
-pub(crate) mod ask;
 pub(crate) mod buffers;
 pub(crate) mod checks;
 mod doorbell;
 mod fixed;
-mod registers;
-mod setup;
-pub(crate) mod trial;
+pub(crate) mod setup;
 
-use buffers::{KernelRing, Kind as Buffers, DATAGRAM_GROUP, GROUP};
-use checks::Codes;
+use buffers::KernelRing;
+use buffers::Kind::{Incremental, Whole};
 use doorbell::Doorbell;
 use fixed::Fixed;
 
@@ -54,8 +51,6 @@ pub(crate) const INCREMENTAL: PoolConfig =
     PoolConfig { count_base: 16, count_max: 1024, size: 64 << 10 };
 /// The buffers of a core whose kernel takes one for each message: many and small.
 const WHOLE: PoolConfig = PoolConfig { count_base: 128, count_max: 2048, size: 8 << 10 };
-
-pub(crate) use setup::locked_bytes;
 
 /// The buffers for datagrams: the kernel takes one for each, and touches as much of it as the
 /// datagram is long.
@@ -113,14 +108,14 @@ impl Uring {
         let mut buffers = None;
         let mut no_buffers = None;
         if usable.has(Code::RecvMulti) {
-            let register = |count, kind| KernelRing::register(&ring, GROUP, count, kind);
+            let register = |count, kind| KernelRing::register(&ring, STREAM_GROUP, count, kind);
             if features.has(Feature::IncrementalBuffers) {
-                buffers = register(pool_config.count_max, Buffers::Incremental).ok();
+                buffers = register(pool_config.count_max, Incremental).ok();
             }
             if buffers.is_none() {
                 features.remove(Feature::IncrementalBuffers);
                 pool_config = config.pool.unwrap_or(WHOLE);
-                match register(pool_config.count_max, Buffers::Whole) {
+                match register(pool_config.count_max, Whole) {
                     Ok(ring) => buffers = Some(ring),
                     Err(error) => no_buffers = error.raw_os_error(),
                 }
@@ -183,7 +178,7 @@ impl Uring {
         let params = self.ring.params();
         let smaller = params.sq_entries() < config.submission_entries.next_power_of_two();
         let short = smaller || self.no_buffers == Some(libc::ENOMEM);
-        let needed = locked_bytes(config.submission_entries, config.completion_entries);
+        let needed = setup::locked_bytes(config.submission_entries, config.completion_entries);
         RingFacts {
             features: Feature::ALL.iter().copied().filter(in_use).collect(),
             refused: self.refused.clone(),
@@ -196,136 +191,22 @@ impl Uring {
     }
 
     /// Whether the ring takes this operation.
-    pub(super) fn has(&self, code: Code) -> bool {
+    fn has(&self, code: Code) -> bool {
         self.usable.has(code)
     }
 
-    /// Whether the kernel goes on filling a buffer where the last receive ended.
-    pub(super) fn fills_on(&self) -> bool {
-        self.features.has(Feature::IncrementalBuffers)
-    }
-
-    /// The buffers that suit this ring.
-    pub(super) fn pool_config(&self) -> PoolConfig {
-        self.pool_config
-    }
-
-    /// Gives the pool the ring of buffers, if there is one.
-    pub(super) fn attach(&mut self, pool: &Rc<Pool>) {
-        if let Some(buffers) = self.buffers.take() {
-            pool.attach(Box::new(buffers));
-        }
-    }
-
-    /// Makes the pool of buffers for datagrams. Without a ring for it datagrams are received one by
-    /// one, into buffers that the core fills.
-    pub(super) fn datagram_pool(&mut self, home: Arc<dyn Home>) -> Rc<Pool> {
-        let wanted = self.has(Code::RecvMsgMulti) && self.features.has(Feature::MultishotRecv);
-        let registered = match wanted {
-            true => {
-                let count = DATAGRAMS.count_max;
-                KernelRing::register(&self.ring, DATAGRAM_GROUP, count, Buffers::Whole).ok()
-            }
-            false => None,
-        };
-        let Some(buffers) = registered else {
-            self.usable.remove(Code::RecvMsgMulti);
-            return Pool::with_room(super::ready::DATAGRAMS, op::DATAGRAM_MAX, home);
-        };
-        let pool = Pool::with_room(DATAGRAMS, op::DATAGRAM_BUFFER, home);
-        pool.attach(Box::new(buffers));
-        pool
-    }
-
-    /// Registers memory for operations on files: its place, or why not.
-    ///
-    /// # Safety
-    /// The memory must stay allocated until the place is given up or the ring is closed.
-    pub(super) unsafe fn register_buffers(
-        &mut self,
-        memory: NonNull<u8>,
-        len: usize,
-    ) -> Result<u16, String> {
-        for code in [Code::ReadFixed, Code::WriteFixed] {
-            if !self.has(code) {
-                return Err(format!("the ring does not take the operation `{}`", code.name()));
-            }
-        }
-        // SAFETY: the caller keeps the memory.
-        unsafe { self.fixed.register(&self.ring, memory, len) }
-    }
-
-    /// Gives a place of registered memory up.
-    pub(super) fn unregister_buffers(&mut self, place: u16) {
-        self.fixed.unregister(&self.ring, place);
-    }
-
-    /// Submits the operation, or attempts it where the ring has nothing to offer.
-    pub(super) fn start<O: Op>(&mut self, slots: &mut Slots, op: &mut O) -> Started {
-        if self.usable.has(O::CODE) {
-            if let Some(entry) = op.sqe() {
-                let token = slots.insert(O::CODE, op.fd());
-                self.push(entry.user_data(token.bits()));
-                return Started::Submitted(token);
-            }
-        }
-        loop {
-            match op.attempt() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return self.park(slots, O::CODE, op.fd(), op.interest());
-                }
-                result => return Started::Done(result),
-            }
-        }
-    }
-
     /// Waits for the readiness of a descriptor.
-    pub(super) fn park(
-        &mut self,
-        slots: &mut Slots,
-        code: Code,
-        fd: RawFd,
-        interest: Interest,
-    ) -> Started {
+    fn park(&mut self, slots: &mut Slots, code: Code, fd: RawFd, interest: Interest) -> Started {
         let token = slots.insert(code, fd);
         self.push(op::poll_sqe(fd, interest).user_data(token.bits()));
         Started::Parked(token)
     }
 
-    /// Submits a multishot operation, or one whose only answer goes the same way.
-    pub(super) fn start_stream(
-        &mut self,
-        slots: &mut Slots,
-        code: Code,
-        fd: RawFd,
-        sink: Rc<dyn Sink>,
-    ) -> Token {
-        debug_assert!(self.has(code));
-        let token = slots.insert_stream(code, fd, sink);
-        let entry = match code {
-            Code::AcceptMulti => op::accept_multi_sqe(fd),
-            Code::RecvMulti => op::recv_multi_sqe(fd, GROUP, self.recv_cap),
-            Code::Recv => op::recv_piece_sqe(fd, GROUP),
-            Code::RecvMsgMulti => op::recvmsg_multi_sqe(fd, DATAGRAM_GROUP),
-            _ => unreachable!("{code:?} has no multishot form"),
-        };
-        self.push(entry.user_data(token.bits()));
-        token
-    }
-
-    /// Closes a descriptor with the next entry into the kernel.
-    pub(super) fn close_detached(&mut self, slots: &mut Slots, fd: OwnedFd) {
-        if self.has(Code::Close) {
-            let fd = fd.into_raw_fd();
-            let token = slots.insert_detached(Code::Close, fd);
-            self.push(op::close_sqe(fd).user_data(token.bits()));
-        }
-    }
-
     fn push(&mut self, entry: Entry) {
         // SAFETY: whoever made the entry keeps what it points to until its completion: see `Op`.
-        if !self.backlog.is_empty() || unsafe { self.ring.submission().push(&entry) }.is_err() {
+        if !self.backlog.is_empty()
+            || unsafe { self.ring.submission().push(&entry.into()) }.is_err()
+        {
             self.backlog.push_back(entry);
         } else {
             self.counts.submissions += 1;
@@ -337,7 +218,7 @@ impl Uring {
         let mut queue = self.ring.submission();
         while let Some(entry) = self.backlog.front() {
             // SAFETY: as in `push`.
-            if unsafe { queue.push(entry) }.is_err() {
+            if unsafe { queue.push(&(*entry).into()) }.is_err() {
                 return false;
             }
             self.backlog.pop_front();
@@ -348,34 +229,11 @@ impl Uring {
                 return true;
             };
             // SAFETY: a cancel points to nothing.
-            let pushed = unsafe { queue.push(&op::cancel_sqe(target)) };
+            let pushed = unsafe { queue.push(&op::cancel_sqe(target).into()) };
             debug_assert!(pushed.is_ok());
             self.counts.submissions += 1;
         }
         !slots.wants_cancels()
-    }
-
-    /// Enters the kernel once, if there is a reason to, and takes all completions.
-    pub(super) fn turn(
-        &mut self,
-        slots: &mut Slots,
-        wait: Wait,
-        batch: &mut Vec<Completion>,
-    ) -> io::Result<()> {
-        self.arm_notifier();
-        let all_fit = self.refill(slots);
-        let (pending, overflowing, has_work) = {
-            let queue = self.ring.submission();
-            (queue.len() as u32, queue.cq_overflow(), queue.taskrun() || queue.cq_overflow())
-        };
-        self.note_overflow(overflowing);
-        let wait = if all_fit && self.ring.completion().is_empty() { wait } else { Wait::No };
-        let must_ask = has_work || self.must_ask_always();
-        if pending > 0 || wait != Wait::No || (must_ask && slots.in_flight() > 0) {
-            self.enter(pending, wait)?;
-        }
-        self.reap(slots, batch);
-        Ok(())
     }
 
     /// Without the flag that tells of pending work only the kernel can say.
@@ -440,25 +298,171 @@ impl Uring {
         self.counts.completions += (batch.len() - before + others) as u64;
     }
 
-    /// What makes a turn return.
-    pub(super) fn notifier(&self) -> Arc<dyn Notify> {
-        self.notifier.clone()
-    }
-
     /// Lets a read wait for the next notify.
     fn arm_notifier(&mut self) {
         if !self.notifier_armed {
-            let fd = Fd(self.notifier.eventfd.fd());
-            let count = self.notified.as_mut_ptr();
-            let entry = opcode::Read::new(fd, count, self.notified.len() as u32).build();
+            let entry = Code::Read.row().entry(self.notifier.eventfd.fd());
+            let entry = entry.memory(self.notified.as_mut_ptr(), self.notified.len());
             self.push(entry.user_data(Token::notify().bits()));
             self.notifier_armed = true;
         }
     }
+}
+
+impl Engine for Uring {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            operations: self.usable,
+            fills_on: self.features.has(Feature::IncrementalBuffers),
+            ..Capabilities::default()
+        }
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        self.notifier.clone()
+    }
+
+    fn stream_buffers(&mut self, _config: &Config) -> Buffers {
+        let ring = self.buffers.take().map(|ring| Box::new(ring) as Box<dyn BufferRing>);
+        Buffers { config: self.pool_config, room_min: None, ring }
+    }
+
+    /// Without a ring for them datagrams are received one by one, into buffers that the core fills.
+    fn datagram_buffers(&mut self) -> Buffers {
+        let wanted = self.has(Code::RecvMsgMulti) && self.features.has(Feature::MultishotRecv);
+        let registered = wanted.then(|| {
+            let count = DATAGRAMS.count_max;
+            KernelRing::register(&self.ring, DATAGRAM_GROUP, count, Whole).ok()
+        });
+        match registered.flatten() {
+            Some(ring) => Buffers {
+                config: DATAGRAMS,
+                room_min: Some(op::DATAGRAM_BUFFER),
+                ring: Some(Box::new(ring)),
+            },
+            None => super::ready::datagram_buffers(),
+        }
+    }
+
+    unsafe fn register_buffers(
+        &mut self,
+        memory: NonNull<u8>,
+        len: usize,
+    ) -> Result<Option<u16>, String> {
+        for code in [Code::ReadFixed, Code::WriteFixed] {
+            if !self.has(code) {
+                return Err(format!("the ring does not take the operation `{}`", code.name()));
+            }
+        }
+        // SAFETY: the caller keeps the memory.
+        unsafe { self.fixed.register(&self.ring, memory, len) }.map(Some)
+    }
+
+    fn unregister_buffers(&mut self, place: u16) {
+        self.fixed.unregister(&self.ring, place);
+    }
+
+    /// Submits the operation, or attempts it where the ring has nothing to offer.
+    fn start<O: Op>(&mut self, slots: &mut Slots, op: &mut O) -> Started {
+        if let Some(token) = self.submit(slots, op) {
+            return Started::Submitted(token);
+        }
+        match attempt(op) {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock
+                    && op.waits() == Waits::ForReadiness =>
+            {
+                self.park(slots, O::CODE, op.fd(), op.interest())
+            }
+            result => Started::Done(result),
+        }
+    }
+
+    /// Submits the operation; `None` if the ring has no form of it.
+    fn submit<O: Op>(&mut self, slots: &mut Slots, op: &mut O) -> Option<Token> {
+        if !self.usable.has(O::CODE) {
+            return None;
+        }
+        let entry = op.sqe()?;
+        let token = slots.insert(O::CODE, op.fd());
+        self.push(entry.user_data(token.bits()));
+        Some(token)
+    }
+
+    fn park_after_again(
+        &mut self,
+        slots: &mut Slots,
+        code: Code,
+        fd: RawFd,
+        interest: Interest,
+    ) -> Option<Started> {
+        (fd >= 0).then(|| self.park(slots, code, fd, interest))
+    }
+
+    /// Submits a multishot operation, or one whose only answer goes the same way.
+    fn start_stream(
+        &mut self,
+        slots: &mut Slots,
+        code: Code,
+        fd: RawFd,
+        sink: Rc<dyn Sink>,
+    ) -> io::Result<Token> {
+        debug_assert!(self.has(code));
+        let token = slots.insert_stream(code, fd, sink);
+        let stream =
+            code.row().stream.expect("the operation has a form whose answers go to a sink");
+        let entry = (stream.entry)(fd, self.recv_cap);
+        self.push(entry.user_data(token.bits()));
+        Ok(token)
+    }
+
+    fn cancel(&mut self, slots: &mut Slots, token: Token) {
+        slots.want_cancel(token);
+    }
+
+    fn unpark(&mut self, slots: &mut Slots, token: Token) {
+        slots.want_cancel(token);
+    }
+
+    /// Closes a descriptor with the next entry into the kernel.
+    fn close_detached(&mut self, slots: &mut Slots, fd: OwnedFd) {
+        if self.has(Code::Close) {
+            let fd = fd.into_raw_fd();
+            let token = slots.insert_detached(Code::Close, fd);
+            self.push(op::close_sqe(fd).user_data(token.bits()));
+        }
+    }
+
+    fn forget_descriptor(&mut self, _fd: RawFd) {}
+
+    fn release_descriptor(&mut self, _fd: RawFd) {}
+
+    /// Enters the kernel once, if there is a reason to, and takes all completions.
+    fn turn(
+        &mut self,
+        slots: &mut Slots,
+        wait: Wait,
+        batch: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        self.arm_notifier();
+        let all_fit = self.refill(slots);
+        let (pending, overflowing, has_work) = {
+            let queue = self.ring.submission();
+            (queue.len() as u32, queue.cq_overflow(), queue.taskrun() || queue.cq_overflow())
+        };
+        self.note_overflow(overflowing);
+        let wait = if all_fit && self.ring.completion().is_empty() { wait } else { Wait::No };
+        let must_ask = has_work || self.must_ask_always();
+        if pending > 0 || wait != Wait::No || (must_ask && slots.in_flight() > 0) {
+            self.enter(pending, wait)?;
+        }
+        self.reap(slots, batch);
+        Ok(())
+    }
 
     /// Ends the read of the notifier, into memory that goes with the ring: closing the ring alone
     /// does not stop the kernel at once.
-    pub(super) fn end(&mut self, slots: &mut Slots) {
+    fn end(&mut self, slots: &mut Slots) {
         let mut none = Vec::new();
         let woken = self.notifier.eventfd.raise();
         for _ in 0..10 {
@@ -477,7 +481,7 @@ impl Uring {
     }
 
     /// Whether a turn would find completions.
-    pub(super) fn peek(&mut self) -> bool {
+    fn peek(&mut self, _slots: &mut Slots) -> bool {
         if self.must_ask_always() && self.enter(0, Wait::No).is_err() {
             // The turn will find the same error, and tell it.
             return true;
@@ -488,12 +492,11 @@ impl Uring {
         has_work || !self.ring.completion().is_empty()
     }
 
-    /// This process is a fork of the one that the ring belongs to.
-    pub(super) fn end_in_fork(&self) {
+    fn end_in_fork(&mut self) {
         self.notifier.close_in_fork();
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    fn counts(&self) -> Counts {
         self.counts
     }
 }

@@ -22,7 +22,7 @@ pub(super) enum Exit {
 
 /// Whether splicing is allowed, and the limit so far away that no piece can reach beyond it.
 pub(super) fn is_possible(from: &IoHandle, progress: &Progress) -> bool {
-    progress.left.get() >= PIPE_SIZE as u64 && from.core.driver.borrow().splices()
+    progress.left.get() >= PIPE_SIZE as u64 && from.core.capabilities.splices
 }
 
 /// Carries pieces through pipes, until there is no more bulk.
@@ -52,8 +52,7 @@ pub(super) async fn splice(
             return Ok(Exit::Refused);
         }
         let permit = acquire(from, Interest::Readable).await?;
-        let limit = from.core.driver.borrow_mut().clip(PIPE_SIZE);
-        let op = SpliceIn::new(permit, from.core.pipes.clone(), limit, progress.clone());
+        let op = SpliceIn::new(permit, from.core.pipes.clone(), PIPE_SIZE, progress.clone());
         match perform(from, Interest::Readable, op).await.0? {
             Spliced::Some(pipe) => {
                 pace.note(pipe.len());

@@ -35,7 +35,7 @@ pub(super) struct Way<'a> {
 }
 
 type WriteLease<'a> = WriteAll<'a, Lease, Send<Permit<Chunk>, Lease>, Direct>;
-type Direct = fn(Permit<Chunk>, Lease, usize, usize) -> Send<Permit<Chunk>, Lease>;
+type Direct = fn(Permit<Chunk>, Lease, usize) -> Send<Permit<Chunk>, Lease>;
 
 enum Stage<'a> {
     /// The next lease is awaited.

@@ -7,9 +7,9 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 
 use super::{expect, pair, Function, Outcome, Tried};
-use crate::driver::uring::ask::{Ask, BUNDLE, MULTISHOT};
 use crate::driver::uring::buffers::Kind;
-use crate::driver::uring::trial::Trial;
+use crate::probe::trial::ask::{Ask, BUNDLE, MULTISHOT};
+use crate::probe::trial::Trial;
 
 pub(super) const LIST: &[Function] = &[
     Function { name: "buffer-ring", since: "5.19", run: whole },

@@ -5,8 +5,8 @@ use std::os::unix::net::UnixStream;
 
 use super::sockets::listener;
 use super::{expect, Function, Tried};
-use crate::driver::uring::ask::Ask;
-use crate::driver::uring::trial::Trial;
+use crate::probe::trial::ask::Ask;
+use crate::probe::trial::Trial;
 
 pub(super) const LIST: &[Function] = &[
     Function { name: "direct-accept", since: "5.19", run: accept },

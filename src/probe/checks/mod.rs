@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use super::{Check, Group, Outcome, Route};
-use crate::driver::uring::trial::Trial;
+use crate::probe::trial::Trial;
 use crate::probe::Patience;
 use crate::sys::{self, uring::Params};
 

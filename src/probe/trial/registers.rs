@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
-use super::trial::Trial;
+use super::Trial;
 use crate::sys::uring::{self, enter_for, Params, ENTER_GETEVENTS, ENTER_REGISTERED_RING};
 use crate::sys::Mapping;
 

@@ -7,17 +7,20 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use io_uring::squeue::Entry;
 use io_uring::IoUring;
 
-use super::ask::{Ask, Sqe, Vectors, ARENA};
-use super::buffers::{KernelRing, Kind};
-use super::setup;
+use super::Patience;
 use crate::buf::BufferRing;
+use crate::driver::uring::buffers::{KernelRing, Kind};
+use crate::driver::uring::setup;
 use crate::driver::{Feature, Features};
-use crate::probe::Patience;
 use crate::sys::uring::{enter, ENTER_GETEVENTS};
 use crate::sys::{own, Mapping};
+
+pub(super) mod ask;
+mod registers;
+
+use ask::{Ask, Vectors, ARENA};
 
 /// How long an answer may take before it counts as missing.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
@@ -177,20 +180,18 @@ impl Trial {
 
     /// Asks for something: the number under which it is answered.
     pub(crate) fn start(&mut self, ask: Ask) -> io::Result<u64> {
-        let (mut sqe, number) = (ask.sqe, self.next);
+        let (mut entry, number) = (ask.entry, self.next);
         let base = self.arena().address();
         if ask.arena {
-            sqe.address += base as u64;
+            entry.address += base as u64;
         }
         if let Some(at) = ask.value {
-            sqe.address3 = (base + at) as u64;
+            entry.address3 = (base + at) as u64;
         }
         self.next += 1;
-        sqe.user_data = number;
-        // SAFETY: an entry is the same 64 bytes, all of which may be anything.
-        let entry = unsafe { std::mem::transmute::<Sqe, Entry>(sqe) };
+        entry.user_data = number;
         // SAFETY: what it points to lies in the arena, which stays until the last answer.
-        unsafe { self.ring.submission().push(&entry) }
+        unsafe { self.ring.submission().push(&entry.into()) }
             .map_err(|_| io::Error::other("the submission queue is full"))?;
         self.open.push(number);
         if ask.makes_descriptors() {

@@ -79,10 +79,39 @@ pub(crate) use shutdown::Shutdown;
 pub(crate) use socket::Socket;
 #[cfg(target_os = "linux")]
 pub(crate) use splice::{Quota, SpliceIn, SpliceOut, Spliced};
-pub(crate) use table::{Code, Misfit, Question, Row, Stream, TABLE};
+use table::codes;
+pub(crate) use table::{Misfit, Question, Row, Stream};
 #[cfg(target_os = "linux")]
 pub(crate) use waitid::{Parent, WaitChild};
 pub(crate) use write::Write;
+
+codes! {
+    Accept = accept::ROW;
+    AcceptMulti = accept::MULTISHOT;
+    Cancel = cancel::ROW;
+    Close = close::ROW;
+    Connect = connect::ROW;
+    Poll = poll::ROW;
+    Read = read::ROW;
+    ReadFixed = fileio::READ_FIXED;
+    ReadVectored = fileio::READ_VECTORED;
+    Recv = recv::ROW;
+    RecvMulti = recv::MULTISHOT;
+    RecvMsg = recvmsg::ROW;
+    RecvMsgMulti = recvdatagram::MULTISHOT;
+    Send = send::ROW;
+    SendMsg = sendmsg::ROW;
+    SendZc = sendzc::ROW;
+    Shutdown = shutdown::ROW;
+    Socket = socket::ROW;
+    #[cfg(target_os = "linux")]
+    Splice = splice::ROW;
+    #[cfg(target_os = "linux")]
+    WaitId = waitid::ROW;
+    Write = write::ROW;
+    WriteFixed = fileio::WRITE_FIXED;
+    WriteVectored = fileio::WRITE_VECTORED;
+}
 
 /// What must happen at a descriptor before an operation can go on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

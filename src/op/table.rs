@@ -1,12 +1,9 @@
-//! The table of operations, made of the rows that stand in their files.
+//! What is true of each operation, and the table of them, made of the rows that stand in their files.
 
 use std::os::fd::RawFd;
 
 use super::entry::Entry;
-use super::{accept, close, connect, fileio, poll, read, recv, recvdatagram, recvmsg};
-#[cfg(target_os = "linux")]
-use super::{cancel, splice, waitid};
-use super::{send, sendmsg, sendzc, shutdown, socket, write};
+use super::{Code, ALL, TABLE};
 
 /// What is true of one operation, whatever it works on.
 #[derive(Clone, Copy)]
@@ -71,6 +68,7 @@ impl Row {
     }
 }
 
+/// Makes `Code` and its tables of the rows.
 macro_rules! codes {
     ($($(#[$meta:meta])* $code:ident = $row:path;)*) => {
         /// Every operation there is.
@@ -79,40 +77,13 @@ macro_rules! codes {
         pub(crate) enum Code { $($(#[$meta])* $code,)* }
 
         /// The rows, in the order of `Code`.
-        pub(crate) const TABLE: &[Row] = &[$($(#[$meta])* $row,)*];
+        pub(crate) const TABLE: &[table::Row] = &[$($(#[$meta])* $row,)*];
 
         const ALL: &[Code] = &[$($(#[$meta])* Code::$code,)*];
     };
 }
 
-codes! {
-    Accept = accept::ROW;
-    AcceptMulti = accept::MULTISHOT;
-    #[cfg(target_os = "linux")]
-    Cancel = cancel::ROW;
-    Close = close::ROW;
-    Connect = connect::ROW;
-    Poll = poll::ROW;
-    Read = read::ROW;
-    ReadFixed = fileio::READ_FIXED;
-    ReadVectored = fileio::READ_VECTORED;
-    Recv = recv::ROW;
-    RecvMulti = recv::MULTISHOT;
-    RecvMsg = recvmsg::ROW;
-    RecvMsgMulti = recvdatagram::MULTISHOT;
-    Send = send::ROW;
-    SendMsg = sendmsg::ROW;
-    SendZc = sendzc::ROW;
-    Shutdown = shutdown::ROW;
-    Socket = socket::ROW;
-    #[cfg(target_os = "linux")]
-    Splice = splice::ROW;
-    #[cfg(target_os = "linux")]
-    WaitId = waitid::ROW;
-    Write = write::ROW;
-    WriteFixed = fileio::WRITE_FIXED;
-    WriteVectored = fileio::WRITE_VECTORED;
-}
+pub(super) use codes;
 
 impl Code {
     /// The operation's row.

@@ -4,30 +4,19 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
+use io_uring::types::{CancelBuilder, Napi, Timespec};
+
+use super::ask::Ask;
 use super::Trial;
+use crate::driver::uring::buffers::Kind;
 use crate::sys::uring::{self, enter_for, Params, ENTER_GETEVENTS, ENTER_REGISTERED_RING};
 use crate::sys::Mapping;
 
-/// `struct io_uring_sync_cancel_reg`.
-#[repr(C)]
-struct SyncCancel {
-    number: u64,
-    fd: i32,
-    flags: u32,
-    seconds: i64,
-    nanoseconds: i64,
-    opcode: u8,
-    reserved: [u8; 7],
-    more_reserved: [u64; 3],
-}
-
-/// `struct io_uring_napi`.
-#[repr(C)]
-struct Napi {
-    busy_poll_us: u32,
-    prefer: u8,
-    reserved: [u8; 11],
-}
+/// `IORING_REGISTER_*`, where the io-uring crate has no call for what is asked.
+const PBUF_RING: u32 = 22;
+const UNREGISTER_PBUF_RING: u32 = 23;
+const SEND_MSG_RING: u32 = 31;
+const RESIZE_RINGS: u32 = 33;
 
 /// `struct io_uring_buf_reg`.
 #[repr(C)]
@@ -38,28 +27,6 @@ struct BufferRing {
     flags: u16,
     min_left: u32,
     reserved: [u32; 5],
-}
-
-/// `struct io_uring_rsrc_register`.
-#[repr(C)]
-struct Resources {
-    count: u32,
-    flags: u32,
-    reserved: u64,
-    data: u64,
-    tags: u64,
-}
-
-/// `struct io_uring_sqe`, with what a message between rings needs.
-#[repr(C)]
-struct Message {
-    opcode: u8,
-    reserved: [u8; 3],
-    fd: i32,
-    number: u64,
-    command: u64,
-    result: u32,
-    rest: [u32; 9],
 }
 
 impl Trial {
@@ -75,27 +42,16 @@ impl Trial {
 
     /// Cancels what was asked under this number, and waits for its end.
     pub(crate) fn sync_cancel(&self, number: u64) -> io::Result<()> {
-        let mut cancel = SyncCancel {
-            number,
-            fd: -1,
-            flags: 0,
-            seconds: 0,
-            nanoseconds: 100_000_000,
-            opcode: 0,
-            reserved: [0; 7],
-            more_reserved: [0; 3],
-        };
-        // SAFETY: it holds no address.
-        unsafe { self.register(24, &mut cancel, 1) }.map(drop)
+        let patience = Some(Timespec::new().nsec(100_000_000));
+        let submitter = self.ring.submitter();
+        submitter.register_sync_cancel(patience, CancelBuilder::user_data(number))
     }
 
     /// Lets the ring poll network queues by itself, and gives that up again.
     pub(crate) fn napi(&self) -> io::Result<()> {
-        let mut napi = Napi { busy_poll_us: 10, prefer: 0, reserved: [0; 11] };
-        // SAFETY: it holds no address.
-        unsafe { self.register(27, &mut napi, 1) }?;
-        // SAFETY: as above.
-        unsafe { self.register(28, &mut napi, 1) }.map(drop)
+        let mut napi = Napi::new().set_busy_poll_timeout(10);
+        self.ring.submitter().register_napi(&mut napi)?;
+        self.ring.submitter().unregister_napi(&mut napi)
     }
 
     /// Registers a ring of buffers of which the kernel gives up one with less than `min_left` left,
@@ -103,27 +59,23 @@ impl Trial {
     pub(crate) fn buffers_with_rest(&self, group: u16, min_left: u32) -> io::Result<()> {
         let memory = Mapping::anonymous(4096)?;
         let address = memory.address() as u64;
-        let (flags, reserved) = (2, [0; 5]);
+        let (flags, reserved) = (Kind::Incremental as u16, [0; 5]);
         let mut ring = BufferRing { address, entries: 8, group, flags, min_left, reserved };
         // SAFETY: the mapping has room for eight entries, and the kernel pins it.
-        unsafe { self.register(22, &mut ring, 1) }?;
+        unsafe { self.register(PBUF_RING, &mut ring, 1) }?;
         (ring.address, ring.entries, ring.flags, ring.min_left) = (0, 0, 0, 0);
         // SAFETY: it holds no address.
-        unsafe { self.register(23, &mut ring, 1) }.map(drop)
+        unsafe { self.register(UNREGISTER_PBUF_RING, &mut ring, 1) }.map(drop)
     }
 
     /// Makes a table for so many direct descriptors.
     pub(crate) fn table(&self, count: u32) -> io::Result<()> {
-        let sparse = 1;
-        let mut table = Resources { count, flags: sparse, reserved: 0, data: 0, tags: 0 };
-        // SAFETY: a sparse table names no descriptors.
-        unsafe { self.register(13, &mut table, size_of::<Resources>() as u32) }.map(drop)
+        self.ring.submitter().register_files_sparse(count)
     }
 
     /// Takes the table of direct descriptors away.
     pub(crate) fn no_table(&self) -> io::Result<()> {
-        // SAFETY: there is no argument.
-        unsafe { uring::register(self.fd(), 3, std::ptr::null_mut(), 0) }.map(drop)
+        self.ring.submitter().unregister_files()
     }
 
     /// Gives both queues new sizes. The ring can only be dropped after that.
@@ -133,25 +85,23 @@ impl Trial {
         const CQSIZE: u32 = 1 << 3;
         params.flags = CQSIZE;
         // SAFETY: it holds no address.
-        unsafe { self.register(33, &mut params, 1) }?;
+        unsafe { self.register(RESIZE_RINGS, &mut params, 1) }?;
         Ok([params.submission_entries, params.completion_entries])
     }
 
     /// Leaves an answer in this ring from a thread without one.
     pub(crate) fn message_from_outside(&self, result: u32, number: u64) -> io::Result<()> {
-        let (opcode, fd, reserved) = (super::ask::opcode::MSG_RING, self.fd(), [0; 3]);
-        let (command, rest) = (0, [0; 9]);
-        let mut message = Message { opcode, reserved, fd, number, command, result, rest };
+        let mut message = Ask::message(self.fd(), result, number).entry;
         // SAFETY: a message holds no address.
-        let done = unsafe { uring::register(-1, 31, (&raw mut message).cast(), 1) };
+        let done = unsafe { uring::register(-1, SEND_MSG_RING, (&raw mut message).cast(), 1) };
         done.map(drop)
     }
 
     /// How many worker threads the ring may have, for files and for the rest.
     pub(crate) fn workers(&self) -> io::Result<[u32; 2]> {
+        // Zero leaves things as they are.
         let mut asked = [0u32; 2];
-        // SAFETY: two numbers, of which zero leaves things as they are.
-        unsafe { self.register(19, &mut asked, 2) }?;
+        self.ring.submitter().register_iowq_max_workers(&mut asked)?;
         Ok(asked)
     }
 

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_leads_to_the_next_mode_and_an_error_to_none() {
+    fn a_refusal_leads_to_the_next_method_and_an_error_to_none() {
         let after = |method: Method, errno| method.after(&io::Error::from_raw_os_error(errno));
         let (reported, silent) =
             (Method::ZeroCopy { report: true }, Method::ZeroCopy { report: false });

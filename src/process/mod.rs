@@ -5,15 +5,16 @@ use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 
-use crate::io::{PipeReader, PipeWriter};
 use crate::runtime::blocking;
 
 mod child;
 mod ending;
 #[cfg_attr(any(not(target_os = "linux"), ringpark_kqueue), path = "no_pidfd.rs")]
 mod pidfd;
+mod pipes;
 
 pub use child::Child;
+pub use pipes::{ChildStderr, ChildStdin, ChildStdout};
 
 /// A process to be started; the methods are those of [`std::process::Command`].
 ///
@@ -138,23 +139,3 @@ impl Command {
         self.spawn().await?.wait_with_output().await
     }
 }
-
-/// Reads a pipe to its end, if there is one.
-async fn read_all(pipe: Option<PipeReader>) -> io::Result<Vec<u8>> {
-    match pipe {
-        Some(pipe) => {
-            let (result, bytes) = pipe.read_to_end(Vec::new()).await;
-            result.map(|_| bytes)
-        }
-        None => Ok(Vec::new()),
-    }
-}
-
-/// The child's standard input, which one writes to.
-pub type ChildStdin = PipeWriter;
-
-/// The child's standard output, which one reads from.
-pub type ChildStdout = PipeReader;
-
-/// The child's standard error, which one reads from.
-pub type ChildStderr = PipeReader;

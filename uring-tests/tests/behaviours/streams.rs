@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use ringpark::net::TcpStream;
 use ringpark::time::{sleep, timeout};
+use socket2::SockRef;
 
 use crate::harness::*;
 
@@ -24,6 +25,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "R12" => dropping_the_write_half_shuts_down_writing,
     Every: "R12" => dropping_the_read_half_leaves_writing_alone,
     Every: "R12" => halves_reunite,
+    Every: "R12" => halves_do_what_the_whole_does,
     Every: "R12" => halves_of_two_streams_do_not_reunite,
     Every: "A11" => streams_of_the_standard_library_can_join,
     Every: "M2" => many_connections_echo_at_once,
@@ -322,6 +324,47 @@ fn half_close_with_owned_halves(variant: &Variant) {
         plain.write_all(b"a late answer").expect("there is room");
         drop(plain);
         assert_eq!(promptly("the reader", reading).await.expect("no panic"), b"a late answer");
+    });
+}
+
+/// Addresses, readiness, deadlines, and all ways to read and write.
+fn halves_do_what_the_whole_does(variant: &Variant) {
+    variant.run(async {
+        let (ours, theirs) = pair();
+        let ours_at = theirs.peer_addr().expect("it is connected");
+        let theirs_at = ours.peer_addr().expect("it is connected");
+        let (reader, writer) = ours.into_split();
+        let local = (reader.local_addr().expect("bound"), writer.local_addr().expect("bound"));
+        assert_eq!(local, (ours_at, ours_at));
+        let peer = (reader.peer_addr().expect("connected"), writer.peer_addr().expect("connected"));
+        assert_eq!(peer, (theirs_at, theirs_at));
+
+        promptly("room", writer.writable()).await.expect("there is room");
+        writer.write_vectored_all(vec!["one", " two"]).await.0.expect("there is room");
+        let (written, _) = writer.write_vectored(vec![" ", "three"]).await;
+        assert_eq!(written.expect("there is room"), 6);
+        let (result, lent) = writer.write_all_zero_copy(vec![b'4'; 5]).await;
+        result.expect("there is room");
+        assert_eq!(receive(&theirs, 18).await, b"one two three44444");
+        assert_eq!(promptly("the memory", lent).await.0, [b'4'; 5]);
+        let sent =
+            writer.write_with(|fd| SockRef::from(&fd).send(b"raw")).await.expect("there is room");
+        assert_eq!(receive(&theirs, sent).await, b"raw"[..sent]);
+
+        let mut readable = pin!(reader.readable());
+        assert!(poll_once(readable.as_mut()).await.is_pending());
+        theirs.write_all("answer").await.0.expect("there is room");
+        promptly("bytes", readable).await.expect("they come");
+        let (peeked, buffer) = reader.peek(Vec::with_capacity(3)).await;
+        assert_eq!(&buffer[..peeked.expect("they are there")], b"ans");
+        let (result, buffer) = reader.read_exact(Vec::with_capacity(6)).await;
+        result.expect("they are there");
+        assert_eq!(buffer, b"answer");
+        reader.set_read_deadline(Some(past()));
+        assert_timed_out(reader.read_with(|_| Ok(())).await);
+        writer.write_all("on").await.0.expect("the other deadline is another");
+        writer.set_write_deadline(Some(past()));
+        assert_timed_out(writer.write(vec![1]).await.0);
     });
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 
-use super::socket::{get_flag, set_flag};
+use super::flag::{get_flag, set_flag};
 use super::{interface, Control};
 
 /// Lets each datagram tell its congestion notification (`IPV6_RECVTCLASS`). Those of IPv4 do not

@@ -4,7 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use super::socket::{get_flag, set_flag};
+use super::flag::{get_flag, set_flag};
 use super::{cvt, position, read, scratch, write, Notify};
 
 /// What poll(2) says when the peer has closed its writing side.

@@ -33,6 +33,7 @@ mod keepalive;
 
 mod child;
 mod file;
+mod flag;
 #[cfg(any(target_os = "netbsd", target_os = "openbsd", test))]
 mod interface;
 #[cfg(any(not(target_os = "linux"), ringpark_kqueue))]

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 
-use super::socket::{get_flag, set_flag};
+use super::flag::{get_flag, set_flag};
 use super::{Control, Told};
 
 /// Lets datagrams tell where they were sent to.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use socket2::SockRef;
 pub(crate) use socket2::{Domain, SockAddr};
 
-use super::{cvt, destination, keepalive, system};
+use super::flag::{get_flag, set_flag};
+use super::{destination, ip, keepalive, system};
 
 /// A socket that is asked or told something.
 pub(crate) struct Socket<'a>(SockRef<'a>);
@@ -211,11 +212,11 @@ impl Socket<'_> {
     }
 
     pub(crate) fn recv_ecn(&self) -> io::Result<bool> {
-        super::ip::recv_ecn(&self.0, self.is_v6()?)
+        ip::recv_ecn(&self.0, self.is_v6()?)
     }
 
     pub(crate) fn set_recv_ecn(&self, on: bool) -> io::Result<()> {
-        super::ip::set_recv_ecn(&self.0, self.is_v6()?, on)
+        ip::set_recv_ecn(&self.0, self.is_v6()?, on)
     }
 
     pub(crate) fn recv_destination(&self) -> io::Result<bool> {
@@ -243,14 +244,14 @@ impl Socket<'_> {
 
     pub(crate) fn join_multicast(&self, group: IpAddr, interface: u32) -> io::Result<()> {
         match group {
-            IpAddr::V4(group) => super::ip::join_multicast_v4(&self.0, &group, interface),
+            IpAddr::V4(group) => ip::join_multicast_v4(&self.0, &group, interface),
             IpAddr::V6(group) => self.0.join_multicast_v6(&group, interface),
         }
     }
 
     pub(crate) fn leave_multicast(&self, group: IpAddr, interface: u32) -> io::Result<()> {
         match group {
-            IpAddr::V4(group) => super::ip::leave_multicast_v4(&self.0, &group, interface),
+            IpAddr::V4(group) => ip::leave_multicast_v4(&self.0, &group, interface),
             IpAddr::V6(group) => self.0.leave_multicast_v6(&group, interface),
         }
     }
@@ -294,21 +295,4 @@ impl Socket<'_> {
 /// Whether a socket listens (`SO_ACCEPTCONN`).
 pub(crate) fn is_listener(socket: &OwnedFd) -> io::Result<bool> {
     get_flag(socket, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)
-}
-
-/// Sets an option that is on or off.
-pub(super) fn set_flag(socket: &impl AsRawFd, level: i32, name: i32, on: bool) -> io::Result<()> {
-    let value = libc::c_int::from(on);
-    let (fd, length) = (socket.as_raw_fd(), size_of_val(&value) as libc::socklen_t);
-    // SAFETY: the pointer is to a local of that length.
-    cvt(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) }).map(drop)
-}
-
-/// Whether an option is on.
-pub(super) fn get_flag(socket: &impl AsRawFd, level: i32, name: i32) -> io::Result<bool> {
-    let mut on: libc::c_int = 0;
-    let (fd, mut length) = (socket.as_raw_fd(), size_of_val(&on) as libc::socklen_t);
-    // SAFETY: the pointers are to locals, and the length is that of the first.
-    cvt(unsafe { libc::getsockopt(fd, level, name, (&raw mut on).cast(), &raw mut length) })?;
-    Ok(on != 0)
 }

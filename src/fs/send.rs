@@ -26,14 +26,14 @@ impl File {
     /// ```
     /// # async fn f(stream: ringpark::net::TcpStream) -> std::io::Result<()> {
     /// let file = ringpark::fs::File::open("index.html").await?;
-    /// file.send_to(&stream, 0, file.metadata()?.len()).await?;
+    /// file.sendfile(&stream, 0, file.metadata()?.len()).await?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     /// Those of reading the file and of writing to the connection; `TimedOut` after its write deadline. How
     /// much went before is told by [`io::written`](crate::io::written).
-    pub async fn send_to(
+    pub async fn sendfile(
         &self,
         stream: &(impl Connection + ?Sized),
         at: u64,

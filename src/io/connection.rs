@@ -6,7 +6,7 @@ use super::user::User;
 
 /// A connection that carries a stream of bytes both ways:
 /// [`TcpStream`](crate::net::TcpStream) or [`UnixStream`](crate::net::UnixStream).
-/// [`relay`](super::relay) and [`File::send_to`](crate::fs::File::send_to) take either. This trait is
+/// [`relay`](super::relay) and [`File::sendfile`](crate::fs::File::sendfile) take either. This trait is
 /// sealed: what its method gives has no name elsewhere.
 pub trait Connection {
     #[doc(hidden)]

@@ -22,7 +22,7 @@ macro_rules! readable_methods {
         ///
         /// # Errors
         /// `TimedOut` after the read deadline; [`Closed`](crate::Closed);
-        /// [`NotPollable`](crate::NotPollable) where the backend cannot wait for such a descriptor.
+        /// [`NotPollable`](crate::io::NotPollable) where the backend cannot wait for such a descriptor.
         pub async fn readable(&self) -> std::io::Result<()> {
             let interest = $crate::op::Interest::Readable;
             $crate::handle::ready::ready(self.handle(), interest).await
@@ -61,7 +61,7 @@ macro_rules! writable_methods {
         ///
         /// # Errors
         /// `TimedOut` after the write deadline; [`Closed`](crate::Closed);
-        /// [`NotPollable`](crate::NotPollable) where the backend cannot wait for such a descriptor.
+        /// [`NotPollable`](crate::io::NotPollable) where the backend cannot wait for such a descriptor.
         pub async fn writable(&self) -> std::io::Result<()> {
             let interest = $crate::op::Interest::Writable;
             $crate::handle::ready::ready(self.handle(), interest).await
@@ -250,7 +250,7 @@ macro_rules! stream_write_methods {
         /// It takes `IORING_OP_SEND_ZC` (Linux 6.0; the report came with 6.2, before which the usage is
         /// `Unknown`): see io_uring_enter(2) and io_uring_prep_send_zc(3). Elsewhere, on sockets of kinds that
         /// cannot do it (Unix sockets), when too little memory may be locked, and without
-        /// [`Feature::ZeroCopy`](crate::Feature::ZeroCopy), this is an ordinary send, whose buffer is back
+        /// [`Feature::ZeroCopy`](crate::runtime::Feature::ZeroCopy), this is an ordinary send, whose buffer is back
         /// at once, with `Copied`.
         ///
         /// # Dropping

@@ -8,7 +8,7 @@ mod relay;
 mod stdio;
 mod user;
 
-pub use crate::handle::{written, Closed};
+pub use crate::handle::{written, Closed, NotPollable};
 pub use connection::Connection;
 pub use descriptor::Descriptor;
 pub use pipe::{pipe, PipeReader, PipeWriter};

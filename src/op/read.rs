@@ -3,13 +3,13 @@
 use std::io;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
-
 use super::recv::{filled, Leftovers};
-use super::{Call, Code, Interest, Op, Waits};
+use super::{Call, Code, Entry, Interest, Op, Row, Waits};
 use crate::buf::IoBufMut;
 use crate::sys::{self, Memory, Transfer};
+
+/// Bytes from any descriptor.
+pub(super) const ROW: Row = Row::new("read", 22, "5.6");
 
 /// What a descriptor of any kind does where a call would have to wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,7 +66,6 @@ impl<S: Leftovers, B: IoBufMut> Read<S, B> {
 }
 
 /// The offset that means the descriptor's own position.
-#[cfg(target_os = "linux")]
 pub(super) const OWN_POSITION: u64 = u64::MAX;
 
 // SAFETY: entry and call point to the buffer's memory, whose address `IoBufMut` promises to be stable.
@@ -87,10 +86,9 @@ unsafe impl<S: Leftovers, B: IoBufMut> Op for Read<S, B> {
         self.mode.waits()
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         let (memory, len) = self.room();
-        Some(opcode::Read::new(Fd(self.fd()), memory, len as u32).offset(OWN_POSITION).build())
+        Some(Entry { offset: OWN_POSITION, ..ROW.entry(self.fd()).memory(memory, len) })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {

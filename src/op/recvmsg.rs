@@ -5,14 +5,19 @@ use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::os::fd::{OwnedFd, RawFd};
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
 use socket2::{SockAddr, SockAddrStorage};
 
 use super::recv::filled;
-use super::{Code, Interest, KeepsOpen, Op, Waits};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::buf::IoBufMut;
 use crate::sys::{self, ControlMessages};
+
+/// One message from a socket, with its sender and what came beside it. (The question's header is only
+/// read: without a descriptor it is not written to.)
+pub(super) const ROW: Row = Row {
+    question: Question::Entry(|misfit| ROW.entry(-1).memory(&raw const *misfit.header, 1)),
+    ..Row::new("recvmsg", 10, "5.3")
+};
 
 /// The most descriptors that one message can bring (`SCM_MAX_FD`).
 pub(crate) const FDS_MAX: usize = 253;
@@ -217,10 +222,9 @@ unsafe impl<S: Mailbox, B: IoBufMut> Op for RecvMsg<S, B> {
         Waits::ForReadiness
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
-        let (fd, flags) = (Fd(self.fd()), self.flags as u32);
-        Some(opcode::RecvMsg::new(fd, self.header()).flags(flags).build())
+        let entry = ROW.entry(self.fd()).memory(&raw const *self.header(), 1);
+        Some(Entry { op_flags: self.flags as u32, ..entry })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {

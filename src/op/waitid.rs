@@ -5,10 +5,14 @@ use std::os::fd::RawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use io_uring::{opcode, squeue::Entry};
-
-use super::{Code, Interest, KeepsOpen, Op, Waits};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::sys;
+
+/// The end of a child process. (No process has the number of the question.)
+pub(super) const ROW: Row = Row {
+    question: Question::Entry(|_| wait(libc::id_t::MAX >> 1, libc::WEXITED | libc::WNOHANG)),
+    ..Row::new("waitid", 50, "6.7")
+};
 
 /// Where the status of a child goes that nobody waits for any more.
 pub(crate) trait Parent: KeepsOpen {
@@ -52,6 +56,10 @@ impl<P: Parent> WaitChild<P> {
     }
 }
 
+fn wait(id: libc::id_t, options: i32) -> Entry {
+    Entry { len: libc::P_PID, file_index: options as u32, ..ROW.entry(id as i32) }
+}
+
 // SAFETY: the entry points to the box, which only this operation has.
 unsafe impl<P: Parent> Op for WaitChild<P> {
     type Output = io::Result<ExitStatus>;
@@ -71,8 +79,7 @@ unsafe impl<P: Parent> Op for WaitChild<P> {
 
     fn sqe(&mut self) -> Option<Entry> {
         let id = self.parent.pid() as libc::id_t;
-        let entry = opcode::WaitId::new(libc::P_PID, id, libc::WEXITED);
-        Some(entry.infop(&raw const *self.info).build())
+        Some(Entry { offset: &raw const *self.info as u64, ..wait(id, libc::WEXITED) })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {

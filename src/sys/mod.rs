@@ -61,7 +61,7 @@ pub(crate) use ip::{ecn_v4, push_ecn_v4};
 #[cfg(target_os = "linux")]
 pub(crate) use mapping::Mapping;
 pub(crate) use message::{recvmsg, sendmmsg, sendmsg, Control, ControlMessages};
-pub(crate) use socket::{is_listener, Socket};
+pub(crate) use socket::Socket;
 pub(crate) use system::*;
 pub(crate) use thread::{at_fork_in_child, coarse_now, ThreadClock};
 
@@ -267,15 +267,6 @@ impl Drop for SharedFd {
 pub(crate) unsafe fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
     // SAFETY: the caller vouches for it.
     unsafe { BorrowedFd::borrow_raw(fd) }
-}
-
-/// Takes over a descriptor that the process was started with, and that is closed on exec from now
-/// on. Nobody else in the process may use it.
-pub(crate) fn inherit(fd: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: F_SETFD takes an integer; a number that is not open is answered with EBADF.
-    cvt(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-    // SAFETY: it is open, and the one who started this process has given it to the caller.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Takes over a descriptor that the kernel handed out in a completion.

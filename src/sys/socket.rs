@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Shutdown};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -219,7 +219,7 @@ impl Socket<'_> {
         ip::set_recv_ecn(&self.0, self.is_v6()?, on)
     }
 
-    pub(crate) fn recv_destination(&self) -> io::Result<bool> {
+    pub(crate) fn recv_pktinfo(&self) -> io::Result<bool> {
         self.by_family(
             |six| get_flag(six, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
             destination::recv_destination_v4,
@@ -227,7 +227,7 @@ impl Socket<'_> {
     }
 
     /// Lets datagrams tell where they were sent to.
-    pub(crate) fn set_recv_destination(&self, on: bool) -> io::Result<()> {
+    pub(crate) fn set_recv_pktinfo(&self, on: bool) -> io::Result<()> {
         self.by_family(
             |six| set_flag(six, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, on),
             |four| destination::set_recv_destination_v4(four, on),
@@ -290,9 +290,4 @@ impl Socket<'_> {
     pub(crate) fn set_multicast_if_v6(&self, interface: u32) -> io::Result<()> {
         self.0.set_multicast_if_v6(interface)
     }
-}
-
-/// Whether a socket listens (`SO_ACCEPTCONN`).
-pub(crate) fn is_listener(socket: &OwnedFd) -> io::Result<bool> {
-    get_flag(socket, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)
 }

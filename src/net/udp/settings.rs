@@ -51,8 +51,8 @@ impl UdpSocket {
     ///
     /// # Errors
     /// [`Closed`](crate::Closed).
-    pub fn recv_destination(&self) -> io::Result<bool> {
-        self.with(|socket| socket.recv_destination())
+    pub fn recv_pktinfo(&self) -> io::Result<bool> {
+        self.with(|socket| socket.recv_pktinfo())
     }
 
     /// Lets each datagram tell which address it was sent to, and which interface it came in by
@@ -60,8 +60,8 @@ impl UdpSocket {
     ///
     /// # Errors
     /// [`Closed`](crate::Closed).
-    pub fn set_recv_destination(&self, on: bool) -> io::Result<()> {
-        self.with(|socket| socket.set_recv_destination(on))
+    pub fn set_recv_pktinfo(&self, on: bool) -> io::Result<()> {
+        self.with(|socket| socket.set_recv_pktinfo(on))
     }
 
     /// Whether datagrams may go to broadcast addresses (`SO_BROADCAST`).

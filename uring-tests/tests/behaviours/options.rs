@@ -121,7 +121,7 @@ fn what_is_set_on_a_udp_socket_is_read_back(variant: &Variant) {
             read_back!(socket,
                 set_gro, gro: true, false;
                 set_recv_ecn, recv_ecn: true, false;
-                set_recv_destination, recv_destination: true, false;
+                set_recv_pktinfo, recv_pktinfo: true, false;
                 set_broadcast, broadcast: true, false;
                 set_multicast_loop, multicast_loop: false, true;
                 set_multicast_ttl, multicast_ttl: 7, 1;

@@ -5,14 +5,17 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 use super::{methods, User};
-use crate::buf::{IoBuf, IoBufMut};
-use crate::handle::{recv, send, Handle, IoHandle};
+use crate::buf::{IoBuf, IoBufMut, Lease};
+use crate::handle::{recv, send, Handle, IoHandle, NotPollable};
 use crate::op::{Mode, Read, Write};
 use crate::runtime::Core;
 use crate::sys;
 
 /// The room that is made for bytes of which nobody knows how many there are.
 const READ_TO_END_MIN: usize = 4096;
+
+/// The room that is made for the bytes of a `recv`.
+const RECV_ROOM: usize = 16 << 10;
 
 /// A descriptor of any kind that the runtime reads, writes and waits for.
 ///
@@ -79,6 +82,22 @@ impl Descriptor {
             (false, true) => Mode::Nonblocking,
             (false, false) => Mode::Blocking,
         }
+    }
+
+    /// The next bytes; `None` at the end. While nothing arrives no buffer is held, unless the descriptor
+    /// is one that cannot be waited for. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// As for [`read`](Descriptor::read).
+    pub async fn recv(&self) -> io::Result<Option<Lease>> {
+        if !self.is_disk {
+            match self.readable().await {
+                Err(error) if NotPollable::is(&error) => {}
+                other => other?,
+            }
+        }
+        let (result, bytes) = self.read(Vec::with_capacity(RECV_ROOM)).await;
+        Ok((result? > 0).then(|| Lease::from_vec(bytes)))
     }
 
     /// Reads some bytes into the buffer's room; 0 is the end, unless the buffer has no room.

@@ -11,7 +11,7 @@
 //! | `stream_read_methods` | `recv`, `read`, `read_exact`, `peek`: what sockets can do |
 //! | `stream_write_methods` | `write`, `write_all`, and those with several buffers, or without a copy |
 //! | `shutdown_methods` | `shutdown` of a connection |
-//! | `descriptor_read_methods` | `read`, `read_exact`, `read_to_end`, by the `descriptor` within |
+//! | `descriptor_read_methods` | `recv`, `read`, `read_exact`, `read_to_end`, by the `descriptor` within |
 //! | `descriptor_write_methods` | `write`, `write_all`, by the `descriptor` within |
 //! | `descriptor_traits` | `AsRawFd` and `Debug` |
 
@@ -308,6 +308,15 @@ macro_rules! shutdown_methods {
 /// Reading from a descriptor.
 macro_rules! descriptor_read_methods {
     () => {
+        /// The next bytes; `None` at the end. While nothing arrives no buffer is held, unless the
+        /// descriptor is one that cannot be waited for. Dropping the future loses nothing.
+        ///
+        /// # Errors
+        /// As for [`read`](Self::read).
+        pub async fn recv(&self) -> std::io::Result<Option<$crate::buf::Lease>> {
+            self.descriptor.recv().await
+        }
+
         /// Reads some bytes into the buffer's room; 0 is the end, unless the buffer has no room.
         /// Dropping the future loses nothing: what arrives is given to the next read.
         ///

@@ -5,7 +5,9 @@ use std::net::Shutdown;
 use std::pin::pin;
 use std::rc::Rc;
 
-use ringpark::net::TcpStream;
+use ringpark::buf::Lease;
+use ringpark::io::Descriptor;
+use ringpark::net::{TcpStream, UnixStream};
 use ringpark::time::{sleep, timeout};
 use socket2::SockRef;
 
@@ -21,6 +23,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "R11" => peek_shows_what_the_next_read_gets,
     Every: "R11" => peek_shows_bytes_that_a_dropped_recv_left,
     Every: "R11" => a_small_read_leaves_the_rest_of_a_message,
+    Every: "R11" => every_kind_of_stream_is_received_from_in_one_way,
     Every: "R12" => half_close_with_owned_halves,
     Every: "R12" => dropping_the_write_half_shuts_down_writing,
     Every: "R12" => dropping_the_read_half_leaves_writing_alone,
@@ -324,6 +327,47 @@ fn half_close_with_owned_halves(variant: &Variant) {
         plain.write_all(b"a late answer").expect("there is room");
         drop(plain);
         assert_eq!(promptly("the reader", reading).await.expect("no panic"), b"a late answer");
+    });
+}
+
+/// Connections, halves, pipes, and descriptors of any kind.
+fn every_kind_of_stream_is_received_from_in_one_way(variant: &Variant) {
+    /// Bytes that come late, bytes that a dropped `recv` has waited for, the end.
+    macro_rules! received {
+        ($reader:expr, $writer:expr) => {
+            let mut late = pin!($reader.recv());
+            assert!(poll_once(late.as_mut()).await.is_pending());
+            $writer.write_all("late").await.0.expect("there is room");
+            let lease: Option<Lease> = promptly("bytes", late).await.expect("they come");
+            assert_eq!(&lease.expect("no end yet")[..], b"late");
+            assert!(poll_once(pin!($reader.recv())).await.is_pending());
+            $writer.write_all("kept").await.0.expect("there is room");
+            let lease = promptly("bytes", $reader.recv()).await.expect("they come");
+            assert_eq!(&lease.expect("no end yet")[..], b"kept");
+            drop($writer);
+            assert!(promptly("the end", $reader.recv()).await.expect("a clean end").is_none());
+        };
+    }
+    variant.run(async {
+        let (reader, writer) = pair();
+        received!(reader, writer);
+        let (reader, writer) = pair();
+        let ((reader, _writing), (_reading, writer)) = (reader.into_split(), writer.into_split());
+        received!(reader, writer);
+        let (reader, writer) = UnixStream::pair().expect("a pair");
+        received!(reader, writer);
+        let (reader, writer) = ringpark::io::pipe().expect("a pipe");
+        received!(reader, writer);
+        let (reader, writer) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let descriptor = |fd| Descriptor::new(fd).expect("it is open");
+        let (reader, writer) = (descriptor(reader.into()), descriptor(writer.into()));
+        received!(reader, writer);
+
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let file = descriptor(std::fs::File::open(path).expect("it is there").into());
+        let lease = promptly("bytes", file.recv()).await.expect("they are there");
+        assert_eq!(&lease.expect("no end yet")[..], std::fs::read(path).expect("it is there"));
+        assert!(promptly("the end", file.recv()).await.expect("it can be read").is_none());
     });
 }
 

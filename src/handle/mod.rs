@@ -41,7 +41,7 @@
 //! | `accept` | connections of a socket that listens |
 //! | `ready` | readiness, for closures that make their own calls |
 //! | `close` | the end: closed, or let go of for another core |
-//! | `helped` | operations on files, on a helper thread |
+//! | `helped` | operations that a helper thread does, since they may wait for a disk |
 //! | `error` | errors that a caller acts on |
 
 pub(crate) mod accept;

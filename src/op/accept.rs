@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 
-use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Stream, Waits};
+use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Stream, Waits};
 use crate::completion::Completion;
 use crate::sys;
 
@@ -19,12 +19,6 @@ pub(super) const MULTISHOT: Row = Row {
 
 /// `IORING_ACCEPT_MULTISHOT`
 const UNTIL_CANCELLED: u16 = 1;
-
-/// Where an accepted connection goes that nobody waits for any more.
-pub(crate) trait Backlog: KeepsOpen {
-    /// Keeps the outcome for the next accept.
-    fn keep(&self, accepted: io::Result<OwnedFd>);
-}
 
 /// The connection in a completion of an accept.
 pub(crate) fn accepted(completion: Completion) -> io::Result<OwnedFd> {
@@ -50,7 +44,7 @@ fn accept_multi(fd: RawFd, _cap: u32) -> Entry {
 }
 
 // SAFETY: the entry asks for no address, so that it points to nothing.
-unsafe impl<L: Backlog> Op for Accept<L> {
+unsafe impl<L: Keeps<OwnedFd>> Op for Accept<L> {
     type Output = io::Result<OwnedFd>;
     const CODE: Code = Code::Accept;
 

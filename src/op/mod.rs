@@ -57,7 +57,7 @@ mod table;
 mod waitid;
 mod write;
 
-pub(crate) use accept::{accepted, Accept, Backlog};
+pub(crate) use accept::{accepted, Accept};
 pub(crate) use call::{Call, Waits};
 pub(crate) use cancel::{cancel_sqe, CancelAnswer};
 pub(crate) use close::{close_sqe, Close};
@@ -66,10 +66,10 @@ pub(crate) use entry::{Entry, BUFFER_SELECT};
 pub(crate) use fileio::{ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
 pub(crate) use poll::{poll_sqe, Poll};
 pub(crate) use read::{Mode, Read};
-pub(crate) use recv::{recv_multi, Leftovers, Recv, RecvPooled, STREAM_GROUP};
+pub(crate) use recv::{recv_multi, Recv, RecvPooled, STREAM_GROUP};
 pub(crate) use recvdatagram::{split_datagram, RecvDatagram};
 pub(crate) use recvdatagram::{DATAGRAM_BUFFER, DATAGRAM_GROUP, DATAGRAM_MAX};
-pub(crate) use recvmsg::{Ancillary, Mailbox, Message, RecvMsg, FDS_MAX};
+pub(crate) use recvmsg::{Ancillary, Message, RecvMsg, FDS_MAX};
 pub(crate) use send::Send;
 pub(crate) use sendmany::{Outgoing, SendMany};
 pub(crate) use sendmsg::SendMsg;
@@ -82,7 +82,7 @@ pub(crate) use splice::{Quota, SpliceIn, SpliceOut, Spliced};
 use table::codes;
 pub(crate) use table::{Misfit, Question, Row, Stream};
 #[cfg(target_os = "linux")]
-pub(crate) use waitid::{Parent, WaitChild};
+pub(crate) use waitid::{Child, WaitChild};
 pub(crate) use write::Write;
 
 codes! {
@@ -124,6 +124,13 @@ pub(crate) enum Interest {
 pub(crate) trait KeepsOpen: 'static {
     /// The number, which is open.
     fn fd(&self) -> RawFd;
+}
+
+/// Keeps what an operation has got whose future was dropped: received bytes, a message, a connection,
+/// the status of a child.
+pub(crate) trait Keeps<T>: KeepsOpen {
+    /// Keeps the outcome for the next operation of this kind.
+    fn keep(&self, outcome: io::Result<T>);
 }
 
 /// One kernel operation.

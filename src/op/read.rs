@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use super::recv::{filled, Leftovers};
-use super::{Call, Code, Entry, Interest, Op, Row, Waits};
+use super::recv::filled;
+use super::{Call, Code, Entry, Interest, Keeps, Op, Row, Waits};
 use crate::buf::IoBufMut;
 use crate::sys::{self, Memory, Transfer};
 
@@ -57,7 +57,7 @@ impl<S, B: IoBufMut> Read<S, B> {
     }
 }
 
-impl<S: Leftovers, B: IoBufMut> Read<S, B> {
+impl<S: Keeps<Vec<u8>>, B: IoBufMut> Read<S, B> {
     fn transfer(&mut self) -> Transfer {
         let (memory, len) = self.room();
         let memory = Memory::One(libc::iovec { iov_base: memory.cast(), iov_len: len });
@@ -69,7 +69,7 @@ impl<S: Leftovers, B: IoBufMut> Read<S, B> {
 pub(super) const OWN_POSITION: u64 = u64::MAX;
 
 // SAFETY: entry and call point to the buffer's memory, whose address `IoBufMut` promises to be stable.
-unsafe impl<S: Leftovers, B: IoBufMut> Op for Read<S, B> {
+unsafe impl<S: Keeps<Vec<u8>>, B: IoBufMut> Op for Read<S, B> {
     /// How many bytes came, the buffer, and what keeps the descriptor open.
     type Output = (io::Result<usize>, B, S);
     const CODE: Code = Code::Read;
@@ -120,7 +120,9 @@ unsafe impl<S: Leftovers, B: IoBufMut> Op for Read<S, B> {
     fn discard(mut self, result: io::Result<u32>) {
         filled(&mut self.buffer, &result);
         match result {
-            Ok(count) => self.descriptor.keep(Ok(&self.buffer.as_slice()[..count as usize])),
+            Ok(count) => {
+                self.descriptor.keep(Ok(self.buffer.as_slice()[..count as usize].to_vec()))
+            }
             Err(error) => self.descriptor.keep(Err(error)),
         }
     }

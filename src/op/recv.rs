@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use super::entry::BUFFER_SELECT;
-use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Stream, Waits};
+use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Stream, Waits};
 use crate::buf::{IoBufMut, Lease, Pool};
 use crate::sys;
 
@@ -27,12 +27,6 @@ pub(crate) const STREAM_GROUP: u16 = 0;
 
 /// `IORING_RECV_MULTISHOT`
 pub(super) const UNTIL_CANCELLED: u16 = 1 << 1;
-
-/// Where received bytes go that nobody waits for any more.
-pub(crate) trait Leftovers: KeepsOpen {
-    /// Keeps the outcome for the next read.
-    fn keep(&self, received: io::Result<&[u8]>);
-}
 
 /// Receives into the caller's buffer. `S` keeps the socket open.
 pub(crate) struct Recv<S, B> {
@@ -86,7 +80,7 @@ pub(super) fn filled<B: IoBufMut>(buffer: &mut B, result: &io::Result<u32>) {
 }
 
 // SAFETY: the entry points to the buffer's memory, whose address `IoBufMut` promises to be stable.
-unsafe impl<S: Leftovers, B: IoBufMut> Op for Recv<S, B> {
+unsafe impl<S: Keeps<Vec<u8>>, B: IoBufMut> Op for Recv<S, B> {
     /// How many bytes came, the buffer, and what keeps the descriptor open.
     type Output = (io::Result<usize>, B, S);
     const CODE: Code = Code::Recv;
@@ -134,7 +128,7 @@ unsafe impl<S: Leftovers, B: IoBufMut> Op for Recv<S, B> {
         }
         filled(&mut self.buffer, &result);
         match result {
-            Ok(count) => self.socket.keep(Ok(&self.buffer.as_slice()[..count as usize])),
+            Ok(count) => self.socket.keep(Ok(self.buffer.as_slice()[..count as usize].to_vec())),
             Err(error) => self.socket.keep(Err(error)),
         }
     }
@@ -157,7 +151,7 @@ impl<S> RecvPooled<S> {
 }
 
 // SAFETY: there is no entry.
-unsafe impl<S: Leftovers> Op for RecvPooled<S> {
+unsafe impl<S: Keeps<Vec<u8>>> Op for RecvPooled<S> {
     /// The lease, an empty one at the end of the stream, `None` if there was no buffer; and what
     /// keeps the socket open.
     type Output = (io::Result<Option<Lease>>, S);
@@ -203,7 +197,7 @@ unsafe impl<S: Leftovers> Op for RecvPooled<S> {
     fn discard(self, result: io::Result<u32>) {
         match (result, &self.lease) {
             (Err(error), _) => self.socket.keep(Err(error)),
-            (Ok(_), Some(lease)) => self.socket.keep(Ok(lease)),
+            (Ok(_), Some(lease)) => self.socket.keep(Ok(lease.to_vec())),
             (Ok(_), None) => {}
         }
     }

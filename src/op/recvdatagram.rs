@@ -16,8 +16,8 @@ use socket2::{SockAddr, SockAddrStorage};
 
 use super::entry::BUFFER_SELECT;
 use super::recv::UNTIL_CANCELLED;
-use super::recvmsg::{Ancillary, Incoming, Mailbox, Message};
-use super::{Code, Entry, Interest, Op, Question, Row, Stream, Waits};
+use super::recvmsg::{Ancillary, Incoming, Message};
+use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Stream, Waits};
 use crate::buf::{Lease, Pool};
 use crate::sys;
 
@@ -106,7 +106,7 @@ impl<S> RecvDatagram<S> {
 }
 
 // SAFETY: there is no entry.
-unsafe impl<S: Mailbox> Op for RecvDatagram<S> {
+unsafe impl<S: Keeps<Message>> Op for RecvDatagram<S> {
     /// The bytes and what came with them, `None` if there was no buffer; and what keeps the socket
     /// open.
     type Output = (io::Result<Option<(Lease, Ancillary)>>, S);
@@ -155,7 +155,7 @@ unsafe impl<S: Mailbox> Op for RecvDatagram<S> {
     fn discard(self, result: io::Result<u32>) {
         let (received, socket) = self.finish(result);
         if let Some(received) = received.transpose() {
-            socket.keep_message(received.map(|(lease, ancillary)| {
+            socket.keep(received.map(|(lease, ancillary)| {
                 let bytes = lease.to_vec();
                 Message { bytes, ancillary }
             }));

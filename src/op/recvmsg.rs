@@ -8,7 +8,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use socket2::{SockAddr, SockAddrStorage};
 
 use super::recv::filled;
-use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
+use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Waits};
 use crate::buf::IoBufMut;
 use crate::sys::{self, ControlMessages};
 
@@ -97,12 +97,6 @@ fn first(data: &[u8]) -> Option<[u8; 4]> {
 pub(crate) struct Message {
     pub(crate) bytes: Vec<u8>,
     pub(crate) ancillary: Ancillary,
-}
-
-/// Where a message goes that nobody waits for any more.
-pub(crate) trait Mailbox: KeepsOpen {
-    /// Keeps the outcome for the next receive.
-    fn keep_message(&self, received: io::Result<Message>);
 }
 
 /// Receives one message into the caller's buffer. `S` keeps the socket open.
@@ -205,7 +199,7 @@ impl Incoming {
 
 // SAFETY: the entry points to the header, which is in a box with the name, the control messages and
 // the vector; that points to the buffer, whose address `IoBufMut` promises to be stable.
-unsafe impl<S: Mailbox, B: IoBufMut> Op for RecvMsg<S, B> {
+unsafe impl<S: Keeps<Message>, B: IoBufMut> Op for RecvMsg<S, B> {
     /// How many bytes came, and what with them; the buffer, and what keeps the socket open.
     type Output = (io::Result<(usize, Ancillary)>, B, S);
     const CODE: Code = Code::RecvMsg;
@@ -252,7 +246,7 @@ unsafe impl<S: Mailbox, B: IoBufMut> Op for RecvMsg<S, B> {
             return;
         }
         let (result, buffer, socket) = self.finish(result);
-        socket.keep_message(result.map(|(count, ancillary)| {
+        socket.keep(result.map(|(count, ancillary)| {
             let bytes = buffer.as_slice()[..count].to_vec();
             Message { bytes, ancillary }
         }));

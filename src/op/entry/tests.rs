@@ -1,8 +1,7 @@
 //! Every entry is that of the io-uring crate, byte for byte.
 
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
-use std::process::ExitStatus;
+use std::os::fd::RawFd;
 use std::ptr::null_mut;
 
 use io_uring::types::Fd;
@@ -24,24 +23,14 @@ impl KeepsOpen for Seven {
     }
 }
 
-impl Leftovers for Seven {
-    fn keep(&self, _received: io::Result<&[u8]>) {}
+impl<T> Keeps<T> for Seven {
+    fn keep(&self, _outcome: io::Result<T>) {}
 }
 
-impl Mailbox for Seven {
-    fn keep_message(&self, _received: io::Result<Message>) {}
-}
-
-impl Backlog for Seven {
-    fn keep(&self, _accepted: io::Result<OwnedFd>) {}
-}
-
-impl Parent for Seven {
+impl Child for Seven {
     fn pid(&self) -> libc::pid_t {
         99
     }
-
-    fn keep_status(&self, _status: ExitStatus) {}
 }
 
 const FD: Fd = Fd(7);

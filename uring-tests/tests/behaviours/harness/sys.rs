@@ -124,37 +124,6 @@ pub fn handle_over(signal: libc::c_int) {
     }
 }
 
-/// Keeps a copy of a descriptor, and puts it back in its place when that is dropped.
-pub fn keep_away(number: RawFd) -> KeptAway {
-    // SAFETY: the number is open.
-    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 100) };
-    assert!(copy >= 100, "{}", std::io::Error::last_os_error());
-    KeptAway { number, copy }
-}
-
-/// See [`keep_away`].
-pub struct KeptAway {
-    number: RawFd,
-    copy: RawFd,
-}
-
-impl Drop for KeptAway {
-    fn drop(&mut self) {
-        // SAFETY: the copy is this value's, and the number was the original's.
-        unsafe {
-            libc::dup2(self.copy, self.number);
-            libc::close(self.copy);
-        }
-    }
-}
-
-/// Makes `fd` the descriptor of this number.
-pub fn place_at(fd: &impl AsRawFd, number: RawFd) {
-    // SAFETY: the number is nobody's, which the caller knows.
-    let placed = unsafe { libc::dup2(fd.as_raw_fd(), number) };
-    assert_eq!(placed, number, "{}", std::io::Error::last_os_error());
-}
-
 /// The soft limit of descriptors.
 pub fn descriptor_limit() -> libc::rlim_t {
     limit(libc::RLIMIT_NOFILE).rlim_cur

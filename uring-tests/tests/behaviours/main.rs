@@ -32,6 +32,7 @@ mod handoff;
 mod idle;
 mod insight;
 mod machine;
+mod options;
 mod placement;
 mod probe;
 mod processes;
@@ -78,6 +79,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     cores::LIST,
     wakes::LIST,
     channels::LIST,
+    options::LIST,
     placement::LIST,
     handoff::LIST,
     insight::LIST,

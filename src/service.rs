@@ -26,6 +26,7 @@ const FIRST: i32 = 3;
 
 /// A descriptor that was handed in.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Inherited {
     /// What the manager calls it (`LISTEN_FDNAMES`), if it says.
     pub name: Option<String>,

@@ -18,7 +18,7 @@ mod stream;
 mod udp;
 mod unix;
 
-pub use handoff::Handoff;
+pub use handoff::{HandOver, Handoff};
 pub use listener::TcpListener;
 pub use resolve::{lookup_host, Addresses, ToSocketAddrs};
 pub use socket::TcpSocket;

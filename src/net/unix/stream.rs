@@ -37,7 +37,7 @@ pub struct UnixStream {
 }
 
 impl UnixStream {
-    pub(super) fn from_handle(handle: Rc<IoHandle>) -> UnixStream {
+    pub(in crate::net) fn from_handle(handle: Rc<IoHandle>) -> UnixStream {
         UnixStream { stream: SocketStream::new(handle) }
     }
 

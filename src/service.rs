@@ -17,8 +17,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::net::Kind;
 use crate::sys;
 
 /// The first descriptor that is handed in; the others follow it.
@@ -39,18 +40,8 @@ impl Inherited {
     /// # Errors
     /// `InvalidInput` if it is no TCP socket that listens.
     pub fn into_tcp_listener(self) -> io::Result<std::net::TcpListener> {
-        let invalid = |what: &str| {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("the descriptor handed in {what}"))
-        };
-        let (is_listener, is_inet) = {
-            let socket = SockRef::from(&self.fd);
-            let is_listener = sys::is_listener(&self.fd).map_err(|_| invalid("is no socket"))?;
-            (is_listener, socket.local_addr()?.as_socket().is_some())
-        };
-        match is_listener && is_inet {
-            true => Ok(self.fd.into()),
-            false => Err(invalid("is no TCP socket that listens")),
-        }
+        Kind::TcpListener.check(&self.fd)?;
+        Ok(self.fd.into())
     }
 }
 
@@ -145,7 +136,7 @@ mod tests {
         let file = std::fs::File::open("/dev/null").unwrap();
         for fd in [OwnedFd::from(one), file.into()] {
             let error = Inherited { name: None, fd }.into_tcp_listener().unwrap_err();
-            assert!(error.to_string().starts_with("the descriptor handed in is no "), "{error}");
+            assert!(error.to_string().starts_with("the descriptor is no "), "{error}");
         }
     }
 }

@@ -6,6 +6,7 @@
 mod acceptor;
 mod dispatch;
 mod handoff;
+mod kind;
 mod listener;
 mod options;
 mod ports;
@@ -19,6 +20,7 @@ mod udp;
 mod unix;
 
 pub use handoff::{HandOver, Handoff};
+pub(crate) use kind::Kind;
 pub use listener::TcpListener;
 pub use resolve::{lookup_host, Addresses, ToSocketAddrs};
 pub use socket::TcpSocket;

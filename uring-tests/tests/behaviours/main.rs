@@ -32,6 +32,7 @@ mod handoff;
 mod idle;
 mod insight;
 mod machine;
+mod moves;
 mod placement;
 mod probe;
 mod processes;
@@ -80,6 +81,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     channels::LIST,
     placement::LIST,
     handoff::LIST,
+    moves::LIST,
     insight::LIST,
     ending::LIST,
     tasks::LIST,

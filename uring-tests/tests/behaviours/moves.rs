@@ -86,8 +86,10 @@ fn descriptors_that_were_received_move_along(variant: &Variant) {
             let (message, bytes) = handoff.adopt().recv_fds(Vec::with_capacity(64)).await;
             (message.expect("it has come").fds.len(), bytes)
         });
-        let got = promptly("the message", there).await.expect("no panic");
-        assert_eq!(got, (1, b"beside".to_vec()));
+        let (fds, bytes) = promptly("the message", there).await.expect("no panic");
+        // A read may have been cut short; the descriptor is beside its first byte.
+        assert_eq!(fds, 1);
+        assert!(!bytes.is_empty() && b"beside".starts_with(&bytes));
     });
 }
 

@@ -37,7 +37,7 @@ build() {
     CARGO_TARGET_DIR=$built RUSTFLAGS='-C target-feature=+crt-static' CARGO_PROFILE_DEV_DEBUG=0 \
         cargo "$1" --target "$triple" "${@:2}"
 }
-build build -p ringpark --features cli --bin ringpark --example echo
+build build --bin ringpark --example echo
 suite=$(build test -p ringpark-tests --no-run --message-format=json |
     python3 -c 'import json, sys
 for line in sys.stdin:

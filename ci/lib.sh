@@ -125,7 +125,7 @@ CONF
 }
 
 build_release() {
-    cargo build --release --features cli --bin ringpark --example echo
+    cargo build --release --bin ringpark --example echo
 }
 
 # standard_library: finds the source of the standard library of this compiler, and says where in $library.

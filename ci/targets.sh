@@ -27,7 +27,7 @@ export CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=0 RUSTFLAGS=-Zno-co
 # lint TARGET...: clippy, all of them at once.
 lint() {
     # Where a system has no thread-locals of its own (OpenBSD), clippy does not see that ours are constant.
-    cargo clippy -p ringpark --lib --bins --features cli -Zbuild-std=std "${@/#/--target=}" -- \
+    cargo clippy -p ringpark -p ringpark-cli --lib --bins -Zbuild-std=std "${@/#/--target=}" -- \
         -D warnings -A clippy::missing_const_for_thread_local
     for name in "$@"; do ok "$name"; done
 }

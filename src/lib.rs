@@ -61,6 +61,11 @@
 //!
 //! `RINGPARK_BACKEND=uring|epoll|kqueue|poll|select` forces a backend, and a line logged through [`tracing`] says
 //! which one a core runs on and why.
+//!
+//! # Features
+//!
+//! None is needed. `backtrace` says what a task is at that holds its core for too long
+//! ([`Builder::stall_limit`]); `serde` gives the probe's report the traits of that crate.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // What only a ring uses is of no use where there are no rings; that nothing is left over is checked on
@@ -78,21 +83,17 @@ pub mod net;
 mod op;
 pub mod probe;
 pub mod process;
-mod runtime;
-pub mod service;
-mod shutdown;
+pub mod runtime;
+pub mod shutdown;
 pub mod signal;
 mod sync;
 mod sys;
 pub mod time;
 mod timer;
 
-pub use driver::{Backend, Feature, NotPollable, SetupError, UnknownName};
 pub use io::Closed;
 pub use runtime::{
-    block_on, cores, dump, least_loaded, metrics, spawn, spawn_anywhere, spawn_blocking, spawn_on,
-    yield_now, Accept, Builder, CoreHandle, CoreId, Counter, JoinError, JoinHandle, Load, Metrics,
-    Priority, RemoteHandle, TaskBuilder, TaskInfo, WaitsFor, YieldNow,
+    block_on, spawn, spawn_anywhere, spawn_blocking, spawn_on, yield_now, Backend, Builder,
+    JoinError, JoinHandle,
 };
-pub use shutdown::{Guard, Report, Shutdown, Stage};
 pub use time::Elapsed;

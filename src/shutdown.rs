@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Connections live on many cores and nobody polls: a task that must notice the end waits for a stage
-//! with [`Shutdown::unless`], which leaves its waker here. An entry belongs to the future that made
+//! with [`Shutdown::run_until`], which leaves its waker here. An entry belongs to the future that made
 //! it and leaves with that future; a wake only reads it, so a key can never name somebody else's
 //! entry.
 
@@ -45,7 +45,8 @@ const CUT_BOUND: Duration = Duration::from_secs(5);
 /// ```
 /// # fn main() -> std::io::Result<()> { ringpark::block_on(async {
 /// use std::time::Duration;
-/// use ringpark::{net::TcpListener, Shutdown, Stage};
+/// use ringpark::shutdown::{Shutdown, Stage};
+/// use ringpark::net::TcpListener;
 ///
 /// let shutdown = Shutdown::new();
 /// let ender = shutdown.clone();
@@ -56,7 +57,7 @@ const CUT_BOUND: Duration = Duration::from_secs(5);
 /// });
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0").await?;
-/// while let Some(accepted) = shutdown.unless(Stage::Stopping, listener.accept_stream()).await {
+/// while let Some(accepted) = shutdown.run_until(Stage::Stopping, listener.accept_stream()).await {
 ///     let stream = accepted?;
 ///     shutdown.spawn(async move { stream.write_all("hello\n").await.0 });
 /// }
@@ -194,7 +195,7 @@ impl Shutdown {
     }
 
     /// How many are open.
-    pub fn open(&self) -> usize {
+    pub fn open_count(&self) -> usize {
         self.inner.lock().open
     }
 
@@ -207,7 +208,7 @@ impl Shutdown {
     pub fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<Option<F::Output>> {
         let (shutdown, guard) = (self.clone(), self.guard());
         spawn(async move {
-            let output = shutdown.unless(Stage::Cut, future).await;
+            let output = shutdown.run_until(Stage::Cut, future).await;
             drop(guard);
             output
         })
@@ -220,7 +221,7 @@ impl Shutdown {
     /// Dropping the future leaves a server that has stopped.
     pub async fn finish(&self, grace: Option<Duration>) -> Report {
         self.stop();
-        let finished = self.unless(Stage::Cut, self.idle());
+        let finished = self.run_until(Stage::Cut, self.wait_idle());
         let in_time = match grace {
             None => finished.await.is_some(),
             Some(grace) => matches!(timeout(grace, finished).await, Ok(Some(()))),
@@ -228,14 +229,14 @@ impl Shutdown {
         if !in_time {
             self.cut();
             // The report tells what is left.
-            let _ = timeout(CUT_BOUND, self.idle()).await;
+            let _ = timeout(CUT_BOUND, self.wait_idle()).await;
         }
         let table = self.inner.lock();
         Report { open: table.open_at_stop, cut: table.open_at_cut, left: table.open }
     }
 
     /// Resolves when nothing is open.
-    pub async fn idle(&self) {
+    pub async fn wait_idle(&self) {
         poll_fn(|cx| {
             let mut table = self.inner.lock();
             if table.open == 0 {
@@ -251,7 +252,7 @@ impl Shutdown {
 
     /// Drives `work` to its end unless `stage` comes first; then drops it and returns `None`.
     /// Where both are there at once, the work's result wins.
-    pub async fn unless<F: Future>(&self, stage: Stage, work: F) -> Option<F::Output> {
+    pub async fn run_until<F: Future>(&self, stage: Stage, work: F) -> Option<F::Output> {
         let mut work = pin!(work);
         let mut reached = pin!(Reached { shutdown: self, stage, entry: None });
         poll_fn(|cx| match work.as_mut().poll(cx) {
@@ -350,7 +351,7 @@ mod tests {
         let shutdown = Shutdown::default();
         let (wakes, waker) = counter();
         let mut cx = Context::from_waker(&waker);
-        let mut cut = pin!(shutdown.unless(Stage::Cut, pending::<()>()));
+        let mut cut = pin!(shutdown.run_until(Stage::Cut, pending::<()>()));
         assert!(cut.as_mut().poll(&mut cx).is_pending());
         shutdown.stop();
         assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
@@ -364,7 +365,7 @@ mod tests {
         let shutdown = Shutdown::default();
         let (wakes, waker) = counter();
         let mut cx = Context::from_waker(&waker);
-        let mut stop = pin!(shutdown.unless(Stage::Stopping, pending::<()>()));
+        let mut stop = pin!(shutdown.run_until(Stage::Stopping, pending::<()>()));
         assert!(stop.as_mut().poll(&mut cx).is_pending());
         shutdown.cut();
         assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
@@ -384,7 +385,7 @@ mod tests {
         let shutdown = Shutdown::default();
         shutdown.cut();
         let mut cx = Context::from_waker(Waker::noop());
-        let mut done = pin!(shutdown.unless(Stage::Stopping, ready(7)));
+        let mut done = pin!(shutdown.run_until(Stage::Stopping, ready(7)));
         assert_eq!(done.as_mut().poll(&mut cx), Poll::Ready(Some(7)));
     }
 
@@ -393,7 +394,7 @@ mod tests {
         let shutdown = Shutdown::default();
         let (old_wakes, old) = counter();
         let (new_wakes, new) = counter();
-        let mut stop = pin!(shutdown.unless(Stage::Stopping, pending::<()>()));
+        let mut stop = pin!(shutdown.run_until(Stage::Stopping, pending::<()>()));
         assert!(stop.as_mut().poll(&mut Context::from_waker(&old)).is_pending());
         assert!(stop.as_mut().poll(&mut Context::from_waker(&new)).is_pending());
         shutdown.stop();
@@ -423,7 +424,7 @@ mod tests {
         let shutdown = Shutdown::default();
         let mut cx = Context::from_waker(Waker::noop());
         {
-            let mut stop = pin!(shutdown.unless(Stage::Stopping, pending::<()>()));
+            let mut stop = pin!(shutdown.run_until(Stage::Stopping, pending::<()>()));
             assert!(stop.as_mut().poll(&mut cx).is_pending());
             assert_eq!(shutdown.inner.lock().waiting.len(), 1);
         }

@@ -1,5 +1,5 @@
 //! The comparison harness: everything is in the library, see its head.
 
 fn main() -> std::process::ExitCode {
-    ringpark_bench::main(std::env::args().skip(1))
+    ringpark_bench::main(&[], std::env::args().skip(1))
 }

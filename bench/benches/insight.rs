@@ -18,8 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringpark::net::{TcpListener, TcpStream};
+use ringpark::runtime::dump;
 use ringpark::time::sleep;
-use ringpark::{dump, Backend, Builder};
+use ringpark::{Backend, Builder};
 use ringpark_bench::options::OURS;
 
 const CONNECTIONS: usize = 10_000;

@@ -8,12 +8,13 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
+use tempfile::TempDir;
 
 use crate::contestants::{self, Contestant};
 use crate::load::{self, Sample};
 use crate::machine::{Awake, Machine};
 use crate::options::Options;
-use crate::process::{allowed_cpus, confine, is_listening, wait_readable, Scratch};
+use crate::process::{allowed_cpus, confine, is_listening, wait_readable};
 use crate::report::{Absent, Entry, Report, Section};
 use crate::workload::{Service, Shape, Workload};
 
@@ -28,7 +29,7 @@ pub fn run(options: &Options) -> io::Result<Report> {
     let machine = Machine::this(awake.as_ref())?;
     let cpus = Cpus::choose()?;
     eprintln!("{machine}; contestants on CPU {}, load on CPU {}", cpus.contestant, cpus.load);
-    let scratch = Scratch::new()?;
+    let scratch = TempDir::with_prefix("ringpark-bench-")?;
     let mut bench = Bench { options, cpus, scratch, present: vec![] };
     let absent = bench.prepare();
     let sections = options.workloads.iter().map(|workload| bench.section(workload)).collect();
@@ -36,14 +37,13 @@ pub fn run(options: &Options) -> io::Result<Report> {
 }
 
 /// What there is to run, as text.
-pub fn list() -> String {
+pub fn list(all: &[&'static dyn Contestant]) -> String {
     let line = |usual: bool, name: &str, about: &str| {
         let mark = if usual { ' ' } else { '*' };
         format!("{mark} {name:<21} {about}\n")
     };
     let workloads = Workload::ALL.iter().map(|one| line(one.usual, one.name, one.about));
-    let contestants =
-        contestants::ALL.iter().map(|one| line(one.is_usual(), one.name(), one.about()));
+    let contestants = all.iter().map(|one| line(one.is_usual(), one.name(), one.about()));
     let mut text = String::from("workloads (what is marked * runs only when it is named)\n");
     text.extend(workloads);
     text += "contestants\n";
@@ -76,7 +76,7 @@ impl Cpus {
 struct Bench<'a> {
     options: &'a Options,
     cpus: Cpus,
-    scratch: Scratch,
+    scratch: TempDir,
     /// The contestants that can be had here.
     present: Vec<&'static dyn Contestant>,
 }
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_list_names_everything() {
-        let list = list();
+        let list = list(contestants::ALL);
         for name in Workload::ALL.iter().map(|workload| workload.name) {
             assert!(list.contains(name), "{name}");
         }

@@ -34,6 +34,7 @@ mod ring;
 use std::io;
 use std::process::ExitCode;
 
+use crate::contestants::Contestant;
 use crate::options::{Choice, Options};
 
 /// The sub-command of a contestant's process: its name and order follow.
@@ -41,16 +42,20 @@ const CONTESTANT: &str = "__contestant";
 /// The sub-command of the load's process: its order follows.
 const LOAD: &str = "__load";
 
-/// The whole program, given its arguments without its own name.
-pub fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
+/// The whole program, given the contestants that it brings along and its arguments without its own name.
+pub fn main(
+    guests: &[&'static dyn Contestant],
+    arguments: impl IntoIterator<Item = String>,
+) -> ExitCode {
+    let all = [contestants::ALL, guests].concat();
     let arguments: Vec<String> = arguments.into_iter().collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let ended = match words.as_slice() {
-        [CONTESTANT, name, order] => contestant(name, order),
+        [CONTESTANT, name, order] => contestant(&all, name, order),
         [LOAD, order] => load(order),
-        words => match options::parse(words) {
+        words => match options::parse(words, &all) {
             Ok(Choice::Run(options)) => compare(&options),
-            Ok(Choice::List) => contestants::say(harness::list().trim_end()),
+            Ok(Choice::List) => contestants::say(harness::list(&all).trim_end()),
             Ok(Choice::Leave(why)) => contestants::say(&why),
             Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
         },
@@ -69,8 +74,8 @@ fn exit_code(ended: io::Result<()>) -> ExitCode {
     }
 }
 
-fn contestant(name: &str, order: &str) -> io::Result<()> {
-    let contestant = contestants::named(name)
+fn contestant(all: &[&'static dyn Contestant], name: &str, order: &str) -> io::Result<()> {
+    let contestant = contestants::named(all, name)
         .ok_or_else(|| io::Error::other(format!("there is no contestant `{name}`")))?;
     contestants::run(contestant, &serde_json::from_str(order)?)
 }

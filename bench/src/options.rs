@@ -64,8 +64,8 @@ const THEIRS: &[&str] = &[
     "--warm-up-time",
 ];
 
-/// Reads the arguments.
-pub fn parse(arguments: &[&str]) -> Result<Choice, String> {
+/// Reads the arguments, with `all` to choose from.
+pub fn parse(arguments: &[&str], all: &[&'static dyn Contestant]) -> Result<Choice, String> {
     let mut bench = false;
     let mut quick = std::env::var_os("RINGPARK_BENCH_QUICK").is_some();
     let mut awake = false;
@@ -83,9 +83,8 @@ pub fn parse(arguments: &[&str]) -> Result<Choice, String> {
             "--awake" => awake = true,
             "--list" => return Ok(Choice::List),
             "--workload" => workloads.extend(chosen(value()?, "workload", Workload::named)?),
-            "--contestant" => {
-                contestants.extend(chosen(value()?, "contestant", contestants::named)?)
-            }
+            "--contestant" => contestants
+                .extend(chosen(value()?, "contestant", |name| contestants::named(all, name))?),
             "--rounds" => rounds = Some(positive(argument, value()?)?),
             "--seconds" => seconds = Some(positive(argument, value()?)?),
             other if THEIRS.contains(&other) || !other.starts_with('-') => {
@@ -104,7 +103,7 @@ pub fn parse(arguments: &[&str]) -> Result<Choice, String> {
         workloads = Workload::ALL.iter().filter(|workload| workload.usual).collect();
     }
     if contestants.is_empty() {
-        let usual = contestants::ALL.iter().copied().filter(|contestant| contestant.is_usual());
+        let usual = all.iter().copied().filter(|contestant| contestant.is_usual());
         contestants = usual.collect();
     }
     let (default_rounds, default_seconds, warm_up) = match quick {
@@ -122,7 +121,7 @@ pub fn parse(arguments: &[&str]) -> Result<Choice, String> {
 }
 
 /// The things named in a comma-separated list.
-fn chosen<T>(names: &str, what: &str, find: fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
+fn chosen<T>(names: &str, what: &str, find: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
     let names = names.split(',').filter(|name| !name.is_empty());
     names.map(|name| find(name).ok_or(format!("there is no {what} `{name}`; see --list"))).collect()
 }
@@ -139,7 +138,7 @@ mod tests {
     use super::*;
 
     fn run(arguments: &[&str]) -> Options {
-        match parse(arguments) {
+        match parse(arguments, contestants::ALL) {
             Ok(Choice::Run(options)) => options,
             Ok(Choice::List) => panic!("a list was chosen"),
             Ok(Choice::Leave(why)) => panic!("left: {why}"),
@@ -148,7 +147,7 @@ mod tests {
     }
 
     fn error(arguments: &[&str]) -> String {
-        parse(arguments).err().expect("an error")
+        parse(arguments, contestants::ALL).err().expect("an error")
     }
 
     #[test]
@@ -200,13 +199,16 @@ mod tests {
     #[test]
     fn what_is_for_criterion_leaves_us_nothing_to_do() {
         for arguments in [&["--bench", "--noplot"][..], &["timers", "--bench"]] {
-            assert!(matches!(parse(arguments), Ok(Choice::Leave(_))), "{arguments:?}");
+            assert!(
+                matches!(parse(arguments, contestants::ALL), Ok(Choice::Leave(_))),
+                "{arguments:?}"
+            );
         }
     }
 
     #[test]
     fn a_test_run_compares_nothing() {
-        assert!(matches!(parse(&[]), Ok(Choice::Leave(_))));
-        assert!(matches!(parse(&["--list"]), Ok(Choice::List)));
+        assert!(matches!(parse(&[], contestants::ALL), Ok(Choice::Leave(_))));
+        assert!(matches!(parse(&["--list"], contestants::ALL), Ok(Choice::List)));
     }
 }

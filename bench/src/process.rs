@@ -1,13 +1,10 @@
 //! What the harness needs of the operating system: children on one CPU each, and what another
 //! process has used of CPU and memory.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -137,44 +134,6 @@ fn listens_in(table: &str, port: u16) -> bool {
     })
 }
 
-/// A directory of this process that is gone when it is dropped.
-#[derive(Debug)]
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    /// Makes one where the system has its temporary files.
-    pub fn new() -> io::Result<Self> {
-        Self::within(&std::env::temp_dir())
-    }
-
-    /// Makes one in another directory.
-    pub fn within(base: &Path) -> io::Result<Self> {
-        let template = base.join("ringpark-bench-XXXXXX");
-        let mut template = template.into_os_string().into_vec();
-        template.push(0);
-        // SAFETY: the template is writable, ends in six X and a zero, and outlives the call.
-        let made = unsafe { libc::mkdtemp(template.as_mut_ptr().cast()) };
-        if made.is_null() {
-            return Err(io::Error::last_os_error());
-        }
-        template.pop();
-        Ok(Self(OsString::from_vec(template).into()))
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("{} was not removed: {error}", self.0.display());
-        }
-    }
-}
-
 fn resident_in(smaps: &str) -> Option<u64> {
     let line = smaps.lines().find_map(|line| line.strip_prefix("Rss:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -231,15 +190,6 @@ mod tests {
         assert!(is_listening(port).unwrap());
         drop(listener);
         assert!(!is_listening(port).unwrap());
-    }
-
-    #[test]
-    fn scratch_is_there_until_it_is_dropped() {
-        let scratch = Scratch::new().unwrap();
-        let path = scratch.path().to_owned();
-        fs::write(path.join("something"), "in it").unwrap();
-        drop(scratch);
-        assert!(!path.exists());
     }
 
     #[test]

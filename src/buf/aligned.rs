@@ -20,7 +20,7 @@ pub(super) const ALIGNMENT: usize = 4096;
 /// let mut buffer = AlignedBuf::new(8192);
 /// assert_eq!(buffer.as_ptr() as usize % 4096, 0);
 /// assert_eq!((buffer.len(), buffer.capacity()), (0, 8192));
-/// buffer.fill_with(b"what is to be written");
+/// buffer.copy_from(b"what is to be written");
 /// assert_eq!(&buffer[..4], b"what");
 /// ```
 pub struct AlignedBuf {
@@ -61,7 +61,7 @@ impl AlignedBuf {
     ///
     /// # Panics
     /// If there is no room for them.
-    pub fn fill_with(&mut self, bytes: &[u8]) {
+    pub fn copy_from(&mut self, bytes: &[u8]) {
         super::write_front(self, bytes);
     }
 }

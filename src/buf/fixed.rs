@@ -159,7 +159,7 @@ impl FixedBuf {
     ///
     /// # Panics
     /// If there is no room for them.
-    pub fn fill_with(&mut self, bytes: &[u8]) {
+    pub fn copy_from(&mut self, bytes: &[u8]) {
         write_front(self, bytes);
     }
 }

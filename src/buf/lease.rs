@@ -31,11 +31,11 @@ use super::pool::Buffer;
 /// ```
 pub struct Lease {
     bytes: NonNull<u8>,
-    /// Of the type that the kind says. (An enum of both pointers would take a word more, in every
+    /// Of the type that `lies_in` says. (An enum of both pointers would take a word more, in every
     /// connection and every task that waits for one.)
     memory: NonNull<()>,
     len: u32,
-    kind: Kind,
+    lies_in: Memory,
 }
 
 /// What the bytes lie in. Of four bytes, so that no part of a lease is odd: it is moved at each step
@@ -43,7 +43,7 @@ pub struct Lease {
 /// parts waits for it.
 #[derive(Clone, Copy)]
 #[repr(u32)]
-enum Kind {
+enum Memory {
     /// A [`Buffer`] of the core.
     Pooled,
     /// A `Vec<u8>` of their own, boxed, from when buffers were scarce.
@@ -65,7 +65,7 @@ impl Lease {
     /// The bytes must be initialized and in no other lease, and the counts of the buffer and of its
     /// blocks must have been raised for this lease.
     pub(super) unsafe fn new(bytes: NonNull<u8>, len: u32, buffer: NonNull<Buffer>) -> Lease {
-        Lease { bytes, memory: buffer.cast(), len, kind: Kind::Pooled }
+        Lease { bytes, memory: buffer.cast(), len, lies_in: Memory::Pooled }
     }
 
     /// A lease of bytes that lie in no buffer of the core.
@@ -74,13 +74,13 @@ impl Lease {
         let len = u32::try_from(vec.len()).expect("a receive gives less than 4 GiB");
         let bytes = NonNull::from(vec.as_mut_slice()).cast();
         let memory = NonNull::from(Box::leak(vec)).cast();
-        Lease { bytes, memory, len, kind: Kind::Heap }
+        Lease { bytes, memory, len, lies_in: Memory::Heap }
     }
 
     /// A lease of no bytes.
     pub(crate) fn empty() -> Lease {
         let (bytes, memory) = (NonNull::dangling(), NonNull::dangling());
-        Lease { bytes, memory, len: 0, kind: Kind::Nothing }
+        Lease { bytes, memory, len: 0, lies_in: Memory::Nothing }
     }
 
     /// Drops the first `count` bytes, or all if there are fewer.
@@ -149,12 +149,12 @@ unsafe impl IoBuf for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        match self.kind {
+        match self.lies_in {
             // SAFETY: this lease's reference keeps the buffer alive until here.
-            Kind::Pooled => unsafe { Buffer::give_back(self.memory.cast()) },
+            Memory::Pooled => unsafe { Buffer::give_back(self.memory.cast()) },
             // SAFETY: `from_vec` has leaked this box for this lease.
-            Kind::Heap => drop(unsafe { Box::from_raw(self.memory.cast::<Vec<u8>>().as_ptr()) }),
-            Kind::Nothing => {}
+            Memory::Heap => drop(unsafe { Box::from_raw(self.memory.cast::<Vec<u8>>().as_ptr()) }),
+            Memory::Nothing => {}
         }
     }
 }

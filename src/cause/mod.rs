@@ -13,7 +13,7 @@ pub(crate) use diagnosis::{memory, of};
 
 /// A command, and where it belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Remedy {
     /// Where: `shell`, `Docker`, `systemd` and so on.

@@ -2,13 +2,13 @@
 //!
 //! The environment comes before the builder, so that an operator can overrule a program that he
 //! cannot change; both come before the automatic choice. A choice that is forced and fails is an
-//! error. The automatic choice is the first of `Backend::HERE` that works, and of io_uring that is
+//! error. The automatic choice is the first of `Backend::SUPPORTED` that works, and of io_uring that is
 //! faster than epoll: with `DEFER_TASKRUN` (Linux 6.1).
 
 use std::env;
 use std::io;
 
-use super::engine::{AnyEngine, Engine};
+use super::engine::{each, AnyEngine, Engine};
 use super::ready::Ready;
 #[cfg(target_os = "linux")]
 use super::uring::Uring;
@@ -125,7 +125,7 @@ fn bad_variable(name: &str, error: impl std::fmt::Display) -> io::Error {
 
 fn automatic(config: &Config) -> Result<(Opened, Chosen), SetupError> {
     let mut why_not: Vec<SetupError> = Vec::new();
-    for &backend in Backend::HERE {
+    for &backend in Backend::SUPPORTED {
         let said = |error: &SetupError| match error.backend() {
             Backend::Uring => format!("io_uring is not in use: {error}"),
             other => format!("{other} is not in use: {error}"),
@@ -151,35 +151,37 @@ fn open(
 ) -> Result<(Opened, Chosen), SetupError> {
     let unwanted = |feature: &Feature| !config.features.has(*feature);
     let unwanted = Feature::ALL.iter().copied().filter(unwanted).collect();
-    let mut chosen = Chosen { backend, reason, ring: None, why_not: Vec::new(), unwanted };
-    let opened = match backend {
+    let (mut engine, ring) = match backend {
         #[cfg(target_os = "linux")]
         Backend::Uring => {
             let uring = Uring::open(config)?;
-            if forced == Forced::No && !uring.is_deferred() {
-                let source = io::Error::from_raw_os_error(libc::EOPNOTSUPP);
-                let cause = |_: &_| vec![Cause::Undeferred];
-                return Err(SetupError::because(backend, "comparing with epoll", source, cause));
-            }
-            chosen.ring = Some(uring.facts(config));
-            ask(AnyEngine::Uring, uring, backend, config)
+            let facts = uring.facts(config);
+            (AnyEngine::Uring(uring), Some(facts))
         }
-        _ => ask(AnyEngine::Ready, Ready::open(backend)?, backend, config),
+        _ => (AnyEngine::Ready(Ready::open(backend)?), None),
     };
-    Ok((opened, chosen))
+    let slow = |ring: &RingFacts| !ring.is_deferred();
+    if forced == Forced::No && ring.as_ref().is_some_and(slow) {
+        let source = io::Error::from_raw_os_error(libc::EOPNOTSUPP);
+        let cause = |_: &_| vec![Cause::Undeferred];
+        return Err(SetupError::because(backend, "comparing with epoll", source, cause));
+    }
+    let splices = config.features.has(Feature::Splice);
+    let (capabilities, notifier) =
+        each!(&engine, engine => (engine.capabilities(), engine.notifier()));
+    let capabilities = Capabilities { splices, ..capabilities };
+    let buffers = each!(&mut engine, engine => engine.stream_buffers(config));
+    let driver = Driver::new(engine, backend, config);
+    let opened = Opened { driver, capabilities, buffers, notifier };
+    Ok((opened, Chosen { backend, reason, ring, why_not: Vec::new(), unwanted }))
 }
 
-/// Asks an engine for what is asked of it at first.
-fn ask<E: Engine>(
-    any: impl FnOnce(E) -> AnyEngine,
-    mut engine: E,
-    backend: Backend,
-    config: &Config,
-) -> Opened {
-    let splices = config.features.has(Feature::Splice);
-    let capabilities = Capabilities { splices, ..engine.capabilities() };
-    let (buffers, notifier) = (engine.stream_buffers(config), engine.notifier());
-    Opened { driver: Driver::new(any(engine), backend, config), capabilities, buffers, notifier }
+impl RingFacts {
+    /// Whether completions are processed when the core asks for them.
+    fn is_deferred(&self) -> bool {
+        let needed = [Feature::DeferTaskrun, Feature::SingleIssuer];
+        needed.iter().all(|feature| self.features.contains(feature))
+    }
 }
 
 impl Chosen {

@@ -26,7 +26,7 @@ pub enum Backend {
 
 impl Backend {
     /// Those of this system, the best first.
-    pub const HERE: &'static [Backend] = &[
+    pub const SUPPORTED: &'static [Backend] = &[
         #[cfg(target_os = "linux")]
         Backend::Uring,
         #[cfg(target_os = "linux")]
@@ -60,30 +60,39 @@ impl fmt::Display for Backend {
 
 /// A name that is none of those known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownName {
+pub struct ParseNameError {
     what: &'static str,
     name: String,
     known: String,
 }
 
-impl fmt::Display for UnknownName {
+impl fmt::Display for ParseNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` is not a {}: it must be one of {}", self.name, self.what, self.known)
     }
 }
 
-impl std::error::Error for UnknownName {}
+impl std::error::Error for ParseNameError {}
+
+impl ParseNameError {
+    /// The error of a name that is none of `known`.
+    pub(crate) fn new<'a>(
+        what: &'static str,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> ParseNameError {
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        ParseNameError { what, name: name.to_owned(), known }
+    }
+}
 
 impl FromStr for Backend {
-    type Err = UnknownName;
+    type Err = ParseNameError;
 
-    fn from_str(name: &str) -> Result<Backend, UnknownName> {
+    fn from_str(name: &str) -> Result<Backend, ParseNameError> {
         let find = Backend::ALL.into_iter().find(|backend| backend.name() == name);
-        find.ok_or_else(|| UnknownName {
-            what: "backend",
-            name: name.to_owned(),
-            known: Backend::HERE.iter().map(|it| it.name()).collect::<Vec<_>>().join(", "),
-        })
+        let known = Backend::SUPPORTED.iter().map(|backend| backend.name());
+        find.ok_or_else(|| ParseNameError::new("backend", name, known))
     }
 }
 
@@ -167,15 +176,12 @@ impl fmt::Display for Feature {
 }
 
 impl FromStr for Feature {
-    type Err = UnknownName;
+    type Err = ParseNameError;
 
-    fn from_str(name: &str) -> Result<Feature, UnknownName> {
+    fn from_str(name: &str) -> Result<Feature, ParseNameError> {
         let find = Feature::ALL.iter().find(|feature| feature.name() == name);
-        find.copied().ok_or_else(|| UnknownName {
-            what: "feature",
-            name: name.to_owned(),
-            known: Feature::ALL.iter().map(|feature| feature.name()).collect::<Vec<_>>().join(", "),
-        })
+        let known = Feature::ALL.iter().map(|feature| feature.name());
+        find.copied().ok_or_else(|| ParseNameError::new("feature", name, known))
     }
 }
 
@@ -250,7 +256,7 @@ mod tests {
         for backend in Backend::ALL {
             assert_eq!(backend.name().parse(), Ok(backend));
         }
-        assert!(Backend::HERE.iter().all(|backend| Backend::ALL.contains(backend)));
+        assert!(Backend::SUPPORTED.iter().all(|backend| Backend::ALL.contains(backend)));
         let error = "io_uring".parse::<Backend>().unwrap_err().to_string();
         assert!(error.starts_with("`io_uring` is not a backend: it must be one of "), "{error}");
         assert!(error.ends_with("poll, select"), "{error}");

@@ -32,7 +32,7 @@ impl SetupError {
     /// The error of a backend that this system does not have.
     pub(crate) fn not_here(backend: Backend) -> SetupError {
         SetupError::because(backend, "looking for it", io::ErrorKind::Unsupported.into(), |_| {
-            let names: Vec<_> = Backend::HERE.iter().map(|backend| backend.name()).collect();
+            let names: Vec<_> = Backend::SUPPORTED.iter().map(|backend| backend.name()).collect();
             vec![Cause::NotHere(names.join(", "))]
         })
     }

@@ -35,7 +35,7 @@ pub(crate) mod uring;
 
 pub(crate) use capabilities::Capabilities;
 pub(crate) use choose::{choose, open_one, select, Chosen};
-pub use config::{Backend, Feature, UnknownName};
+pub use config::{Backend, Feature, ParseNameError};
 pub(crate) use config::{Config, Features};
 pub(crate) use engine::Buffers;
 pub use error::{NotPollable, SetupError};
@@ -185,7 +185,7 @@ impl Driver {
         sink: Rc<dyn Sink>,
     ) -> io::Result<Token> {
         if let Some(faults) = &mut self.faults {
-            if code.takes_buffers() && faults.no_buffer() {
+            if code.row().stream.is_some_and(|it| it.takes_buffers) && faults.no_buffer() {
                 let token = self.slots.insert_stream(code, fd, sink);
                 faults.answer(Completion::errno(token, libc::ENOBUFS));
                 return Ok(token);
@@ -202,7 +202,7 @@ impl Driver {
         op: &O,
     ) -> Option<Completion> {
         let completion = self.slots.take(token, waker)?;
-        if O::CODE.is_answered_twice() {
+        if const { O::CODE.is_answered_twice() } {
             self.slots.settle(completion, op.loan());
         }
         Some(completion)
@@ -225,7 +225,7 @@ impl Driver {
             return None;
         };
         let op = op.expect("what is done is not kept");
-        if O::CODE.is_answered_twice() {
+        if const { O::CODE.is_answered_twice() } {
             self.slots.settle(completion, op.loan());
         }
         Some((op, completion))
@@ -315,3 +315,6 @@ pub(crate) struct Opened {
     /// What makes a `turn` return, from any thread.
     pub(crate) notifier: Arc<dyn Notify>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::elsewhere;
+use super::elsewhere::elsewhere;
 
 /// Entries that one call to a helper thread brings.
 const AT_ONCE: usize = 128;

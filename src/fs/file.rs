@@ -10,7 +10,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use super::{elsewhere, OpenOptions};
+use super::elsewhere::elsewhere;
+use super::options::OpenOptions;
 use crate::buf::{IoBuf, IoBufMut, Slice};
 use crate::handle::Submission;
 use crate::op::{Close, KeepsOpen, Op, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};

@@ -16,7 +16,7 @@
 //! | [`File::write_at`], `write_all_at`, `write_vectored_at` | | the ring; without one a helper thread |
 //! | [`File::metadata`] | always | |
 //! | [`File::sync_all`], `sync_data`, `allocate`, `set_len`, `set_permissions` | | helper thread: the ring would use one too |
-//! | [`File::send_to`] | what is cached, by sendfile(2) on Linux | what is not is read ahead by a helper thread; without sendfile, read as by `read_at` and written |
+//! | [`File::sendfile`] | what is cached, by sendfile(2) on Linux | what is not is read ahead by a helper thread; without sendfile, read as by `read_at` and written |
 //! | [`File::close`] | without a ring | the ring |
 //! | dropping a [`File`] | if it was only read, or without a ring | the ring, with the next turn |
 //! | [`read`], [`read_to_string`] | if path and bytes are cached | as for `open` and `read_at` |
@@ -38,23 +38,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::buf::IoBuf;
-use crate::runtime::blocking;
 
 mod directory;
+mod elsewhere;
 mod file;
 mod options;
 mod send;
 
 pub use directory::{read_dir, DirEntry, ReadDir};
+use elsewhere::elsewhere;
 pub use file::File;
 pub use options::OpenOptions;
-
-/// Runs a call of std on a helper thread.
-async fn elsewhere<R: Send + 'static>(
-    call: impl FnOnce() -> io::Result<R> + Send + 'static,
-) -> io::Result<R> {
-    blocking::run(call).await?
-}
 
 /// All the bytes of a file.
 ///

@@ -6,7 +6,8 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{elsewhere, File};
+use super::elsewhere::elsewhere;
+use super::file::File;
 use crate::sys;
 
 /// How a file is to be opened; the methods are those of [`std::fs::OpenOptions`], and

@@ -23,14 +23,14 @@ impl File {
     /// ```
     /// # async fn f(stream: ringpark::net::TcpStream) -> std::io::Result<()> {
     /// let file = ringpark::fs::File::open("index.html").await?;
-    /// file.send_to(&stream, 0, file.metadata()?.len()).await?;
+    /// file.sendfile(&stream, 0, file.metadata()?.len()).await?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     /// Those of reading the file and of writing to the connection; `TimedOut` after its write deadline. How
     /// much went before is told by [`io::written`](crate::io::written).
-    pub async fn send_to(&self, stream: &SocketStream, at: u64, len: u64) -> io::Result<u64> {
+    pub async fn sendfile(&self, stream: &SocketStream, at: u64, len: u64) -> io::Result<u64> {
         let (mut sent, mut copies) = (0, !sys::SENDS_FILES);
         while sent < len {
             let piece = usize::try_from(len - sent).unwrap_or(usize::MAX).min(PIECE);

@@ -23,7 +23,7 @@ use super::error::Closed;
 use super::handle::Handle;
 use super::permit::{acquire, perform, Permit};
 use crate::completion::{Completion, Sink};
-use crate::op::{accepted, Accept, Backlog, Code, Interest};
+use crate::op::{accepted, Accept, Code, Interest, Keeps};
 use crate::runtime::Core;
 use crate::sys;
 use crate::time::sleep;
@@ -85,7 +85,7 @@ impl Sink for Listening {
     }
 }
 
-impl Backlog for Permit<OwnedFd> {
+impl Keeps<OwnedFd> for Permit<OwnedFd> {
     fn keep(&self, accepted: io::Result<OwnedFd>) {
         self.handle().queue.push(accepted);
     }

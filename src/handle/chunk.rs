@@ -5,7 +5,7 @@ use std::io;
 use super::handle::Handle;
 use super::permit::Permit;
 use crate::buf::{IoBufMut, Lease};
-use crate::op::{Leftovers, Mailbox, Message};
+use crate::op::{Keeps, Message};
 
 /// What was received and not read yet.
 pub(crate) enum Chunk {
@@ -58,29 +58,26 @@ pub(super) fn says_nothing(errno: i32) -> bool {
     matches!(errno, libc::ECANCELED | libc::EINTR | libc::EAGAIN)
 }
 
-impl IoHandle {
-    /// Keeps what an abandoned receive has got for the next one.
+impl Keeps<Chunk> for Permit<Chunk> {
     fn keep(&self, received: io::Result<Chunk>) {
-        let told = received.as_ref().err().and_then(io::Error::raw_os_error);
-        if !told.is_some_and(says_nothing) {
-            self.queue.push(received);
+        let errno = received.as_ref().err().and_then(io::Error::raw_os_error);
+        if !errno.is_some_and(says_nothing) {
+            self.handle().queue.push(received);
         }
     }
 }
 
-impl Leftovers for Permit<Chunk> {
-    fn keep(&self, received: io::Result<&[u8]>) {
-        match received {
-            // The end of the stream is found again by the next read.
-            Ok([]) => {}
-            Ok(bytes) => self.handle().keep(Ok(Chunk::Lease(Lease::from_vec(bytes.to_vec())))),
-            Err(error) => self.handle().keep(Err(error)),
+impl Keeps<Vec<u8>> for Permit<Chunk> {
+    fn keep(&self, received: io::Result<Vec<u8>>) {
+        // The end of the stream is found again by the next read.
+        if !received.as_ref().is_ok_and(Vec::is_empty) {
+            self.keep(received.map(|bytes| Chunk::Lease(Lease::from_vec(bytes))));
         }
     }
 }
 
-impl Mailbox for Permit<Chunk> {
-    fn keep_message(&self, received: io::Result<Message>) {
-        self.handle().keep(received.map(|message| Chunk::Message(Box::new(message))));
+impl Keeps<Message> for Permit<Chunk> {
+    fn keep(&self, received: io::Result<Message>) {
+        self.keep(received.map(|message| Chunk::Message(Box::new(message))));
     }
 }

@@ -41,7 +41,7 @@
 //! | `accept` | connections of a socket that listens |
 //! | `ready` | readiness, for closures that make their own calls |
 //! | `close` | the end: closed, or let go of for another core |
-//! | `file_op`, `helped` | operations on files, and their way to the blocking pool |
+//! | `helped` | operations that a helper thread does, since they may wait for a disk |
 //! | `error` | errors that a caller acts on |
 
 pub(crate) mod accept;
@@ -63,6 +63,7 @@ pub(crate) mod send;
 mod submission;
 pub(crate) mod zero_copy;
 
+pub use crate::driver::NotPollable;
 pub(crate) use chunk::{Chunk, IoHandle};
 pub(crate) use close::{close, release, Released};
 pub(crate) use error::{incomplete, timed_out};

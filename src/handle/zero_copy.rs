@@ -24,15 +24,15 @@ pub(crate) async fn write_all<B: IoBuf>(
 
 async fn write_lent<B: IoBuf>(handle: &Rc<IoHandle>, lent: &Rc<Lent<B>>) -> io::Result<()> {
     let mut permit = acquire(handle, Interest::Writable).await?;
-    let mut way = Way::first(&handle.core);
+    let mut method = Method::first(&handle.core);
     let (len, mut written) = (lent.bytes_init(), 0);
     while written < len {
-        let (result, _, back) = match way {
-            Way::ZeroCopy { report } => {
+        let (result, _, back) = match method {
+            Method::ZeroCopy { report } => {
                 let op = SendZc::all(permit, lent.clone(), written, report);
                 perform(handle, Interest::Writable, op).await
             }
-            Way::Ordinary => {
+            Method::Ordinary => {
                 let op = Send::all(permit, lent.clone(), written);
                 perform(handle, Interest::Writable, op).await
             }
@@ -42,18 +42,18 @@ async fn write_lent<B: IoBuf>(handle: &Rc<IoHandle>, lent: &Rc<Lent<B>>) -> io::
             Ok(0) => return Err(incomplete(written, write_zero())),
             Ok(count) => written += count,
             Err(error) => {
-                way = way.after(&error).ok_or_else(|| incomplete(written, error))?;
+                method = method.after(&error).ok_or_else(|| incomplete(written, error))?;
                 continue;
             }
         }
-        match way {
+        match method {
             // The notification says it.
-            Way::ZeroCopy { report: true } => {}
-            Way::ZeroCopy { report: false } => {
+            Method::ZeroCopy { report: true } => {}
+            Method::ZeroCopy { report: false } => {
                 lent.note(Usage::Unknown);
                 handle.core.driver.borrow_mut().forget_reports();
             }
-            Way::Ordinary => lent.note(Usage::Copied),
+            Method::Ordinary => lent.note(Usage::Copied),
         }
     }
     Ok(())
@@ -61,32 +61,34 @@ async fn write_lent<B: IoBuf>(handle: &Rc<IoHandle>, lent: &Rc<Lent<B>>) -> io::
 
 /// How the next bytes go out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Way {
+enum Method {
     /// Without a copy; `report` asks the kernel to say whether there was one all the same.
     ZeroCopy { report: bool },
     /// By a send like any other.
     Ordinary,
 }
 
-impl Way {
-    fn first(core: &Core) -> Way {
-        match core.capabilities.takes(Code::SendZc) {
-            true => Way::ZeroCopy { report: core.driver.borrow().reports_usage() },
-            false => Way::Ordinary,
+impl Method {
+    fn first(core: &Core) -> Method {
+        if !core.capabilities.takes(Code::SendZc) {
+            return Method::Ordinary;
         }
+        Method::ZeroCopy { report: core.driver.borrow().reports_usage() }
     }
 
-    /// Another way, where the error says no more than that this one is closed.
-    fn after(self, error: &io::Error) -> Option<Way> {
+    /// The next method, where the error says no more than that this one cannot be used.
+    fn after(self, error: &io::Error) -> Option<Method> {
         match (self, error.raw_os_error()?) {
             // The kernel does not know the flag (before 6.2).
-            (Way::ZeroCopy { report: true }, libc::EINVAL) => Some(Way::ZeroCopy { report: false }),
+            (Method::ZeroCopy { report: true }, libc::EINVAL) => {
+                Some(Method::ZeroCopy { report: false })
+            }
             // Pages that are sent are charged to the locked memory of the user, and not every kind of
             // socket can send them.
             (
-                Way::ZeroCopy { .. },
+                Method::ZeroCopy { .. },
                 libc::EINVAL | libc::ENOMEM | libc::ENOBUFS | libc::EOPNOTSUPP,
-            ) => Some(Way::Ordinary),
+            ) => Some(Method::Ordinary),
             _ => None,
         }
     }
@@ -98,16 +100,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_leads_to_the_next_way_and_an_error_to_none() {
-        let after = |way: Way, errno| way.after(&io::Error::from_raw_os_error(errno));
-        let (reported, silent) = (Way::ZeroCopy { report: true }, Way::ZeroCopy { report: false });
+    fn a_refusal_leads_to_the_next_method_and_an_error_to_none() {
+        let after = |method: Method, errno| method.after(&io::Error::from_raw_os_error(errno));
+        let (reported, silent) =
+            (Method::ZeroCopy { report: true }, Method::ZeroCopy { report: false });
         // 6.0 and 6.1, and then a kernel that likes neither.
         assert_eq!(after(reported, libc::EINVAL), Some(silent));
-        assert_eq!(after(silent, libc::EINVAL), Some(Way::Ordinary));
+        assert_eq!(after(silent, libc::EINVAL), Some(Method::Ordinary));
         for errno in [libc::ENOMEM, libc::ENOBUFS, libc::EOPNOTSUPP] {
-            assert_eq!(after(reported, errno), Some(Way::Ordinary));
-            assert_eq!(after(silent, errno), Some(Way::Ordinary));
-            assert_eq!(after(Way::Ordinary, errno), None);
+            assert_eq!(after(reported, errno), Some(Method::Ordinary));
+            assert_eq!(after(silent, errno), Some(Method::Ordinary));
+            assert_eq!(after(Method::Ordinary, errno), None);
         }
         for errno in [libc::EPIPE, libc::ECONNRESET, libc::ECANCELED] {
             assert_eq!(after(reported, errno), None);

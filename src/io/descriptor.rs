@@ -21,7 +21,7 @@ const READ_TO_END_MIN: usize = 4096;
 /// calls of your own and closing are those of [`Pollable`], to which it dereferences.
 ///
 /// On io_uring everything can be read and written. On the other backends a descriptor that cannot be
-/// waited for fails with [`NotPollable`](crate::NotPollable) when it would have to wait; a
+/// waited for fails with [`NotPollable`](crate::io::NotPollable) when it would have to wait; a
 /// regular file never does, and is read and written by a helper thread there, whatever the deadline.
 ///
 /// One read and one write are under way at a time; others wait for their turn, in order. Dropping the

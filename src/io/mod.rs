@@ -6,7 +6,7 @@ mod pollable;
 mod relay;
 mod stdio;
 
-pub use crate::handle::{written, Closed};
+pub use crate::handle::{written, Closed, NotPollable};
 pub use descriptor::Descriptor;
 pub use pipe::{pipe, PipeReader, PipeWriter};
 pub use pollable::Pollable;

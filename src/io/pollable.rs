@@ -52,7 +52,7 @@ impl Pollable {
     ///
     /// # Errors
     /// `TimedOut` after the read deadline; [`Closed`](crate::Closed);
-    /// [`NotPollable`](crate::NotPollable) where the backend cannot wait for such a descriptor.
+    /// [`NotPollable`](crate::io::NotPollable) where the backend cannot wait for such a descriptor.
     pub async fn readable(&self) -> io::Result<()> {
         ready::ready(&self.handle, Interest::Readable).await
     }

@@ -14,24 +14,20 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use crate::handle::accept::ListenSocket;
 use crate::handle::{close, Closed};
 use crate::runtime::{Core, CoreHandle, JoinHandle};
-use crate::time::sleep;
 
 /// Connections that may wait for one core.
 const QUEUE_MAX: usize = 64;
-
-/// How long the acceptor waits when all queues are full.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// What is accepted: a connection, or what is wrong with the listener.
 type Accepted = io::Result<OwnedFd>;
@@ -51,6 +47,8 @@ struct Table {
     left: Vec<Accepted>,
     /// Whose core runs the acceptor.
     acceptor: Option<u64>,
+    /// The acceptor, which waits for room in a queue: woken when some queue, or who has a seat, changes.
+    waits: Option<Waker>,
 }
 
 /// What stands for a listener that has a seat.
@@ -59,6 +57,19 @@ struct Row {
     core: CoreHandle,
     queue: VecDeque<Accepted>,
     waker: Option<Waker>,
+}
+
+impl Table {
+    /// Puts it into the queue of the core with the least to do: whom to wake. Gives it back if all
+    /// are full.
+    fn enqueue(&mut self, accepted: Accepted, queue_max: usize) -> Result<Option<Waker>, Accepted> {
+        let room = self.seats.iter_mut().filter(|row| row.queue.len() < queue_max);
+        let scored = room.map(|row| (row.core.load().score(row.queue.len()), row));
+        let best = scored.min_by(|(one, _), (other, _)| one.total_cmp(other));
+        let Some((_, row)) = best else { return Err(accepted) };
+        row.queue.push_back(accepted);
+        Ok(row.waker.take())
+    }
 }
 
 impl Dispatcher {
@@ -70,56 +81,60 @@ impl Dispatcher {
     /// A seat, and a descriptor of the socket; `None` if the last listener has gone.
     pub(super) fn sit(self: &Arc<Self>) -> io::Result<Option<(Seat, OwnedFd)>> {
         let socket = lock(&self.socket);
-        let Some(socket) = &*socket else { return Ok(None) };
-        let fd = socket.try_clone()?;
+        let Some(fd) = socket.as_ref().map(OwnedFd::try_clone).transpose()? else {
+            return Ok(None);
+        };
         let mut table = lock(&self.table);
         table.last += 1;
         let number = table.last;
         let core = CoreHandle::current();
         table.seats.push(Row { number, core, queue: VecDeque::new(), waker: None });
+        let waits = table.waits.take();
+        drop(table);
+        drop(socket);
+        waits.into_iter().for_each(Waker::wake);
         Ok(Some((Seat { dispatcher: self.clone(), number, acceptor: RefCell::default() }, fd)))
     }
 
     /// Puts it into the queue of the core with the least to do; gives it back if all are full.
     fn enqueue(&self, accepted: Accepted, queue_max: usize) -> Result<(), Accepted> {
-        let mut table = lock(&self.table);
-        let room = table.seats.iter_mut().filter(|row| row.queue.len() < queue_max);
-        let scored = room.map(|row| (row.core.load().score(row.queue.len()), row));
-        let best = scored.min_by(|(one, _), (other, _)| one.total_cmp(other));
-        let Some((_, row)) = best else { return Err(accepted) };
-        row.queue.push_back(accepted);
-        let waker = row.waker.take();
-        drop(table);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        let waker = lock(&self.table).enqueue(accepted, queue_max)?;
+        waker.into_iter().for_each(Waker::wake);
         Ok(())
     }
 
-    /// Keeps it for the listener that stops last, if nobody has a seat any more; else gives it back.
-    fn leave_over(&self, accepted: Accepted) -> Result<(), Accepted> {
-        let mut table = lock(&self.table);
-        if !table.seats.is_empty() {
-            return Err(accepted);
-        }
-        table.left.push(accepted);
-        Ok(())
+    /// The same, as soon as some queue has room. If nobody has a seat any more it is kept for the
+    /// listener that stops last.
+    async fn enqueue_with_room(&self, accepted: Accepted) {
+        let mut accepted = Some(accepted);
+        let waker = poll_fn(|cx| {
+            let mut table = lock(&self.table);
+            let one = accepted.take().expect("it is put there once");
+            if table.seats.is_empty() {
+                table.left.push(one);
+                return Poll::Ready(None);
+            }
+            match table.enqueue(one, QUEUE_MAX) {
+                Ok(waker) => Poll::Ready(waker),
+                Err(back) => {
+                    accepted = Some(back);
+                    let old = table.waits.replace(cx.waker().clone());
+                    drop(table);
+                    drop(old);
+                    Poll::Pending
+                }
+            }
+        })
+        .await;
+        waker.into_iter().for_each(Waker::wake);
     }
 
     /// The acceptor's life. It ends when its listener has been stopped and has no more to give.
     async fn accept(self: Arc<Self>, listener: Rc<ListenSocket>) {
         loop {
-            let mut accepted = match listener.accept(None).await {
+            match listener.accept(None).await {
                 Err(error) if Closed::is(&error) => return,
-                other => other,
-            };
-            while let Err(back) = self.enqueue(accepted, QUEUE_MAX) {
-                accepted = back;
-                match self.leave_over(accepted) {
-                    Ok(()) => break,
-                    Err(back) => accepted = back,
-                }
-                sleep(PAUSE).await;
+                accepted => self.enqueue_with_room(accepted).await,
             }
         }
     }
@@ -145,7 +160,9 @@ impl Seat {
             return Poll::Ready(Err(Closed::error()));
         };
         if let Some(accepted) = row.queue.pop_front() {
+            let waits = table.waits.take();
             drop(table);
+            waits.into_iter().for_each(Waker::wake);
             return Poll::Ready(accepted);
         }
         let old = row.waker.replace(cx.waker().clone());
@@ -195,7 +212,11 @@ impl Seat {
     fn stand_up(&self) -> VecDeque<Accepted> {
         let mut table = lock(&self.dispatcher.table);
         let index = table.seats.iter().position(|row| row.number == self.number);
-        index.map(|index| table.seats.swap_remove(index).queue).unwrap_or_default()
+        let queue = index.map(|index| table.seats.swap_remove(index).queue).unwrap_or_default();
+        let waits = table.waits.take();
+        drop(table);
+        waits.into_iter().for_each(Waker::wake);
+        queue
     }
 
     /// The end of this seat: hands on what it had, and the role of the acceptor.
@@ -205,16 +226,18 @@ impl Seat {
             // Where nobody is left they are reset, like all that nobody has accepted.
             None => left.into_iter().for_each(|one| drop(self.dispatcher.enqueue(one, usize::MAX))),
         }
+        // The socket's lock before the table's, as in `sit`.
+        let mut socket = lock(&self.dispatcher.socket);
         let mut table = lock(&self.dispatcher.table);
         let mut wakers = Vec::new();
         if table.acceptor == Some(self.number) {
             table.acceptor = None;
             wakers = table.seats.iter_mut().filter_map(|row| row.waker.take()).collect();
         }
-        if table.seats.is_empty() {
-            drop(lock(&self.dispatcher.socket).take());
-        }
+        let last = if table.seats.is_empty() { socket.take() } else { None };
         drop(table);
+        drop(socket);
+        drop(last);
         wakers.into_iter().for_each(Waker::wake);
     }
 }

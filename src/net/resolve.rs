@@ -10,7 +10,9 @@ use crate::runtime::blocking;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::iter::FusedIterator;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs as _};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs as _,
+};
 use std::vec;
 
 /// What can be turned into socket addresses: to bind to, or to connect to one after the other.
@@ -18,10 +20,12 @@ use std::vec;
 /// | type | for example |
 /// | --- | --- |
 /// | [`SocketAddr`], [`SocketAddrV4`], [`SocketAddrV6`] | |
-/// | `(IpAddr, u16)` | `(Ipv4Addr::LOCALHOST.into(), 80)` |
+/// | `(IpAddr, u16)`, `(Ipv4Addr, u16)`, `(Ipv6Addr, u16)` | `(Ipv4Addr::LOCALHOST, 80)` |
+/// | `([u8; 4], u16)`, `([u16; 8], u16)` | `([127, 0, 0, 1], 80)` |
 /// | `(&str, u16)`, `(String, u16)` | `("localhost", 80)` |
-/// | `&str`, `String`, `&String` | `"127.0.0.1:80"`, `"[::1]:80"`, `"localhost:80"` |
-/// | `&[SocketAddr]`, `Vec<SocketAddr>` | |
+/// | `str`, `String` | `"127.0.0.1:80"`, `"[::1]:80"`, `"localhost:80"` |
+/// | `[SocketAddr]`, `[SocketAddr; N]`, `Vec<SocketAddr>` | |
+/// | a reference to any of these | `&address` |
 ///
 /// Names are looked up with the system's resolver on a helper thread, so that the core goes on
 /// with its other tasks meanwhile. Addresses that are written as numbers are not looked up.
@@ -29,11 +33,11 @@ use std::vec;
 /// This trait is sealed: it is implemented for these types only.
 pub trait ToSocketAddrs: sealed::Target {}
 
-impl<T: sealed::Target> ToSocketAddrs for T {}
+impl<T: sealed::Target + ?Sized> ToSocketAddrs for T {}
 
 /// Turns what the user calls an address into socket addresses: one or more, in the order in which
 /// to try them. A name is looked up with getaddrinfo(3) on a helper thread
-/// ([`Builder::blocking_threads`](crate::Builder::blocking_threads)); what is an address already
+/// ([`Builder::max_blocking_threads`](crate::Builder::max_blocking_threads)); what is an address already
 /// costs no look-up.
 ///
 /// [`TcpStream::connect`](super::TcpStream::connect) and all that takes an address do this by
@@ -141,55 +145,83 @@ impl Query {
 
 mod sealed {
     pub trait Target {
-        fn target(self) -> std::io::Result<super::Target>;
+        fn target(&self) -> std::io::Result<super::Target>;
     }
 }
 
 impl sealed::Target for SocketAddr {
-    fn target(self) -> io::Result<Target> {
-        Ok(Target::Known(Addresses(List::One(Some(self)))))
+    fn target(&self) -> io::Result<Target> {
+        Ok(Target::Known(Addresses(List::One(Some(*self)))))
     }
 }
 
 impl sealed::Target for SocketAddrV4 {
-    fn target(self) -> io::Result<Target> {
-        SocketAddr::V4(self).target()
+    fn target(&self) -> io::Result<Target> {
+        SocketAddr::V4(*self).target()
     }
 }
 
 impl sealed::Target for SocketAddrV6 {
-    fn target(self) -> io::Result<Target> {
-        SocketAddr::V6(self).target()
+    fn target(&self) -> io::Result<Target> {
+        SocketAddr::V6(*self).target()
     }
 }
 
 impl sealed::Target for (IpAddr, u16) {
-    fn target(self) -> io::Result<Target> {
-        SocketAddr::from(self).target()
+    fn target(&self) -> io::Result<Target> {
+        SocketAddr::from(*self).target()
+    }
+}
+
+impl sealed::Target for (Ipv4Addr, u16) {
+    fn target(&self) -> io::Result<Target> {
+        SocketAddr::from(*self).target()
+    }
+}
+
+impl sealed::Target for (Ipv6Addr, u16) {
+    fn target(&self) -> io::Result<Target> {
+        SocketAddr::from(*self).target()
+    }
+}
+
+impl sealed::Target for ([u8; 4], u16) {
+    fn target(&self) -> io::Result<Target> {
+        SocketAddr::from(*self).target()
+    }
+}
+
+impl sealed::Target for ([u16; 8], u16) {
+    fn target(&self) -> io::Result<Target> {
+        SocketAddr::from(*self).target()
+    }
+}
+
+impl sealed::Target for [SocketAddr] {
+    fn target(&self) -> io::Result<Target> {
+        match self {
+            [] => Err(invalid("the list of addresses is empty".into())),
+            [one] => one.target(),
+            many => Ok(Target::Known(Addresses(List::Many(many.to_vec().into_iter())))),
+        }
+    }
+}
+
+impl<const N: usize> sealed::Target for [SocketAddr; N] {
+    fn target(&self) -> io::Result<Target> {
+        self.as_slice().target()
     }
 }
 
 impl sealed::Target for Vec<SocketAddr> {
-    fn target(self) -> io::Result<Target> {
-        if self.is_empty() {
-            return Err(invalid("the list of addresses is empty".into()));
-        }
-        Ok(Target::Known(Addresses(List::Many(self.into_iter()))))
-    }
-}
-
-impl sealed::Target for &[SocketAddr] {
-    fn target(self) -> io::Result<Target> {
-        match self {
-            [one] => one.target(),
-            many => many.to_vec().target(),
-        }
+    fn target(&self) -> io::Result<Target> {
+        self.as_slice().target()
     }
 }
 
 impl sealed::Target for (&str, u16) {
-    fn target(self) -> io::Result<Target> {
-        let (host, port) = self;
+    fn target(&self) -> io::Result<Target> {
+        let &(host, port) = self;
         match host.parse::<IpAddr>() {
             Ok(ip) => (ip, port).target(),
             Err(_) if host.starts_with('[') => {
@@ -201,13 +233,13 @@ impl sealed::Target for (&str, u16) {
 }
 
 impl sealed::Target for (String, u16) {
-    fn target(self) -> io::Result<Target> {
+    fn target(&self) -> io::Result<Target> {
         (self.0.as_str(), self.1).target()
     }
 }
 
-impl sealed::Target for &str {
-    fn target(self) -> io::Result<Target> {
+impl sealed::Target for str {
+    fn target(&self) -> io::Result<Target> {
         if let Ok(address) = self.parse::<SocketAddr>() {
             return address.target();
         }
@@ -221,14 +253,14 @@ impl sealed::Target for &str {
 }
 
 impl sealed::Target for String {
-    fn target(self) -> io::Result<Target> {
+    fn target(&self) -> io::Result<Target> {
         self.as_str().target()
     }
 }
 
-impl sealed::Target for &String {
-    fn target(self) -> io::Result<Target> {
-        self.as_str().target()
+impl<T: sealed::Target + ?Sized> sealed::Target for &T {
+    fn target(&self) -> io::Result<Target> {
+        (**self).target()
     }
 }
 

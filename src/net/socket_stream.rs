@@ -148,7 +148,7 @@ impl SocketStream {
     /// It takes `IORING_OP_SEND_ZC` (Linux 6.0; the report came with 6.2, before which the usage is
     /// `Unknown`): see io_uring_enter(2) and io_uring_prep_send_zc(3). Elsewhere, on sockets of kinds that
     /// cannot do it (Unix sockets), when too little memory may be locked, and without
-    /// [`Feature::ZeroCopy`](crate::Feature::ZeroCopy), this is an ordinary send, whose buffer is back
+    /// [`Feature::ZeroCopy`](crate::runtime::Feature::ZeroCopy), this is an ordinary send, whose buffer is back
     /// at once, with `Copied`.
     ///
     /// # Dropping

@@ -3,18 +3,22 @@
 use std::io;
 use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
-
-use super::{Code, Interest, KeepsOpen, Op, Waits};
+use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Stream, Waits};
 use crate::completion::Completion;
 use crate::sys;
 
-/// Where an accepted connection goes that nobody waits for any more.
-pub(crate) trait Backlog: KeepsOpen {
-    /// Keeps the outcome for the next accept.
-    fn keep(&self, accepted: io::Result<OwnedFd>);
-}
+/// One connection from a listener.
+pub(super) const ROW: Row = Row::new("accept", 13, "5.5");
+
+/// Connections from a listener, until cancelled.
+pub(super) const MULTISHOT: Row = Row {
+    question: Question::Entry(|misfit| accept_multi(misfit.no_socket, 0)),
+    stream: Some(Stream { entry: accept_multi, takes_buffers: false }),
+    ..Row::new("accept-multishot", 13, "5.19")
+};
+
+/// `IORING_ACCEPT_MULTISHOT`
+const UNTIL_CANCELLED: u16 = 1;
 
 /// The connection in a completion of an accept.
 pub(crate) fn accepted(completion: Completion) -> io::Result<OwnedFd> {
@@ -33,18 +37,14 @@ impl<L> Accept<L> {
     }
 }
 
-/// The flags of the accepted socket.
-#[cfg(target_os = "linux")]
-const FLAGS: i32 = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-
 /// The entry that accepts until it is cancelled. Each answer is a descriptor.
-#[cfg(target_os = "linux")]
-pub(crate) fn accept_multi_sqe(fd: RawFd) -> Entry {
-    opcode::AcceptMulti::new(Fd(fd)).flags(FLAGS).build()
+fn accept_multi(fd: RawFd, _cap: u32) -> Entry {
+    let op_flags = sys::SOCKET_FLAGS as u32;
+    Entry { ioprio: UNTIL_CANCELLED, op_flags, ..ROW.entry(fd) }
 }
 
 // SAFETY: the entry asks for no address, so that it points to nothing.
-unsafe impl<L: Backlog> Op for Accept<L> {
+unsafe impl<L: Keeps<OwnedFd>> Op for Accept<L> {
     type Output = io::Result<OwnedFd>;
     const CODE: Code = Code::Accept;
 
@@ -60,10 +60,8 @@ unsafe impl<L: Backlog> Op for Accept<L> {
         Waits::ForReadiness
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
-        let no_address = (std::ptr::null_mut(), std::ptr::null_mut());
-        Some(opcode::Accept::new(Fd(self.fd()), no_address.0, no_address.1).flags(FLAGS).build())
+        Some(Entry { op_flags: sys::SOCKET_FLAGS as u32, ..ROW.entry(self.fd()) })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {

@@ -4,13 +4,16 @@
 //! readiness backend ends a wait by itself. It may lose: the other operation then ends with its own
 //! result, which nobody drops.
 
-use io_uring::{opcode, squeue::Entry};
-
+use super::{Entry, Row};
 use crate::completion::Token;
+
+/// The wish that another operation end. (The question finds nothing to cancel.)
+pub(super) const ROW: Row = Row::new("cancel", 14, "5.5");
 
 /// The entry that cancels `target`.
 pub(crate) fn cancel_sqe(target: Token) -> Entry {
-    opcode::AsyncCancel::new(target.bits()).build().user_data(target.cancel().bits())
+    let entry = Entry { address: target.bits(), ..ROW.entry(-1) };
+    entry.user_data(target.cancel().bits())
 }
 
 /// What the kernel said to a cancel.

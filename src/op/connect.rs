@@ -3,13 +3,21 @@
 use std::io;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
 use socket2::{SockAddr, SockRef};
 
 use super::sendto::busy;
-use super::{Code, Interest, KeepsOpen, Op, Waits};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::sys;
+
+/// A connection to an address.
+pub(super) const ROW: Row = Row {
+    question: Question::Entry(|misfit| Entry {
+        address: misfit.address.as_ptr() as u64,
+        offset: size_of_val(&*misfit.address) as u64,
+        ..ROW.entry(-1)
+    }),
+    ..Row::new("connect", 16, "5.5")
+};
 
 /// Connects a socket. `K` keeps it open.
 pub(crate) struct Connect<K> {
@@ -51,14 +59,13 @@ unsafe impl<K: KeepsOpen> Op for Connect<K> {
         Waits::ForReadiness
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         if self.is_local() {
             // The ring would leave the wait for a full listener to a worker thread.
             return None;
         }
-        let address = self.address.as_ptr().cast();
-        Some(opcode::Connect::new(Fd(self.fd()), address, self.address.len()).build())
+        let (address, offset) = (self.address.as_ptr() as u64, self.address.len().into());
+        Some(Entry { address, offset, ..ROW.entry(self.fd()) })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {

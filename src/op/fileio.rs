@@ -6,13 +6,22 @@
 use std::io;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
-
 use super::recv::filled;
-use super::{Call, Code, Interest, KeepsOpen, Op, Waits};
+use super::{read, write, Call, Code, Entry, Interest, KeepsOpen, Op, Row, Waits};
 use crate::buf::{IoBuf, IoBufMut};
 use crate::sys::{self, Memory, Transfer};
+
+/// Bytes of a file, into registered memory. (The question names a place of a table that is not there.)
+pub(super) const READ_FIXED: Row = Row::new("read-fixed", 4, "5.1");
+
+/// Bytes of a file, into several buffers.
+pub(super) const READ_VECTORED: Row = Row::new("readv", 1, "5.1");
+
+/// Bytes to a file, from registered memory.
+pub(super) const WRITE_FIXED: Row = Row::new("write-fixed", 5, "5.1");
+
+/// Bytes to a file, from several buffers.
+pub(super) const WRITE_VECTORED: Row = Row::new("writev", 2, "5.1");
 
 /// Reads into one buffer. `K` keeps the file open.
 pub(crate) struct ReadAt<K, B> {
@@ -173,14 +182,14 @@ unsafe impl<K: KeepsOpen, B: IoBufMut> Op for ReadAt<K, B> {
         Waits::ForDisk
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
-        let (room, at) = (self.room(), self.at);
-        let (fd, memory, len) = (Fd(self.fd()), room.iov_base.cast(), room.iov_len as u32);
-        Some(match self.place {
-            Some(place) => opcode::ReadFixed::new(fd, memory, len, place).offset(at).build(),
-            None => opcode::Read::new(fd, memory, len).offset(at).build(),
-        })
+        let room = self.room();
+        let (row, buffer) = match self.place {
+            Some(place) => (&READ_FIXED, place),
+            None => (&read::ROW, 0),
+        };
+        let entry = row.entry(self.fd()).memory(room.iov_base, room.iov_len);
+        Some(Entry { offset: self.at, buffer, ..entry })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
@@ -219,15 +228,14 @@ unsafe impl<K: KeepsOpen, B: IoBuf> Op for WriteAt<K, B> {
         Waits::ForDisk
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
-        let (bytes, at) = (self.bytes(), self.at);
-        let (fd, len) = (Fd(self.fd()), bytes.iov_len as u32);
-        let memory = bytes.iov_base.cast_const().cast();
-        Some(match self.place {
-            Some(place) => opcode::WriteFixed::new(fd, memory, len, place).offset(at).build(),
-            None => opcode::Write::new(fd, memory, len).offset(at).build(),
-        })
+        let bytes = self.bytes();
+        let (row, buffer) = match self.place {
+            Some(place) => (&WRITE_FIXED, place),
+            None => (&write::ROW, 0),
+        };
+        let entry = row.entry(self.fd()).memory(bytes.iov_base, bytes.iov_len);
+        Some(Entry { offset: self.at, buffer, ..entry })
     }
 
     /// A write may always wait for the disk.
@@ -265,10 +273,10 @@ unsafe impl<K: KeepsOpen, B: IoBufMut> Op for ReadVectoredAt<K, B> {
         Waits::ForDisk
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
-        let (vectors, count) = (self.vectors.as_ptr(), self.vectors.len() as u32);
-        Some(opcode::Readv::new(Fd(self.fd()), vectors, count).offset(self.at).build())
+        let entry = READ_VECTORED.entry(self.fd());
+        let entry = entry.memory(self.vectors.as_ptr(), self.vectors.len());
+        Some(Entry { offset: self.at, ..entry })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
@@ -314,10 +322,10 @@ unsafe impl<K: KeepsOpen, B: IoBuf> Op for WriteVectoredAt<K, B> {
         Waits::ForDisk
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
-        let (vectors, count) = (self.vectors.as_ptr(), self.vectors.len() as u32);
-        Some(opcode::Writev::new(Fd(self.fd()), vectors, count).offset(self.at).build())
+        let entry = WRITE_VECTORED.entry(self.fd());
+        let entry = entry.memory(self.vectors.as_ptr(), self.vectors.len());
+        Some(Entry { offset: self.at, ..entry })
     }
 
     /// A write may always wait for the disk.

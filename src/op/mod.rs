@@ -29,17 +29,14 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-#[cfg(target_os = "linux")]
-use io_uring::squeue::Entry;
-
 use crate::completion::{Loan, Orphan};
 
 mod accept;
 mod call;
-#[cfg(target_os = "linux")]
 mod cancel;
 mod close;
 mod connect;
+mod entry;
 mod fileio;
 mod poll;
 mod read;
@@ -55,32 +52,24 @@ mod shutdown;
 mod socket;
 #[cfg(target_os = "linux")]
 mod splice;
+mod table;
 #[cfg(target_os = "linux")]
 mod waitid;
 mod write;
 
-#[cfg(target_os = "linux")]
-pub(crate) use accept::accept_multi_sqe;
-pub(crate) use accept::{accepted, Accept, Backlog};
+pub(crate) use accept::{accepted, Accept};
 pub(crate) use call::{Call, Waits};
-#[cfg(target_os = "linux")]
 pub(crate) use cancel::{cancel_sqe, CancelAnswer};
-#[cfg(target_os = "linux")]
-pub(crate) use close::close_sqe;
-pub(crate) use close::Close;
+pub(crate) use close::{close_sqe, Close};
 pub(crate) use connect::Connect;
+pub(crate) use entry::{Entry, BUFFER_SELECT};
 pub(crate) use fileio::{ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
-#[cfg(target_os = "linux")]
-pub(crate) use poll::poll_sqe;
-pub(crate) use poll::Poll;
+pub(crate) use poll::{poll_sqe, Poll};
 pub(crate) use read::{Mode, Read};
-#[cfg(target_os = "linux")]
-pub(crate) use recv::{recv_multi_sqe, recv_piece_sqe};
-pub(crate) use recv::{Leftovers, Recv, RecvPooled};
-#[cfg(target_os = "linux")]
-pub(crate) use recvdatagram::recvmsg_multi_sqe;
-pub(crate) use recvdatagram::{split_datagram, RecvDatagram, DATAGRAM_BUFFER, DATAGRAM_MAX};
-pub(crate) use recvmsg::{Ancillary, Mailbox, Message, RecvMsg, FDS_MAX};
+pub(crate) use recv::{recv_multi, Recv, RecvPooled, STREAM_GROUP};
+pub(crate) use recvdatagram::{split_datagram, RecvDatagram};
+pub(crate) use recvdatagram::{DATAGRAM_BUFFER, DATAGRAM_GROUP, DATAGRAM_MAX};
+pub(crate) use recvmsg::{Ancillary, Message, RecvMsg, FDS_MAX};
 pub(crate) use send::Send;
 pub(crate) use sendmany::{Outgoing, SendMany};
 pub(crate) use sendmsg::SendMsg;
@@ -90,9 +79,39 @@ pub(crate) use shutdown::Shutdown;
 pub(crate) use socket::Socket;
 #[cfg(target_os = "linux")]
 pub(crate) use splice::{Quota, SpliceIn, SpliceOut, Spliced};
+use table::codes;
+pub(crate) use table::{Misfit, Question, Row, Stream};
 #[cfg(target_os = "linux")]
-pub(crate) use waitid::{Parent, WaitChild};
+pub(crate) use waitid::{Child, WaitChild};
 pub(crate) use write::Write;
+
+codes! {
+    Accept = accept::ROW;
+    AcceptMulti = accept::MULTISHOT;
+    Cancel = cancel::ROW;
+    Close = close::ROW;
+    Connect = connect::ROW;
+    Poll = poll::ROW;
+    Read = read::ROW;
+    ReadFixed = fileio::READ_FIXED;
+    ReadVectored = fileio::READ_VECTORED;
+    Recv = recv::ROW;
+    RecvMulti = recv::MULTISHOT;
+    RecvMsg = recvmsg::ROW;
+    RecvMsgMulti = recvdatagram::MULTISHOT;
+    Send = send::ROW;
+    SendMsg = sendmsg::ROW;
+    SendZc = sendzc::ROW;
+    Shutdown = shutdown::ROW;
+    Socket = socket::ROW;
+    #[cfg(target_os = "linux")]
+    Splice = splice::ROW;
+    #[cfg(target_os = "linux")]
+    WaitId = waitid::ROW;
+    Write = write::ROW;
+    WriteFixed = fileio::WRITE_FIXED;
+    WriteVectored = fileio::WRITE_VECTORED;
+}
 
 /// What must happen at a descriptor before an operation can go on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,6 +124,13 @@ pub(crate) enum Interest {
 pub(crate) trait KeepsOpen: 'static {
     /// The number, which is open.
     fn fd(&self) -> RawFd;
+}
+
+/// Keeps what an operation has got whose future was dropped: received bytes, a message, a connection,
+/// the status of a child.
+pub(crate) trait Keeps<T>: KeepsOpen {
+    /// Keeps the outcome for the next operation of this kind.
+    fn keep(&self, outcome: io::Result<T>);
 }
 
 /// One kernel operation.
@@ -133,7 +159,6 @@ pub(crate) unsafe trait Op: Sized + 'static {
     /// The ring form; `None` where the ring would only hand a call that never waits for a disk to a
     /// worker thread, or where an attempt that nearly always succeeds costs less than an entry and its
     /// completion.
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry>;
 
     /// The system call, as far as it does not have to wait; `WouldBlock` says that it would.
@@ -174,150 +199,5 @@ impl<O: Op> Orphan for O {
 
     fn loan(&self) -> Rc<dyn Loan> {
         Op::loan(self)
-    }
-}
-
-macro_rules! codes {
-    ($($(#[$doc:meta])* $code:ident = $name:literal, $opcode:ident, $kernel:literal;)*) => {
-        /// Every operation there is.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        #[repr(u8)]
-        pub(crate) enum Code { $($(#[$doc])* $code,)* }
-
-        /// The table of operations, in the order of `Code`.
-        pub(crate) const TABLE: &[Row] = &[
-            $(Row {
-                name: $name,
-                #[cfg(target_os = "linux")]
-                opcode: io_uring::opcode::$opcode::CODE,
-                kernel: $kernel,
-            },)*
-        ];
-    };
-}
-
-/// One row of the table of operations.
-pub(crate) struct Row {
-    /// The name in metrics, traces and options.
-    pub(crate) name: &'static str,
-    /// The opcode of the ring form.
-    #[cfg(target_os = "linux")]
-    pub(crate) opcode: u8,
-    /// The first kernel that has the ring form.
-    pub(crate) kernel: &'static str,
-}
-
-codes! {
-    /// One connection from a listener.
-    Accept = "accept", Accept, "5.5";
-    /// Connections from a listener, until cancelled.
-    AcceptMulti = "accept-multishot", AcceptMulti, "5.19";
-    /// The wish that another operation end.
-    Cancel = "cancel", AsyncCancel, "5.5";
-    /// The end of a descriptor.
-    Close = "close", Close, "5.6";
-    /// A connection to an address.
-    Connect = "connect", Connect, "5.5";
-    /// The wait for readiness.
-    Poll = "poll", PollAdd, "5.1";
-    /// Bytes from any descriptor.
-    Read = "read", Read, "5.6";
-    /// Bytes of a file, into registered memory.
-    ReadFixed = "read-fixed", ReadFixed, "5.1";
-    /// Bytes of a file, into several buffers.
-    ReadVectored = "readv", Readv, "5.1";
-    /// Bytes from a socket.
-    Recv = "recv", Recv, "5.6";
-    /// Bytes from a socket into the core's buffers, until cancelled.
-    RecvMulti = "recv-multishot", RecvMulti, "6.0";
-    /// One message from a socket, with its sender and what came beside it.
-    RecvMsg = "recvmsg", RecvMsg, "5.3";
-    /// Datagrams from a socket into the core's buffers, until cancelled.
-    RecvMsgMulti = "recvmsg-multishot", RecvMsgMulti, "6.0";
-    /// Bytes to a socket.
-    Send = "send", Send, "5.6";
-    /// Several buffers to a socket, or a message with an address.
-    SendMsg = "sendmsg", SendMsg, "5.3";
-    /// Bytes to a socket, out of the memory that they are in.
-    SendZc = "send-zc", SendZc, "6.0";
-    /// The end of one or both halves of a connection. Attempted at once: the ring would punt it.
-    Shutdown = "shutdown", Shutdown, "5.11";
-    /// A new socket.
-    Socket = "socket", Socket, "5.19";
-    /// Bytes from socket to socket, inside the kernel. Attempted: the ring would punt it.
-    Splice = "splice", Splice, "5.7";
-    /// The end of a child process.
-    WaitId = "waitid", WaitId, "6.7";
-    /// Bytes to any descriptor.
-    Write = "write", Write, "5.6";
-    /// Bytes to a file, from registered memory.
-    WriteFixed = "write-fixed", WriteFixed, "5.1";
-    /// Bytes to a file, from several buffers.
-    WriteVectored = "writev", Writev, "5.1";
-}
-
-impl Code {
-    /// The operation's row.
-    pub(crate) fn row(self) -> &'static Row {
-        &TABLE[self as usize]
-    }
-
-    /// The operation's name.
-    pub(crate) fn name(self) -> &'static str {
-        self.row().name
-    }
-
-    /// Whether the kernel may answer twice: with the result, and when it has let go of the memory.
-    pub(crate) const fn is_answered_twice(self) -> bool {
-        matches!(self, Code::SendZc)
-    }
-
-    /// Whether it takes buffers of the core as it goes, of which there may be none.
-    pub(crate) const fn takes_buffers(self) -> bool {
-        matches!(self, Code::Recv | Code::RecvMulti | Code::RecvMsgMulti)
-    }
-
-    /// All operations, in the order of the table.
-    pub(crate) fn all() -> impl Iterator<Item = Code> {
-        const ALL: [Code; TABLE.len()] = [
-            Code::Accept,
-            Code::AcceptMulti,
-            Code::Cancel,
-            Code::Close,
-            Code::Connect,
-            Code::Poll,
-            Code::Read,
-            Code::ReadFixed,
-            Code::ReadVectored,
-            Code::Recv,
-            Code::RecvMulti,
-            Code::RecvMsg,
-            Code::RecvMsgMulti,
-            Code::Send,
-            Code::SendMsg,
-            Code::SendZc,
-            Code::Shutdown,
-            Code::Socket,
-            Code::Splice,
-            Code::WaitId,
-            Code::Write,
-            Code::WriteFixed,
-            Code::WriteVectored,
-        ];
-        ALL.into_iter()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_is_in_the_order_of_the_codes() {
-        for (index, code) in Code::all().enumerate() {
-            assert_eq!(code as usize, index);
-            assert!(!code.name().is_empty() && code.row().kernel.contains('.'));
-        }
-        assert_eq!(Code::all().count(), TABLE.len());
     }
 }

@@ -3,11 +3,11 @@
 use std::io;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
-
-use super::{Code, Interest, KeepsOpen, Op, Waits};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Row, Waits};
 use crate::sys;
+
+/// The wait for readiness.
+pub(super) const ROW: Row = Row::new("poll", 6, "5.1");
 
 /// Waits until a descriptor is readable or writable. `K` keeps it open.
 pub(crate) struct Poll<K> {
@@ -31,9 +31,11 @@ fn events(interest: Interest) -> i16 {
 }
 
 /// The entry for a wait that ends once.
-#[cfg(target_os = "linux")]
 pub(crate) fn poll_sqe(fd: RawFd, interest: Interest) -> Entry {
-    opcode::PollAdd::new(Fd(fd), events(interest) as u32).build()
+    let events = events(interest) as u32;
+    // The kernel reads it as two halves, of which the lower was there first.
+    let op_flags = if cfg!(target_endian = "big") { events.rotate_left(16) } else { events };
+    Entry { op_flags, ..ROW.entry(fd) }
 }
 
 // SAFETY: the entry points to nothing.
@@ -54,7 +56,6 @@ unsafe impl<K: KeepsOpen> Op for Poll<K> {
         Waits::ForReadiness
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         Some(poll_sqe(self.fd(), self.interest))
     }

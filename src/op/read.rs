@@ -3,13 +3,13 @@
 use std::io;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
-
-use super::recv::{filled, Leftovers};
-use super::{Call, Code, Interest, Op, Waits};
+use super::recv::filled;
+use super::{Call, Code, Entry, Interest, Keeps, Op, Row, Waits};
 use crate::buf::IoBufMut;
 use crate::sys::{self, Memory, Transfer};
+
+/// Bytes from any descriptor.
+pub(super) const ROW: Row = Row::new("read", 22, "5.6");
 
 /// What a descriptor of any kind does where a call would have to wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +57,7 @@ impl<S, B: IoBufMut> Read<S, B> {
     }
 }
 
-impl<S: Leftovers, B: IoBufMut> Read<S, B> {
+impl<S: Keeps<Vec<u8>>, B: IoBufMut> Read<S, B> {
     fn transfer(&mut self) -> Transfer {
         let (memory, len) = self.room();
         let memory = Memory::One(libc::iovec { iov_base: memory.cast(), iov_len: len });
@@ -66,11 +66,10 @@ impl<S: Leftovers, B: IoBufMut> Read<S, B> {
 }
 
 /// The offset that means the descriptor's own position.
-#[cfg(target_os = "linux")]
 pub(super) const OWN_POSITION: u64 = u64::MAX;
 
 // SAFETY: entry and call point to the buffer's memory, whose address `IoBufMut` promises to be stable.
-unsafe impl<S: Leftovers, B: IoBufMut> Op for Read<S, B> {
+unsafe impl<S: Keeps<Vec<u8>>, B: IoBufMut> Op for Read<S, B> {
     /// How many bytes came, the buffer, and what keeps the descriptor open.
     type Output = (io::Result<usize>, B, S);
     const CODE: Code = Code::Read;
@@ -87,10 +86,9 @@ unsafe impl<S: Leftovers, B: IoBufMut> Op for Read<S, B> {
         self.mode.waits()
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         let (memory, len) = self.room();
-        Some(opcode::Read::new(Fd(self.fd()), memory, len as u32).offset(OWN_POSITION).build())
+        Some(Entry { offset: OWN_POSITION, ..ROW.entry(self.fd()).memory(memory, len) })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
@@ -122,7 +120,9 @@ unsafe impl<S: Leftovers, B: IoBufMut> Op for Read<S, B> {
     fn discard(mut self, result: io::Result<u32>) {
         filled(&mut self.buffer, &result);
         match result {
-            Ok(count) => self.descriptor.keep(Ok(&self.buffer.as_slice()[..count as usize])),
+            Ok(count) => {
+                self.descriptor.keep(Ok(self.buffer.as_slice()[..count as usize].to_vec()))
+            }
             Err(error) => self.descriptor.keep(Err(error)),
         }
     }

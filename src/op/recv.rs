@@ -4,18 +4,29 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue, squeue::Entry, types::Fd};
-
-use super::{Code, Interest, KeepsOpen, Op, Waits};
+use super::entry::BUFFER_SELECT;
+use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Stream, Waits};
 use crate::buf::{IoBufMut, Lease, Pool};
 use crate::sys;
 
-/// Where received bytes go that nobody waits for any more.
-pub(crate) trait Leftovers: KeepsOpen {
-    /// Keeps the outcome for the next read.
-    fn keep(&self, received: io::Result<&[u8]>);
-}
+/// Bytes from a socket; into a buffer of the core if it goes to a sink.
+pub(super) const ROW: Row = Row {
+    stream: Some(Stream { entry: recv_piece, takes_buffers: true }),
+    ..Row::new("recv", 27, "5.6")
+};
+
+/// Bytes from a socket into the core's buffers, until cancelled.
+pub(super) const MULTISHOT: Row = Row {
+    question: Question::Entry(|misfit| recv_multi(misfit.no_socket, 0)),
+    stream: Some(Stream { entry: recv_multi, takes_buffers: true }),
+    ..Row::new("recv-multishot", 27, "6.0")
+};
+
+/// The number under which the buffers for streams are registered.
+pub(crate) const STREAM_GROUP: u16 = 0;
+
+/// `IORING_RECV_MULTISHOT`
+pub(super) const UNTIL_CANCELLED: u16 = 1 << 1;
 
 /// Receives into the caller's buffer. `S` keeps the socket open.
 pub(crate) struct Recv<S, B> {
@@ -48,18 +59,15 @@ impl<S, B: IoBufMut> Recv<S, B> {
     }
 }
 
-/// The entry that receives into buffers of `group` until it is cancelled, at most `cap` bytes before
-/// other connections have their turn; 0 leaves that to the kernel, which must know the cap (6.17).
-#[cfg(target_os = "linux")]
-pub(crate) fn recv_multi_sqe(fd: RawFd, group: u16, cap: u32) -> Entry {
-    opcode::RecvMulti::new(Fd(fd), group).len(cap).build()
+/// The entry that receives until it is cancelled, at most `cap` bytes before other connections have
+/// their turn; 0 leaves that to the kernel, which must know the cap (6.17).
+pub(crate) fn recv_multi(fd: RawFd, cap: u32) -> Entry {
+    Entry { len: cap, ioprio: UNTIL_CANCELLED, ..recv_piece(fd, 0) }
 }
 
-/// The entry that receives once, into one of the buffers of `group`.
-#[cfg(target_os = "linux")]
-pub(crate) fn recv_piece_sqe(fd: RawFd, group: u16) -> Entry {
-    let entry = opcode::Recv::new(Fd(fd), std::ptr::null_mut(), 0).buf_group(group).build();
-    entry.flags(squeue::Flags::BUFFER_SELECT)
+/// The entry that receives once.
+fn recv_piece(fd: RawFd, _cap: u32) -> Entry {
+    Entry { flags: BUFFER_SELECT, buffer: STREAM_GROUP, ..ROW.entry(fd) }
 }
 
 /// Tells a buffer how many of its bytes the kernel has filled.
@@ -72,7 +80,7 @@ pub(super) fn filled<B: IoBufMut>(buffer: &mut B, result: &io::Result<u32>) {
 }
 
 // SAFETY: the entry points to the buffer's memory, whose address `IoBufMut` promises to be stable.
-unsafe impl<S: Leftovers, B: IoBufMut> Op for Recv<S, B> {
+unsafe impl<S: Keeps<Vec<u8>>, B: IoBufMut> Op for Recv<S, B> {
     /// How many bytes came, the buffer, and what keeps the descriptor open.
     type Output = (io::Result<usize>, B, S);
     const CODE: Code = Code::Recv;
@@ -89,10 +97,9 @@ unsafe impl<S: Leftovers, B: IoBufMut> Op for Recv<S, B> {
         Waits::ForReadiness
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         let (memory, len) = self.room();
-        Some(opcode::Recv::new(Fd(self.fd()), memory, len as u32).flags(self.flags).build())
+        Some(Entry { op_flags: self.flags as u32, ..ROW.entry(self.fd()).memory(memory, len) })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
@@ -121,7 +128,7 @@ unsafe impl<S: Leftovers, B: IoBufMut> Op for Recv<S, B> {
         }
         filled(&mut self.buffer, &result);
         match result {
-            Ok(count) => self.socket.keep(Ok(&self.buffer.as_slice()[..count as usize])),
+            Ok(count) => self.socket.keep(Ok(self.buffer.as_slice()[..count as usize].to_vec())),
             Err(error) => self.socket.keep(Err(error)),
         }
     }
@@ -144,7 +151,7 @@ impl<S> RecvPooled<S> {
 }
 
 // SAFETY: there is no entry.
-unsafe impl<S: Leftovers> Op for RecvPooled<S> {
+unsafe impl<S: Keeps<Vec<u8>>> Op for RecvPooled<S> {
     /// The lease, an empty one at the end of the stream, `None` if there was no buffer; and what
     /// keeps the socket open.
     type Output = (io::Result<Option<Lease>>, S);
@@ -162,7 +169,6 @@ unsafe impl<S: Leftovers> Op for RecvPooled<S> {
         Waits::ForReadiness
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         None
     }
@@ -191,7 +197,7 @@ unsafe impl<S: Leftovers> Op for RecvPooled<S> {
     fn discard(self, result: io::Result<u32>) {
         match (result, &self.lease) {
             (Err(error), _) => self.socket.keep(Err(error)),
-            (Ok(_), Some(lease)) => self.socket.keep(Ok(lease)),
+            (Ok(_), Some(lease)) => self.socket.keep(Ok(lease.to_vec())),
             (Ok(_), None) => {}
         }
     }

@@ -12,14 +12,24 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
 use socket2::{SockAddr, SockAddrStorage};
 
-use super::recvmsg::{Ancillary, Incoming, Mailbox, Message};
-use super::{Code, Interest, Op, Waits};
+use super::entry::BUFFER_SELECT;
+use super::recv::UNTIL_CANCELLED;
+use super::recvmsg::{Ancillary, Incoming, Message};
+use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Stream, Waits};
 use crate::buf::{Lease, Pool};
 use crate::sys;
+
+/// Datagrams from a socket into the core's buffers, until cancelled.
+pub(super) const MULTISHOT: Row = Row {
+    question: Question::Entry(|misfit| recvmsg_multi(misfit.no_socket, 0)),
+    stream: Some(Stream { entry: recvmsg_multi, takes_buffers: true }),
+    ..Row::new("recvmsg-multishot", 10, "6.0")
+};
+
+/// The number under which the buffers for datagrams are registered.
+pub(crate) const DATAGRAM_GROUP: u16 = 1;
 
 /// The longest datagram, one that the kernel has put together from several (`UDP_GRO`) included.
 pub(crate) const DATAGRAM_MAX: usize = 65_536;
@@ -36,14 +46,11 @@ const CONTROL_LENGTH: usize = 192;
 const PAYLOAD_START: usize = HEAD_LENGTH + NAME_LENGTH + CONTROL_LENGTH;
 
 /// What tells the kernel how much room there is for what. It points to nothing.
-#[cfg(target_os = "linux")]
 struct Layout(libc::msghdr);
 
-#[cfg(target_os = "linux")]
 // SAFETY: it is never written to, and what it does not point to nobody can read.
 unsafe impl Sync for Layout {}
 
-#[cfg(target_os = "linux")]
 static LAYOUT: Layout = {
     // SAFETY: all zeros is a header that names nothing.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -52,10 +59,10 @@ static LAYOUT: Layout = {
     Layout(header)
 };
 
-/// The entry that receives datagrams into buffers of `group` until it is cancelled.
-#[cfg(target_os = "linux")]
-pub(crate) fn recvmsg_multi_sqe(fd: RawFd, group: u16) -> Entry {
-    opcode::RecvMsgMulti::new(Fd(fd), &raw const LAYOUT.0, group).build()
+/// The entry that receives datagrams until it is cancelled.
+fn recvmsg_multi(fd: RawFd, _cap: u32) -> Entry {
+    let (flags, buffer, ioprio) = (BUFFER_SELECT, DATAGRAM_GROUP, UNTIL_CANCELLED);
+    Entry { flags, buffer, ioprio, ..MULTISHOT.entry(fd).memory(&raw const LAYOUT.0, 1) }
 }
 
 /// The payload in a buffer that the kernel has filled, and what it tells of it.
@@ -99,7 +106,7 @@ impl<S> RecvDatagram<S> {
 }
 
 // SAFETY: there is no entry.
-unsafe impl<S: Mailbox> Op for RecvDatagram<S> {
+unsafe impl<S: Keeps<Message>> Op for RecvDatagram<S> {
     /// The bytes and what came with them, `None` if there was no buffer; and what keeps the socket
     /// open.
     type Output = (io::Result<Option<(Lease, Ancillary)>>, S);
@@ -117,7 +124,6 @@ unsafe impl<S: Mailbox> Op for RecvDatagram<S> {
         Waits::ForReadiness
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         None
     }
@@ -149,7 +155,7 @@ unsafe impl<S: Mailbox> Op for RecvDatagram<S> {
     fn discard(self, result: io::Result<u32>) {
         let (received, socket) = self.finish(result);
         if let Some(received) = received.transpose() {
-            socket.keep_message(received.map(|(lease, ancillary)| {
+            socket.keep(received.map(|(lease, ancillary)| {
                 let bytes = lease.to_vec();
                 Message { bytes, ancillary }
             }));

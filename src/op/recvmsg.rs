@@ -5,14 +5,19 @@ use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::os::fd::{OwnedFd, RawFd};
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
 use socket2::{SockAddr, SockAddrStorage};
 
 use super::recv::filled;
-use super::{Code, Interest, KeepsOpen, Op, Waits};
+use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Waits};
 use crate::buf::IoBufMut;
 use crate::sys::{self, ControlMessages};
+
+/// One message from a socket, with its sender and what came beside it. (The question's header is only
+/// read: without a descriptor it is not written to.)
+pub(super) const ROW: Row = Row {
+    question: Question::Entry(|misfit| ROW.entry(-1).memory(&raw const *misfit.header, 1)),
+    ..Row::new("recvmsg", 10, "5.3")
+};
 
 /// The most descriptors that one message can bring (`SCM_MAX_FD`).
 pub(crate) const FDS_MAX: usize = 253;
@@ -92,12 +97,6 @@ fn first(data: &[u8]) -> Option<[u8; 4]> {
 pub(crate) struct Message {
     pub(crate) bytes: Vec<u8>,
     pub(crate) ancillary: Ancillary,
-}
-
-/// Where a message goes that nobody waits for any more.
-pub(crate) trait Mailbox: KeepsOpen {
-    /// Keeps the outcome for the next receive.
-    fn keep_message(&self, received: io::Result<Message>);
 }
 
 /// Receives one message into the caller's buffer. `S` keeps the socket open.
@@ -200,7 +199,7 @@ impl Incoming {
 
 // SAFETY: the entry points to the header, which is in a box with the name, the control messages and
 // the vector; that points to the buffer, whose address `IoBufMut` promises to be stable.
-unsafe impl<S: Mailbox, B: IoBufMut> Op for RecvMsg<S, B> {
+unsafe impl<S: Keeps<Message>, B: IoBufMut> Op for RecvMsg<S, B> {
     /// How many bytes came, and what with them; the buffer, and what keeps the socket open.
     type Output = (io::Result<(usize, Ancillary)>, B, S);
     const CODE: Code = Code::RecvMsg;
@@ -217,10 +216,9 @@ unsafe impl<S: Mailbox, B: IoBufMut> Op for RecvMsg<S, B> {
         Waits::ForReadiness
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
-        let (fd, flags) = (Fd(self.fd()), self.flags as u32);
-        Some(opcode::RecvMsg::new(fd, self.header()).flags(flags).build())
+        let entry = ROW.entry(self.fd()).memory(&raw const *self.header(), 1);
+        Some(Entry { op_flags: self.flags as u32, ..entry })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
@@ -248,7 +246,7 @@ unsafe impl<S: Mailbox, B: IoBufMut> Op for RecvMsg<S, B> {
             return;
         }
         let (result, buffer, socket) = self.finish(result);
-        socket.keep_message(result.map(|(count, ancillary)| {
+        socket.keep(result.map(|(count, ancillary)| {
             let bytes = buffer.as_slice()[..count].to_vec();
             Message { bytes, ancillary }
         }));

@@ -3,12 +3,12 @@
 use std::io;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
-
-use super::{Code, Interest, KeepsOpen, Op, Waits};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Row, Waits};
 use crate::buf::IoBuf;
 use crate::sys;
+
+/// Bytes to a socket.
+pub(super) const ROW: Row = Row::new("send", 26, "5.6");
 
 /// Sends from the caller's buffer. `S` keeps the socket open.
 pub(crate) struct Send<S, B> {
@@ -69,11 +69,10 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for Send<S, B> {
         Waits::ForReadiness
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         let bytes = self.bytes();
-        let entry = opcode::Send::new(Fd(self.fd()), bytes.as_ptr(), bytes.len() as u32);
-        Some(entry.flags(self.flags).build())
+        let entry = ROW.entry(self.fd()).memory(bytes.as_ptr(), bytes.len());
+        Some(Entry { op_flags: self.flags as u32, ..entry })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {

@@ -3,11 +3,9 @@
 use std::io;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::squeue::Entry;
 use socket2::SockAddr;
 
-use super::{Code, Interest, KeepsOpen, Op, Waits};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Waits};
 use crate::buf::IoBuf;
 use crate::sys;
 
@@ -54,7 +52,6 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendMany<S, B> {
     }
 
     /// The ring has no form of this call, and an entry for each datagram would cost more.
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         None
     }

@@ -3,12 +3,15 @@
 use std::io;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
-
-use super::{Code, Interest, KeepsOpen, Op, Waits};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::buf::IoBuf;
 use crate::sys;
+
+/// Several buffers to a socket, or a message with an address.
+pub(super) const ROW: Row = Row {
+    question: Question::Entry(|misfit| ROW.entry(-1).memory(&raw const *misfit.header, 1)),
+    ..Row::new("sendmsg", 9, "5.3")
+};
 
 /// Sends from the caller's buffers, in order. `S` keeps the socket open.
 pub(crate) struct SendMsg<S, B> {
@@ -85,11 +88,9 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendMsg<S, B> {
         Waits::ForReadiness
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
-        let flags = self.message.flags as u32;
-        let header = &raw const self.message.header;
-        Some(opcode::SendMsg::new(Fd(self.fd()), header).flags(flags).build())
+        let entry = ROW.entry(self.fd()).memory(&raw const self.message.header, 1);
+        Some(Entry { op_flags: self.message.flags as u32, ..entry })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {

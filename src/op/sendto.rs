@@ -3,11 +3,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-#[cfg(target_os = "linux")]
-use io_uring::squeue::Entry;
 use socket2::SockAddr;
 
-use super::{Code, Interest, KeepsOpen, Op, Waits};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Waits};
 use crate::buf::IoBuf;
 use crate::sys::{self, Control};
 
@@ -102,7 +100,6 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendTo<S, B> {
     /// It waits for nothing but a full queue of our own, so that nearly every attempt succeeds, at
     /// less than what an entry and its completion cost. (For a datagram to a Unix socket the ring is
     /// of no use at all: see [`Envelope::local`].)
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         None
     }

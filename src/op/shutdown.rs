@@ -4,12 +4,13 @@ use std::io;
 use std::net;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::squeue::Entry;
 use socket2::SockRef;
 
-use super::{Code, Interest, KeepsOpen, Op, Waits};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::sys;
+
+/// The end of one or both halves of a connection.
+pub(super) const ROW: Row = Row { question: Question::Never, ..Row::new("shutdown", 34, "5.11") };
 
 /// Shuts a socket down. `K` keeps the descriptor open.
 pub(crate) struct Shutdown<K> {
@@ -41,7 +42,6 @@ unsafe impl<K: KeepsOpen> Op for Shutdown<K> {
     }
 
     /// The ring hands every shutdown to a worker thread, and the call never blocks.
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         None
     }

@@ -3,11 +3,14 @@
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry};
-
-use super::{Code, Interest, Op, Waits};
+use super::{Code, Entry, Interest, Op, Question, Row, Waits};
 use crate::sys;
+
+/// A new socket. (The question is for one of an impossible family.)
+pub(super) const ROW: Row = Row {
+    question: Question::Entry(|_| socket(-1, libc::SOCK_STREAM)),
+    ..Row::new("socket", 45, "5.19")
+};
 
 /// A new socket, close-on-exec and non-blocking.
 pub(crate) struct Socket {
@@ -23,6 +26,10 @@ impl Socket {
     pub(crate) fn datagram(domain: socket2::Domain) -> Socket {
         Socket { domain: domain.into(), kind: libc::SOCK_DGRAM }
     }
+}
+
+fn socket(domain: i32, kind: i32) -> Entry {
+    Entry { offset: kind as u64, ..ROW.entry(domain) }
 }
 
 // SAFETY: the entry points to nothing.
@@ -42,10 +49,8 @@ unsafe impl Op for Socket {
         Waits::Never
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
-        let kind = self.kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        Some(opcode::Socket::new(self.domain, kind, 0).build())
+        Some(socket(self.domain, self.kind | sys::SOCKET_FLAGS))
     }
 
     fn attempt(&mut self) -> io::Result<u32> {

@@ -7,10 +7,11 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use io_uring::squeue::Entry;
-
-use super::{Code, Interest, KeepsOpen, Op, Waits};
+use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::buf::{Pipes, PooledPipe};
+
+/// Bytes from socket to socket, inside the kernel.
+pub(super) const ROW: Row = Row { question: Question::Never, ..Row::new("splice", 30, "5.7") };
 
 /// What became of an attempt to fill a pipe.
 pub(crate) enum Spliced {

@@ -5,36 +5,37 @@ use std::os::fd::RawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use io_uring::{opcode, squeue::Entry};
-
-use super::{Code, Interest, KeepsOpen, Op, Waits};
+use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Waits};
 use crate::sys;
 
-/// Where the status of a child goes that nobody waits for any more.
-pub(crate) trait Parent: KeepsOpen {
+/// The end of a child process. (No process has the number of the question.)
+pub(super) const ROW: Row = Row {
+    question: Question::Entry(|_| wait(libc::id_t::MAX >> 1, libc::WEXITED | libc::WNOHANG)),
+    ..Row::new("waitid", 50, "6.7")
+};
+
+/// A child that is waited for. It keeps its status, which the kernel tells once, for the next wait.
+pub(crate) trait Child: Keeps<ExitStatus> {
     /// The child's number.
     fn pid(&self) -> libc::pid_t;
-
-    /// Keeps the status for the next wait: the kernel tells it once.
-    fn keep_status(&self, status: ExitStatus);
 }
 
-/// Waits for the end of a child. `P` keeps its pidfd open, which is readable then.
-pub(crate) struct WaitChild<P> {
-    parent: P,
+/// Waits for the end of a child. `C` keeps its pidfd open, which is readable then.
+pub(crate) struct WaitChild<C> {
+    child: C,
     /// What the ring has told. On the heap, since the entry points to it.
     info: Box<libc::siginfo_t>,
     /// What an attempt has told.
     attempted: Option<ExitStatus>,
 }
 
-impl<P> WaitChild<P> {
-    pub(crate) fn new(parent: P) -> WaitChild<P> {
-        WaitChild { parent, info: Box::new(sys::no_signal()), attempted: None }
+impl<C> WaitChild<C> {
+    pub(crate) fn new(child: C) -> WaitChild<C> {
+        WaitChild { child, info: Box::new(sys::no_signal()), attempted: None }
     }
 }
 
-impl<P: Parent> WaitChild<P> {
+impl<C: Child> WaitChild<C> {
     /// What the kernel has told.
     fn status(&self) -> ExitStatus {
         self.attempted.unwrap_or_else(|| self.told())
@@ -52,13 +53,17 @@ impl<P: Parent> WaitChild<P> {
     }
 }
 
+fn wait(id: libc::id_t, options: i32) -> Entry {
+    Entry { len: libc::P_PID, file_index: options as u32, ..ROW.entry(id as i32) }
+}
+
 // SAFETY: the entry points to the box, which only this operation has.
-unsafe impl<P: Parent> Op for WaitChild<P> {
+unsafe impl<C: Child> Op for WaitChild<C> {
     type Output = io::Result<ExitStatus>;
     const CODE: Code = Code::WaitId;
 
     fn fd(&self) -> RawFd {
-        self.parent.fd()
+        self.child.fd()
     }
 
     fn interest(&self) -> Interest {
@@ -70,13 +75,12 @@ unsafe impl<P: Parent> Op for WaitChild<P> {
     }
 
     fn sqe(&mut self) -> Option<Entry> {
-        let id = self.parent.pid() as libc::id_t;
-        let entry = opcode::WaitId::new(libc::P_PID, id, libc::WEXITED);
-        Some(entry.infop(&raw const *self.info).build())
+        let id = self.child.pid() as libc::id_t;
+        Some(Entry { offset: &raw const *self.info as u64, ..wait(id, libc::WEXITED) })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
-        self.attempted = sys::try_wait_child(self.parent.pid())?;
+        self.attempted = sys::try_wait_child(self.child.pid())?;
         self.attempted.map(|_| 0).ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
@@ -86,7 +90,7 @@ unsafe impl<P: Parent> Op for WaitChild<P> {
 
     fn discard(self, result: io::Result<u32>) {
         if result.is_ok() {
-            self.parent.keep_status(self.status());
+            self.child.keep(Ok(self.status()));
         }
     }
 }

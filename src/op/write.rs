@@ -3,14 +3,13 @@
 use std::io;
 use std::os::fd::RawFd;
 
-#[cfg(target_os = "linux")]
-use io_uring::{opcode, squeue::Entry, types::Fd};
-
-#[cfg(target_os = "linux")]
 use super::read::OWN_POSITION;
-use super::{Call, Code, Interest, KeepsOpen, Mode, Op, Waits};
+use super::{Call, Code, Entry, Interest, KeepsOpen, Mode, Op, Row, Waits};
 use crate::buf::IoBuf;
 use crate::sys::{self, Memory, Transfer};
+
+/// Bytes to any descriptor.
+pub(super) const ROW: Row = Row::new("write", 23, "5.6");
 
 /// Writes at the descriptor's own position. `S` keeps it open.
 pub(crate) struct Write<S, B> {
@@ -53,11 +52,10 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for Write<S, B> {
         self.mode.waits()
     }
 
-    #[cfg(target_os = "linux")]
     fn sqe(&mut self) -> Option<Entry> {
         let bytes = self.bytes();
-        let entry = opcode::Write::new(Fd(self.fd()), bytes.as_ptr(), bytes.len() as u32);
-        Some(entry.offset(OWN_POSITION).build())
+        let entry = ROW.entry(self.fd()).memory(bytes.as_ptr(), bytes.len());
+        Some(Entry { offset: OWN_POSITION, ..entry })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::checks::pair;
 use super::Cost;
-use crate::driver::uring::trial::Trial;
 use crate::driver::{select, Config};
+use crate::probe::trial::Trial;
 use crate::probe::Patience;
 use crate::sys::scratch;
 

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use super::{checks, costs as measure, machine, Cost, Outcome, Patience, Report};
 use crate::cause::signs::Status;
 use crate::cause::Cause;
-use crate::driver::uring::trial::Trial;
 use crate::driver::uring::INCREMENTAL;
 use crate::driver::{Chosen, Config};
+use crate::probe::trial::Trial;
 
 pub(super) use machine::killer;
 

@@ -7,9 +7,9 @@ use super::{Limits, Memory, Process, System};
 use crate::buf::PoolConfig;
 use crate::cause::signs::{self, Status};
 use crate::cause::Cause;
-use crate::driver::uring::locked_bytes;
-use crate::driver::uring::trial::Trial;
+use crate::driver::uring::setup::locked_bytes;
 use crate::driver::Config;
+use crate::probe::trial::Trial;
 use crate::sys::{self, scratch};
 
 fn read(path: &str) -> Option<String> {

@@ -75,7 +75,7 @@ fn killed(cause: &Cause) -> Verdict {
     let forced = std::env::var("RINGPARK_BACKEND").unwrap_or_default();
     let mut verdict = Verdict::none();
     verdict.reason = format!("a core that tries io_uring is killed: {}", cause.words());
-    if Backend::HERE.iter().any(|it| *it != Backend::Uring && it.name() == forced) {
+    if Backend::SUPPORTED.iter().any(|it| *it != Backend::Uring && it.name() == forced) {
         verdict.backend = forced;
         verdict.reason = "forced by RINGPARK_BACKEND".into();
     }

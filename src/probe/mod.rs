@@ -15,16 +15,14 @@
 //! ```
 //!
 //! The whole report takes some tens of milliseconds, works without privileges, sends nothing over
-//! the network, and leaves nothing behind. The program `ringpark probe` (feature `cli`) shows it as a
-//! page or as JSON.
+//! the network, and leaves nothing behind. The program `ringpark probe` (package `ringpark-cli`) shows
+//! it as a page or as JSON; the feature `serde` gives the report its traits.
 
 mod diff;
 mod make;
 mod patience;
 mod report;
 mod require;
-mod seccomp;
-mod text;
 
 // The parts that look at the machine.
 #[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
@@ -37,6 +35,8 @@ mod checks;
 mod costs;
 #[cfg(target_os = "linux")]
 mod machine;
+#[cfg(target_os = "linux")]
+mod trial;
 
 /// The JSON Schema of a [`Report`] as `ringpark probe --json` prints it.
 pub const JSON_SCHEMA: &str = include_str!("schema.json");
@@ -50,4 +50,3 @@ pub use report::{
     Verdict, SCHEMA,
 };
 pub use require::{Requirement, UnknownRequirement};
-pub use seccomp::seccomp_profile;

@@ -8,7 +8,7 @@ pub const SCHEMA: u32 = 1;
 
 /// What this machine can do for a core of ringpark, and what it would do.
 #[derive(Clone, Debug, PartialEq, Default)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Report {
     /// [`SCHEMA`] of the version that made it.
@@ -37,14 +37,14 @@ pub struct Report {
 
 /// What a core would run on.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Verdict {
     /// The name of the backend, as in `RINGPARK_BACKEND`; `none` if none starts.
     pub backend: String,
     /// Who or what decided, in words.
     pub reason: String,
-    /// The features of io_uring in use, by the names of [`Feature`](crate::Feature).
+    /// The features of io_uring in use, by the names of [`Feature`](crate::runtime::Feature).
     pub features: Vec<String>,
     /// Features and operations that are not in use, and why.
     pub off: Vec<Off>,
@@ -62,7 +62,7 @@ pub struct Verdict {
 
 /// Something that is not in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Off {
     /// A feature of io_uring or an operation.
@@ -73,7 +73,7 @@ pub struct Off {
 
 /// Something that stands in the way, and what would move it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Finding {
     /// A short name that does not change: `seccomp`, `sysctl-2`, `locked-memory` and so on.
@@ -86,7 +86,7 @@ pub struct Finding {
 
 /// The machine.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct System {
     /// The name of the kernel: `Linux`.
@@ -113,7 +113,7 @@ pub struct System {
 
 /// What this process may do.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Process {
     /// The effective user.
@@ -136,7 +136,7 @@ pub struct Process {
 
 /// Locked memory, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Memory {
     /// The limit for all processes of the user; `None` for no limit.
@@ -155,7 +155,7 @@ pub struct Memory {
 
 /// How much of things there is.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Limits {
     /// Descriptors a process may have open.
@@ -178,7 +178,7 @@ pub struct Limits {
 
 /// One thing that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Check {
     /// What kind of thing it is.
@@ -186,20 +186,20 @@ pub struct Check {
     /// Its name, which is unique within the group.
     pub name: String,
     /// What came of it.
-    #[cfg_attr(feature = "cli", serde(flatten))]
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub outcome: Outcome,
     /// What else there is to say.
-    #[cfg_attr(feature = "cli", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub note: Option<String>,
     /// The first kernel that has it; backports make it no promise.
-    #[cfg_attr(feature = "cli", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub since: Option<String>,
 }
 
 /// The kinds of checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "cli", serde(rename_all = "kebab-case"))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Group {
     /// A way to wait for many descriptors.
@@ -242,8 +242,8 @@ impl Group {
 
 /// What came of a trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "cli", serde(tag = "outcome", rename_all = "kebab-case"))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(tag = "outcome", rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Outcome {
     /// It does what it should.
@@ -309,7 +309,7 @@ impl Outcome {
 
 /// A way for bytes out of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Route {
     /// The address that was sent to.
@@ -317,7 +317,7 @@ pub struct Route {
     /// The address that it went out from.
     pub source: Option<String>,
     /// Whether a zero-copy send works.
-    #[cfg_attr(feature = "cli", serde(flatten))]
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub outcome: Outcome,
     /// Whether the kernel copied the bytes all the same; `None` where it does not say.
     pub copied: Option<bool>,
@@ -325,7 +325,7 @@ pub struct Route {
 
 /// What something costs here.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Cost {
     /// What was measured.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use crate::handle::Submission;
-use crate::op::{KeepsOpen, Parent, WaitChild};
+use crate::op::{Child, Keeps, KeepsOpen, WaitChild};
 use crate::runtime::Core;
 use crate::sys;
 
@@ -109,12 +109,16 @@ impl KeepsOpen for Waiting {
     }
 }
 
-impl Parent for Waiting {
+impl Child for Waiting {
     fn pid(&self) -> libc::pid_t {
         self.0.pid
     }
+}
 
-    fn keep_status(&self, status: ExitStatus) {
-        self.0.status.set(Some(status));
+impl Keeps<ExitStatus> for Waiting {
+    fn keep(&self, status: io::Result<ExitStatus>) {
+        if let Ok(status) = status {
+            self.0.status.set(Some(status));
+        }
     }
 }

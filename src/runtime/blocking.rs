@@ -5,7 +5,7 @@
 //! leaves, so a program that resolves one name at start-up does not keep a thread for it.
 //!
 //! Who owns what: the closure goes into the queue and from there to a thread. Its result goes through
-//! a handover to whoever waits for it; see there.
+//! a `oneshot` to whoever waits for it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,11 +29,11 @@ const THREADS_MAX: usize = 64;
 /// How long a helper thread stays without work.
 const KEEP: Duration = Duration::from_secs(10);
 
-static POOL: Pool = Pool::new(THREADS_MAX, KEEP, start_thread);
+static HELPERS: HelperThreads = HelperThreads::new(THREADS_MAX, KEEP, start_thread);
 
 /// Sets how many helper threads there may be from now on.
 pub(super) fn set_threads_max(count: usize) {
-    POOL.threads_max.store(count, Ordering::Relaxed);
+    HELPERS.threads_max.store(count, Ordering::Relaxed);
 }
 
 /// Runs `work` on a helper thread, for what would block the core: a long computation, a call into a
@@ -41,7 +41,7 @@ pub(super) fn set_threads_max(count: usize) {
 ///
 /// The work starts when a thread is free for it, whether the handle is awaited or not. The threads
 /// serve the whole process. They are started when there is work for them, 64 at most unless
-/// [`Builder::blocking_threads`](crate::Builder::blocking_threads) says otherwise; work beyond that
+/// [`Builder::max_blocking_threads`](crate::Builder::max_blocking_threads) says otherwise; work beyond that
 /// waits in a queue. One that has had nothing to do for ten seconds goes. Any thread may call this.
 ///
 /// Dropping the handle lets the work go on; [`abort`](RemoteHandle::abort) takes it out of the queue
@@ -60,13 +60,13 @@ pub(super) fn set_threads_max(count: usize) {
 pub fn spawn_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> RemoteHandle<T> {
-    POOL.run(work)
+    HELPERS.run(work)
 }
 
 /// Runs `work` on a helper thread, for the library's own calls: an error says that the work was not
 /// done, and a panic goes on in the task that awaits it, as if it had made the call itself.
 pub(crate) fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Blocking<T> {
-    Blocking(POOL.run(work))
+    Blocking(HELPERS.run(work))
 }
 
 /// The result of [`run`]. Dropping it lets the work go on to its end.
@@ -78,9 +78,11 @@ impl<T> Future for Blocking<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let outcome = ready!(Pin::new(&mut self.0).poll(cx));
-        Poll::Ready(outcome.map_err(|error| match error.is_panic() {
-            true => resume_unwind(error.into_panic()),
-            false => error.into(),
+        Poll::Ready(outcome.map_err(|error| {
+            if error.is_panic() {
+                resume_unwind(error.into_panic());
+            }
+            error.into()
         }))
     }
 }
@@ -94,7 +96,7 @@ impl<T> fmt::Debug for Blocking<T> {
 /// A closure in the queue, and where its result goes.
 struct Work<T, F> {
     work: F,
-    giver: Sender<T>,
+    sender: Sender<T>,
 }
 
 /// [`Work`] whose type is forgotten.
@@ -108,12 +110,13 @@ trait Job: Send {
 
 impl<T: Send, F: FnOnce() -> T + Send> Job for Work<T, F> {
     fn run(self: Box<Self>) {
-        let Work { work, giver } = *self;
-        let outcome = match giver.is_stopped() {
-            true => Err(JoinError::cancelled()),
-            false => catch_unwind(AssertUnwindSafe(work)).map_err(JoinError::panicked),
+        let Work { work, sender } = *self;
+        let outcome = if sender.is_stopped() {
+            Err(JoinError::cancelled())
+        } else {
+            catch_unwind(AssertUnwindSafe(work)).map_err(JoinError::panicked)
         };
-        giver.give(outcome);
+        sender.send(outcome);
     }
 
     fn refuse(self: Box<Self>, cause: &io::Error) {
@@ -124,15 +127,15 @@ impl<T: Send, F: FnOnce() -> T + Send> Job for Work<T, F> {
              (ulimit -u, or pids.max of the control group)"
         );
         let error = io::Error::new(io::ErrorKind::ResourceBusy, what);
-        self.giver.give(Err(JoinError::refused(error)));
+        self.sender.send(Err(JoinError::refused(error)));
     }
 }
 
-struct Pool {
+struct HelperThreads {
     threads_max: AtomicUsize,
     keep: Duration,
-    /// Starts a thread that calls [`Pool::serve`]. A field so that tests can make it fail.
-    start: fn(&'static Pool) -> io::Result<()>,
+    /// Starts a thread that calls [`HelperThreads::serve`]. A field so that tests can make it fail.
+    start: fn(&'static HelperThreads) -> io::Result<()>,
     state: Mutex<State>,
     work_came: Condvar,
 }
@@ -145,23 +148,29 @@ struct State {
     idle: usize,
 }
 
-impl Pool {
+impl HelperThreads {
     const fn new(
         threads_max: usize,
         keep: Duration,
-        start: fn(&'static Pool) -> io::Result<()>,
-    ) -> Pool {
+        start: fn(&'static HelperThreads) -> io::Result<()>,
+    ) -> HelperThreads {
         let state = State { queue: VecDeque::new(), threads: 0, idle: 0 };
         let threads_max = AtomicUsize::new(threads_max);
-        Pool { threads_max, keep, start, state: Mutex::new(state), work_came: Condvar::new() }
+        HelperThreads {
+            threads_max,
+            keep,
+            start,
+            state: Mutex::new(state),
+            work_came: Condvar::new(),
+        }
     }
 
     fn run<T: Send + 'static>(
         &'static self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> RemoteHandle<T> {
-        let (giver, taker) = oneshot();
-        let job = Box::new(Work { work, giver });
+        let (sender, receiver) = oneshot();
+        let job = Box::new(Work { work, sender });
         let threads_max = self.threads_max.load(Ordering::Relaxed);
         let mut state = lock(&self.state);
         state.queue.push_back(job);
@@ -183,7 +192,7 @@ impl Pool {
                 tracing::debug!(target: "ringpark", waiting, "work waits for a helper thread");
             }
         }
-        RemoteHandle::new(taker, None)
+        RemoteHandle::new(receiver, None)
     }
 
     /// A thread could not be started. If others run, the queue is theirs; else nobody would ever
@@ -229,7 +238,7 @@ impl Pool {
     }
 }
 
-fn start_thread(pool: &'static Pool) -> io::Result<()> {
+fn start_thread(pool: &'static HelperThreads) -> io::Result<()> {
     let thread = thread::Builder::new().name("ringpark-helper".into());
     thread.spawn(move || pool.serve()).map(drop)
 }

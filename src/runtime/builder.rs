@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::core;
-use super::launch::{self, Accept, Membership, Plan};
+use super::group::{Accept, Membership};
+use super::launch::{self, Plan};
 use super::wakeup;
 use crate::buf::PoolConfig;
 use crate::driver::{Backend, Config, Feature};
@@ -32,7 +33,7 @@ pub struct Builder {
     cpus: Option<Vec<usize>>,
     pin: bool,
     name: String,
-    blocking_threads: Option<usize>,
+    max_blocking_threads: Option<usize>,
     accept: Accept,
     /// `None` depends on the number of cores.
     spin: Option<Duration>,
@@ -53,7 +54,7 @@ impl Builder {
             cpus: None,
             pin: false,
             name: "ringpark".to_owned(),
-            blocking_threads: None,
+            max_blocking_threads: None,
             accept: Accept::default(),
             spin: None,
             config: Config::default(),
@@ -164,9 +165,9 @@ impl Builder {
     ///
     /// # Panics
     /// If it is 0.
-    pub fn blocking_threads(mut self, count_max: usize) -> Builder {
+    pub fn max_blocking_threads(mut self, count_max: usize) -> Builder {
         assert!(count_max > 0, "work on helper threads needs one at least");
-        self.blocking_threads = Some(count_max);
+        self.max_blocking_threads = Some(count_max);
         self
     }
 
@@ -214,7 +215,7 @@ impl Builder {
     /// that are not done are dropped then, and operations in flight are waited for.
     ///
     /// # Errors
-    /// If the backend cannot be set up: a [`SetupError`](crate::SetupError) for the operator.
+    /// If the backend cannot be set up: a [`SetupError`](crate::runtime::SetupError) for the operator.
     ///
     /// # Panics
     /// Inside a runtime; if the future panics; if nothing can ever wake the future (a deadlock).
@@ -248,7 +249,7 @@ impl Builder {
 
     /// What concerns the whole process.
     fn prepare(&self) {
-        if let Some(count) = self.blocking_threads {
+        if let Some(count) = self.max_blocking_threads {
             super::blocking::set_threads_max(count);
         }
     }

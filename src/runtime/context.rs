@@ -1,19 +1,18 @@
 //! Which core this thread runs, if any.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
-use std::ptr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use super::core::Core;
-use super::shared::Shared;
+use super::run_queues::RunQueues;
+use super::shared;
+pub(super) use super::shared::is_outside;
 use crate::sys;
 
 thread_local! {
     static CORE: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
-    /// The same core, for a question that is asked at every wake: only ever compared.
-    static SHARED: Cell<*const Shared> = const { Cell::new(ptr::null()) };
 }
 
 const OUTSIDE: &str = "this must be called inside a ringpark runtime: see ringpark::block_on";
@@ -24,7 +23,8 @@ pub(super) struct Entered;
 /// Makes `core` the one that this thread runs.
 pub(super) fn enter(core: Rc<Core>) -> Entered {
     assert_outside();
-    SHARED.set(Arc::as_ptr(&core.shared));
+    core.shared.enter();
+    RunQueues::enter(core.queues.clone());
     CORE.set(Some(core));
     Entered
 }
@@ -52,11 +52,6 @@ pub(super) fn watch_forks() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the thread runs no core.
-pub(super) fn is_outside() -> bool {
-    SHARED.get().is_null()
-}
-
 /// # Panics
 /// If the thread runs a core already.
 pub(super) fn assert_outside() {
@@ -68,14 +63,10 @@ pub(super) fn assert_outside() {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        SHARED.set(ptr::null());
+        shared::leave();
         drop(CORE.take());
+        RunQueues::leave();
     }
-}
-
-/// Whether this thread runs the core of `shared`.
-pub(super) fn is_current(shared: &Shared) -> bool {
-    ptr::eq(SHARED.get(), shared)
 }
 
 impl Core {

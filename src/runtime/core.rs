@@ -10,21 +10,18 @@
 //!   └── deliver completions: wake tasks, hand items to their handles
 //! ```
 //!
-//! A task that another thread has woken runs before those that the core's own tasks have: it has been
-//! on its way for longer, and whoever woke it may wait for its answer. But of two runs one is for the
-//! others, if both kinds are ready.
+//! Which task runs next: see `RunQueues`.
 //!
-//! Fairness: a task that wakes itself goes to the end of the queue, behind all that are ready, and
-//! after at most `BUDGET` task runs, or fewer if they take `LONG`, the driver is asked and timers
-//! fire. So no task, and no pair of tasks that wake each other, keeps the others or the network out.
-//! Nor does a task whose descriptors are always ready, so that it would never have to wait: after
-//! `OPERATIONS` in one run it goes to the end of the queue too.
+//! Fairness: a task that wakes itself goes to the end of the queue, behind all that are ready. After at
+//! most `BUDGET` task runs, or fewer if they take `LONG`, the driver is asked and timers fire. So no
+//! task, and no pair of tasks that wake each other, keeps the others or the network out. Nor does a task
+//! whose descriptors are always ready, so that it would never have to wait: after `OPERATIONS` in one
+//! run it goes to the end of the queue too.
 
 mod deadlock;
 mod end;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
 use std::future::{poll_fn, Future};
 use std::io;
 use std::panic::Location;
@@ -37,12 +34,13 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::context::{self, Entered};
-use super::metrics::{Count, Metrics, Relayed};
-use super::origin::Origin;
-use super::shared::{Shared, RELAXED};
+use super::group::Membership;
+use super::metrics::{Counters, Metrics};
+use super::run_queues::RunQueues;
+use super::shared::RELAXED;
 use super::spin::Spin;
 use super::stall::Detector;
-use super::task::{Header, JoinHandle, TaskRef};
+use super::task::{JoinHandle, Origin, Shared, TaskRef};
 #[cfg(target_os = "linux")]
 use crate::buf::Pipes;
 use crate::buf::Pool;
@@ -52,9 +50,6 @@ use crate::timer::{clock, Wheel};
 
 /// Task runs between two looks at the driver, at most.
 const BUDGET: usize = 128;
-
-/// Of so many task runs one is in the background, if both kinds are ready.
-const BACKGROUND_SHARE: usize = 8;
 
 /// After so many task runs it is looked whether they have taken long.
 const LOOK: usize = 32;
@@ -79,30 +74,17 @@ pub(crate) struct Core {
     /// What relays move bulk through.
     #[cfg(target_os = "linux")]
     pub(crate) pipes: Rc<Pipes>,
-    /// What relays have carried, and how.
-    pub(crate) relayed: Relayed,
     /// The buffers for datagrams, once there is a socket for them.
     datagrams: OnceCell<Rc<Pool>>,
-    /// Tasks that are ready to run, in order.
-    ready: RefCell<VecDeque<*mut Header>>,
-    /// Those that other threads have woken.
-    remote: RefCell<VecDeque<*mut Header>>,
-    /// Whether the task that ran last was one of these.
-    remote_ran: Cell<bool>,
-    /// Those that can wait, whoever has woken them.
-    background: RefCell<VecDeque<*mut Header>>,
+    /// Tasks that are ready to run.
+    pub(super) queues: Rc<RunQueues>,
     pub(super) tasks: RefCell<Slab<TaskRef>>,
     spin: Spin,
     /// Whether the counters are published, and times measured.
     watched: bool,
-    /// How many cores run the same main, and the ports that they share.
-    pub(crate) group: Rc<super::launch::Membership>,
-    turns: Count,
-    polls: Count,
-    wakes: Count,
-    remote_wakes: Count,
-    /// Time spent in tasks, as far as it was measured.
-    in_tasks: Cell<Duration>,
+    /// The cores that run the same main, and what they share.
+    pub(crate) group: Rc<Membership>,
+    pub(crate) counters: Counters,
     /// The coarse clock, as of this turn.
     now: Cell<Duration>,
     /// Operations that the task which runs may still start.
@@ -111,11 +93,11 @@ pub(crate) struct Core {
     suspected: Cell<u64>,
 }
 
-/// Runs a future, which was started at this place, on a core of its own, on this thread, until it is
+/// Runs a future, which was started at this location, on a core of its own, on this thread, until it is
 /// done.
 pub(super) fn block_on<F: Future>(
     config: &Config,
-    group: super::launch::Membership,
+    group: Membership,
     future: F,
     started_at: &'static Location<'static>,
 ) -> io::Result<F::Output> {
@@ -147,7 +129,7 @@ impl Drop for Running {
 }
 
 impl Core {
-    fn open(config: &Config, group: super::launch::Membership) -> io::Result<Rc<Core>> {
+    fn open(config: &Config, group: Membership) -> io::Result<Rc<Core>> {
         let opened = choose(config)?;
         let (driver, shared) = (opened.driver, Arc::new(Shared::new(opened.notifier)));
         let pool = Core::pool(opened.buffers, shared.clone());
@@ -159,22 +141,14 @@ impl Core {
             pool,
             #[cfg(target_os = "linux")]
             pipes: Rc::default(),
-            relayed: Relayed::default(),
             datagrams: OnceCell::new(),
-            ready: RefCell::new(VecDeque::new()),
-            remote: RefCell::new(VecDeque::new()),
-            remote_ran: Cell::new(false),
-            background: RefCell::new(VecDeque::new()),
-            wakes: Count::default(),
-            remote_wakes: Count::default(),
-            in_tasks: Cell::new(Duration::ZERO),
+            queues: Rc::default(),
+            counters: Counters::default(),
             now: Cell::new(clock::coarse()),
             tasks: RefCell::new(Slab::new()),
             spin: Spin::new(config.spin),
             watched: config.watched,
             group: Rc::new(group),
-            turns: Count::default(),
-            polls: Count::default(),
             operations: Cell::new(0),
             suspected: Cell::new(u64::MAX),
         }))
@@ -207,7 +181,7 @@ impl Core {
         let tasks = self.tasks.borrow();
         tasks[key].set_key(key);
         tasks[key].set_last_run(self.now.get());
-        tasks[key].schedule(self, false);
+        tasks[key].schedule(&self.queues, false);
         // At once, so that a burst of placed tasks spreads. The first is the main's stand-in.
         self.shared.load.set_tasks(tasks.len() as u64 - 1);
     }
@@ -221,54 +195,13 @@ impl Core {
 
     /// Takes in what another thread has put into the inbox: a woken task, or a new one.
     fn take_in(&self, task: TaskRef) {
-        self.remote_wakes.add(1);
+        self.counters.remote_wakes.add(1);
         if task.is_newborn() {
             self.shared.taken_in();
             self.keep(task);
         } else {
-            task.schedule(self, true);
+            task.schedule(&self.queues, true);
         }
-    }
-
-    /// Puts a task that has just been marked as scheduled into the queue.
-    pub(super) fn enqueue(&self, task: *mut Header, background: bool, remote: bool) {
-        self.wakes.add(1);
-        let queue = match (background, remote) {
-            (true, _) => &self.background,
-            (false, true) => &self.remote,
-            (false, false) => &self.ready,
-        };
-        queue.borrow_mut().push_back(task);
-    }
-
-    /// Whether tasks are ready to run.
-    fn has_ready(&self) -> bool {
-        self.queues().any(|queue| !queue.borrow().is_empty())
-    }
-
-    fn queues(&self) -> impl Iterator<Item = &RefCell<VecDeque<*mut Header>>> {
-        [&self.remote, &self.ready, &self.background].into_iter()
-    }
-
-    /// Takes the next task to run, the `run`th of this turn: see `Priority`.
-    fn next_ready(&self, run: usize) -> Option<*mut Header> {
-        let background = || self.background.borrow_mut().pop_front();
-        if run % BACKGROUND_SHARE == BACKGROUND_SHARE - 1 {
-            return background().or_else(|| self.next_urgent());
-        }
-        self.next_urgent().or_else(background)
-    }
-
-    /// Those that other threads have woken first, but not two of them while others are ready.
-    fn next_urgent(&self) -> Option<*mut Header> {
-        let remote = || self.remote.borrow_mut().pop_front();
-        let ready = || self.ready.borrow_mut().pop_front();
-        let (first, remote_first) = match self.remote_ran.get() {
-            true => (ready(), false),
-            false => (remote(), true),
-        };
-        self.remote_ran.set(first.is_some() == remote_first);
-        first.or_else(|| if remote_first { ready() } else { remote() })
     }
 
     /// Turns until `main` is done.
@@ -291,14 +224,14 @@ impl Core {
         let mut batch = Vec::new();
         let mut fired = Vec::new();
         loop {
-            self.turns.add(1);
+            self.counters.turns.add(1);
             self.take_remote();
             self.now.set(clock::coarse());
-            let measured = self.watched && self.turns.get() % MEASURED == 0;
+            let measured = self.watched && self.counters.turns.get() % MEASURED == 0;
             let start = measured.then(clock::now);
             if woken.replace(false) {
                 self.operations.set(OPERATIONS);
-                self.shared.running.store(u64::MAX - self.turns.get(), RELAXED);
+                self.shared.running.store(u64::MAX - self.counters.turns.get(), RELAXED);
                 let ended = TaskRef::as_running(waker.data(), || main(&mut context));
                 self.shared.running.store(0, RELAXED);
                 if let Poll::Ready(output) = ended {
@@ -307,11 +240,13 @@ impl Core {
             }
             self.run_tasks();
             if let Some(start) = start {
-                self.in_tasks.set(self.in_tasks.get() + clock::since(start) * MEASURED as u32);
+                self.counters
+                    .in_tasks
+                    .set(self.counters.in_tasks.get() + clock::since(start) * MEASURED as u32);
             }
             let next = self.fire_timers(&mut fired);
             self.pools().for_each(|pool| pool.serve_waiting());
-            let wait = match (woken.get() || self.has_ready(), next) {
+            let wait = match (woken.get() || !self.queues.is_empty(), next) {
                 (true, _) => Wait::No,
                 (false, Some(time)) => Wait::For(time),
                 (false, None) => Wait::Forever,
@@ -336,10 +271,10 @@ impl Core {
             if self.shared.has_remote() {
                 self.take_remote();
             }
-            let Some(task) = self.next_ready(run) else { break };
-            self.polls.add(1);
+            let Some(task) = self.queues.next(run) else { break };
+            self.counters.polls.add(1);
             self.operations.set(OPERATIONS);
-            self.shared.running.store(self.polls.get(), RELAXED);
+            self.shared.running.store(self.counters.polls.get(), RELAXED);
             TaskRef::run_queued(task, self.now.get(), |done| self.tasks.borrow_mut().remove(done));
             // The clock is read only where many tasks run.
             if run % LOOK == LOOK - 1 {
@@ -492,8 +427,8 @@ impl Core {
             // The stand-in of the main future is no task of the user's.
             tasks: self.tasks.borrow().len() as u64 - 1,
             timers: self.timers.borrow().len() as u64,
-            turns: self.turns.get(),
-            polls: self.polls.get(),
+            turns: self.counters.turns.get(),
+            polls: self.counters.polls.get(),
             entries: counts.entries,
             submissions: counts.submissions,
             completions: counts.completions,
@@ -503,17 +438,17 @@ impl Core {
             cancels: driver.slots.cancels,
             leases: self.pools().map(|pool| pool.leases() as u64).sum(),
             buffers: self.pools().map(|pool| pool.buffers() as u64).sum(),
-            relayed_copied: self.relayed.copied.get(),
-            relayed_spliced: self.relayed.spliced.get(),
+            relayed_copied: self.counters.relayed_copied.get(),
+            relayed_spliced: self.counters.relayed_spliced.get(),
             zero_copy_sent: driver.slots.zero_copy_sent,
             zero_copy_copied: driver.slots.zero_copy_copied,
             notifies: self.shared.notifies.load(RELAXED),
-            wakes: self.wakes.get(),
-            remote_wakes: self.remote_wakes.get(),
-            ready: self.queues().map(|queue| queue.borrow().len() as u64).sum(),
+            wakes: self.queues.wakes.get(),
+            remote_wakes: self.counters.remote_wakes.get(),
+            ready: self.queues.len() as u64,
             refusals: self.shared.refusals.load(RELAXED),
             stalls: self.shared.stalls.load(RELAXED),
-            in_tasks_ns: self.in_tasks.get().as_nanos() as u64,
+            in_tasks_ns: self.counters.in_tasks.get().as_nanos() as u64,
             on_processor_ns: 0,
             uptime_ns: 0,
         }

@@ -10,8 +10,9 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::placement::{cores, spawn_on};
-use super::{Core, CoreHandle, CoreId};
+use super::core::Core;
+use super::core_id::CoreId;
+use super::placement::{cores, spawn_on, CoreHandle};
 use crate::timer::clock;
 
 /// A task, as it was when [`dump`] looked.
@@ -20,7 +21,7 @@ use crate::timer::clock;
 pub struct TaskInfo {
     /// Its core.
     pub core: CoreId,
-    /// The name that [`TaskBuilder::name`](crate::TaskBuilder::name) gave it.
+    /// The name that [`TaskBuilder::name`](crate::runtime::TaskBuilder::name) gave it.
     pub name: Option<String>,
     /// Where it was spawned; for the main future, where it was started.
     pub location: &'static Location<'static>,
@@ -69,10 +70,7 @@ impl fmt::Display for TaskInfo {
             write!(f, "{name}, ")?;
         }
         write!(f, "spawned at {}, ", self.location)?;
-        match self.ready {
-            true => f.write_str("ready")?,
-            false => f.write_str("waits for ")?,
-        }
+        f.write_str(if self.ready { "ready" } else { "waits for " })?;
         for (index, wait) in self.waits.iter().enumerate() {
             write!(f, "{}{wait}", if index > 0 { " and " } else { "" })?;
         }
@@ -85,17 +83,17 @@ impl fmt::Display for TaskInfo {
 /// waits for cores that are busy with a task.
 ///
 /// # Panics
-/// Outside a runtime. From elsewhere: `spawn_on(&core, || ringpark::dump())`.
+/// Outside a runtime. From elsewhere: `spawn_on(&core, || ringpark::runtime::dump())`.
 ///
 /// ```
 /// ringpark::block_on(async {
-///     ringpark::TaskBuilder::new().name("sleeper").spawn(ringpark::time::sleep(
+///     ringpark::runtime::TaskBuilder::new().name("sleeper").spawn(ringpark::time::sleep(
 ///         std::time::Duration::from_secs(3600),
 ///     ));
 ///     ringpark::yield_now().await;
-///     let tasks = ringpark::dump().await;
+///     let tasks = ringpark::runtime::dump().await;
 ///     let sleeper = tasks.iter().find(|task| task.name.as_deref() == Some("sleeper")).unwrap();
-///     assert_eq!(sleeper.waits, [ringpark::WaitsFor::Timer]);
+///     assert_eq!(sleeper.waits, [ringpark::runtime::WaitsFor::Timer]);
 /// });
 /// ```
 pub async fn dump() -> Vec<TaskInfo> {

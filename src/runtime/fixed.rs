@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 
-use super::Core;
+use super::core::Core;
 use crate::buf::{FixedPool, Registry};
 
 impl AsRef<RefCell<dyn Registry>> for Core {

@@ -7,10 +7,10 @@ use super::load::LoadMeter;
 use crate::driver::Backend;
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident: $kind:ident, $help:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $counts:ident, $help:literal;)*) => {
         /// The counters of one core: those of this core, as they are, from
-        /// [`metrics`](crate::metrics); those of any core, as of its last turn, from
-        /// [`CoreHandle::metrics`](crate::CoreHandle::metrics).
+        /// [`metrics`](crate::runtime::metrics); those of any core, as of its last turn, from
+        /// [`CoreHandle::metrics`](crate::runtime::CoreHandle::metrics).
         #[derive(Clone, Copy, Debug)]
         #[non_exhaustive]
         pub struct Metrics {
@@ -28,7 +28,7 @@ macro_rules! counters {
                 [$(Counter {
                     name: stringify!($name),
                     help: $help,
-                    grows: matches!(Kind::$kind, Kind::Grows),
+                    grows: matches!(Counts::$counts, Counts::Grows),
                     value: self.$name,
                 }),*].into_iter()
             }
@@ -46,8 +46,8 @@ macro_rules! counters {
     };
 }
 
-/// What a counter says.
-enum Kind {
+/// What a counter counts.
+enum Counts {
     /// How many there have been: it only ever grows.
     Grows,
     /// How many there are now.
@@ -152,11 +152,17 @@ impl Count {
     }
 }
 
-/// Bytes that relays have received, by the path that they took.
+/// What a core counts itself, as it goes.
 #[derive(Default)]
-pub(crate) struct Relayed {
-    pub(crate) copied: Count,
-    pub(crate) spliced: Count,
+pub(crate) struct Counters {
+    pub(super) turns: Count,
+    pub(super) polls: Count,
+    pub(super) remote_wakes: Count,
+    /// Time spent in tasks, as far as it was measured.
+    pub(super) in_tasks: Cell<Duration>,
+    /// Bytes that relays have received, by the path that they took.
+    pub(crate) relayed_copied: Count,
+    pub(crate) relayed_spliced: Count,
 }
 
 #[cfg(test)]

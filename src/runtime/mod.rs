@@ -9,33 +9,37 @@ pub(crate) mod blocking;
 mod builder;
 mod context;
 mod core;
+mod core_id;
 mod dump;
 mod fixed;
+mod group;
 mod launch;
 mod load;
 mod metrics;
 mod oneshot;
-mod origin;
 mod placement;
 mod published;
 mod remote;
+mod run_queues;
 mod shared;
 mod spin;
 mod stall;
 mod task;
+mod task_builder;
 mod wakeup;
 
 pub(crate) use self::core::Core;
+pub use crate::driver::{Backend, Feature, ParseNameError, SetupError};
 pub use blocking::spawn_blocking;
 pub use builder::Builder;
+pub use core_id::CoreId;
 pub use dump::{dump, TaskInfo, WaitsFor};
-pub use launch::Accept;
-pub use metrics::Counter;
-pub use metrics::Metrics;
-pub use origin::{Priority, TaskBuilder};
-pub use placement::{cores, least_loaded, spawn_anywhere, spawn_on, CoreHandle, CoreId, Load};
+pub use group::Accept;
+pub use metrics::{Counter, Metrics};
+pub use placement::{cores, least_loaded, spawn_anywhere, spawn_on, CoreHandle, Load};
 pub use remote::RemoteHandle;
 pub use task::{JoinError, JoinHandle};
+pub use task_builder::{Priority, TaskBuilder};
 
 /// Runs a future on one core, on this thread, until it is done. See [`Builder::block_on`].
 ///

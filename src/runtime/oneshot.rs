@@ -1,15 +1,15 @@
 //! A result on its way from whoever works to whoever waits, on any two threads.
 //!
 //! ```text
-//!   Waiting(waker?) ── give ──▶ Given(result) ── poll ──▶ Taken
+//!   Waiting(waker?) ── send ──▶ Sent(result) ── poll ──▶ Received
 //!        │                          │
-//!        │ Taker dropped            │ Taker dropped: the result is dropped there
+//!        │ Receiver dropped         │ Receiver dropped: the result is dropped there
 //!        ▼                          ▼
-//!    Abandoned ── give: the result is dropped by the giver
+//!    Abandoned ── send: the result is dropped by the sender
 //! ```
 //!
-//! Whoever comes second finds the traces of the first: the giver a waker to wake, the taker a result
-//! to take. A giver that is dropped with empty hands gives "cancelled", so nobody waits for ever. No
+//! Whoever comes second finds the traces of the first: the sender a waker to wake, the receiver a result
+//! to take. A sender that is dropped before it has sent sends "cancelled", so nobody waits for ever. No
 //! foreign code (a waker, a destructor) runs under the lock, which is held for a few instructions.
 //! `oneshot/models.rs` has this checked in every order of steps.
 
@@ -26,17 +26,17 @@ mod models;
 pub(super) type Outcome<T> = Result<T, JoinError>;
 
 enum State<T> {
-    /// Not done; the waker of the taker, once that has been polled.
+    /// Not done; the waker of the receiver, once that has been polled.
     Waiting(Option<Waker>),
-    /// The taker has gone.
+    /// The receiver has gone.
     Abandoned,
-    Given(Outcome<T>),
-    Taken,
+    Sent(Outcome<T>),
+    Received,
 }
 
 struct Slot<T> {
     state: Mutex<State<T>>,
-    /// The taker wishes the work to end.
+    /// The receiver wishes the work to end.
     stop: AtomicBool,
 }
 
@@ -62,25 +62,25 @@ pub(super) fn oneshot<T>() -> (Sender<T>, Receiver<T>) {
 }
 
 impl<T> Sender<T> {
-    /// Gives the result, and wakes whoever waits for it.
-    pub(super) fn give(mut self, outcome: Outcome<T>) {
+    /// Sends the result, and wakes whoever waits for it.
+    pub(super) fn send(mut self, outcome: Outcome<T>) {
         if let Some(slot) = self.0.take() {
-            give(&slot, outcome);
+            send(&slot, outcome);
         }
     }
 
-    /// Whether the taker has asked for the work to end.
+    /// Whether the receiver has asked for the work to end.
     pub(super) fn is_stopped(&self) -> bool {
         self.0.as_ref().is_some_and(|slot| slot.stop.load(Ordering::Acquire))
     }
 }
 
-fn give<T>(slot: &Slot<T>, outcome: Outcome<T>) {
+fn send<T>(slot: &Slot<T>, outcome: Outcome<T>) {
     let mut state = slot.lock();
     match &mut *state {
         State::Waiting(waker) => {
             let waker = waker.take();
-            *state = State::Given(outcome);
+            *state = State::Sent(outcome);
             drop(state);
             if let Some(waker) = waker {
                 waker.wake();
@@ -90,14 +90,14 @@ fn give<T>(slot: &Slot<T>, outcome: Outcome<T>) {
             drop(state);
             drop(outcome);
         }
-        State::Given(_) | State::Taken => unreachable!("a giver gives once"),
+        State::Sent(_) | State::Received => unreachable!("a sender sends once"),
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         if let Some(slot) = self.0.take() {
-            give(&slot, Err(JoinError::cancelled()));
+            send(&slot, Err(JoinError::cancelled()));
         }
     }
 }
@@ -117,10 +117,10 @@ impl<T> Receiver<T> {
             }
             return Poll::Pending;
         }
-        match std::mem::replace(&mut *state, State::Taken) {
-            State::Given(outcome) => Poll::Ready(outcome),
-            State::Taken => panic!("a result was polled after it had been taken"),
-            State::Waiting(_) | State::Abandoned => unreachable!("this taker is alive"),
+        match std::mem::replace(&mut *state, State::Received) {
+            State::Sent(outcome) => Poll::Ready(outcome),
+            State::Received => panic!("a result was polled after it had been taken"),
+            State::Waiting(_) | State::Abandoned => unreachable!("this receiver is alive"),
         }
     }
 
@@ -158,37 +158,37 @@ mod tests {
     }
 
     #[test]
-    fn a_giver_that_is_dropped_gives_cancelled() {
-        let (giver, taker) = oneshot::<()>();
-        drop(giver);
+    fn a_sender_that_is_dropped_sends_cancelled() {
+        let (sender, receiver) = oneshot::<()>();
+        drop(sender);
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(taker.is_done());
-        assert!(matches!(taker.poll(&mut cx), Poll::Ready(Err(error)) if error.is_cancelled()));
+        assert!(receiver.is_done());
+        assert!(matches!(receiver.poll(&mut cx), Poll::Ready(Err(error)) if error.is_cancelled()));
     }
 
     #[test]
     fn the_result_wakes_the_last_who_waited() {
-        let (giver, taker) = oneshot();
+        let (sender, receiver) = oneshot();
         let (old, new) = (Arc::new(Count::default()), Arc::new(Count::default()));
         for count in [&old, &new] {
             let waker = Waker::from(count.clone());
-            assert!(taker.poll(&mut Context::from_waker(&waker)).is_pending());
+            assert!(receiver.poll(&mut Context::from_waker(&waker)).is_pending());
         }
-        giver.give(Ok(7));
+        sender.send(Ok(7));
         assert_eq!((old.0.load(Ordering::SeqCst), new.0.load(Ordering::SeqCst)), (0, 1));
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(matches!(taker.poll(&mut cx), Poll::Ready(Ok(7))));
+        assert!(matches!(receiver.poll(&mut cx), Poll::Ready(Ok(7))));
     }
 
     #[test]
     fn an_unwanted_result_is_dropped_and_a_wish_to_stop_is_seen() {
         let value = Arc::new(());
-        let (giver, taker) = oneshot();
-        assert!(!giver.is_stopped());
-        taker.stop();
-        assert!(giver.is_stopped());
-        drop(taker);
-        giver.give(Ok(value.clone()));
+        let (sender, receiver) = oneshot();
+        assert!(!sender.is_stopped());
+        receiver.stop();
+        assert!(sender.is_stopped());
+        drop(receiver);
+        sender.send(Ok(value.clone()));
         assert_eq!(Arc::strong_count(&value), 1);
     }
 }

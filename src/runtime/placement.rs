@@ -3,37 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
+use super::core::Core;
+use super::core_id::CoreId;
 use super::metrics::Metrics;
-use super::origin::Origin;
 use super::remote::{self, RemoteHandle};
-use super::shared::Shared;
-use super::Core;
-
-/// Names one core, uniquely in this process: a number is not used again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct CoreId(u64);
-
-impl CoreId {
-    /// A number that no other core has had.
-    pub(super) fn next() -> CoreId {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        CoreId(LAST.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// The number.
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for CoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use super::task::{Origin, Shared};
 
 /// A core, seen from anywhere: it can be cloned and sent to any thread.
 ///
@@ -74,7 +50,7 @@ impl CoreHandle {
     }
 
     /// Whether it has ended.
-    pub fn is_over(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
 
@@ -147,8 +123,8 @@ impl Load {
 ///
 /// ```
 /// ringpark::Builder::new().cores(2).run(|| async {
-///     let cores = ringpark::cores();
-///     assert!(cores.contains(&ringpark::CoreHandle::current()));
+///     let cores = ringpark::runtime::cores();
+///     assert!(cores.contains(&ringpark::runtime::CoreHandle::current()));
 ///     for core in cores {
 ///         println!("core {}: {:?}", core.id(), core.load());
 ///     }
@@ -157,14 +133,14 @@ impl Load {
 /// ```
 #[track_caller]
 pub fn cores() -> Vec<CoreHandle> {
-    Core::current().group.members()
+    Core::current().group.members().into_iter().map(CoreHandle::new).collect()
 }
 
 /// The one of these cores that has the least to do, and has not ended: the fewest tasks, weighed by
 /// how busy the core has been lately. The first of them where several are equal.
 pub fn least_loaded(cores: &[CoreHandle]) -> Option<&CoreHandle> {
     let scored =
-        cores.iter().filter(|core| !core.is_over()).map(|core| (core.load().score(0), core));
+        cores.iter().filter(|core| !core.is_closed()).map(|core| (core.load().score(0), core));
     scored.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, core)| core)
 }
 
@@ -182,7 +158,7 @@ pub fn least_loaded(cores: &[CoreHandle]) -> Option<&CoreHandle> {
 ///
 /// ```
 /// ringpark::block_on(async {
-///     let core = ringpark::CoreHandle::current();
+///     let core = ringpark::runtime::CoreHandle::current();
 ///     let thread = std::thread::spawn(move || {
 ///         ringpark::spawn_on(&core, || async { 6 * 7 }).wait()
 ///     });

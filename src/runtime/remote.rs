@@ -8,10 +8,10 @@
 //!
 //! ```text
 //!   spawn_on: closure + Sender ─▶ newborn task ─▶ inbox ─▶ Core::take_in ─▶ poll: closure()
-//!                                     │                                         │ poll, poll
-//!                                     │ the core has ended, or is full          ▼
-//!                                     ▼                                    Sender::give
-//!                               closure dropped, Sender gives the error
+//!                                    │                                         │ poll, poll
+//!                                    │ the core has ended, or is full          ▼
+//!                                    ▼                                     Sender::send
+//!                              closure dropped, Sender sends the error
 //! ```
 
 use std::fmt;
@@ -23,11 +23,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use super::context;
+use super::core::Core;
 use super::oneshot::{oneshot, Receiver, Sender};
-use super::origin::Origin;
 use super::placement::CoreHandle;
-use super::task::{JoinError, TaskRef};
-use super::Core;
+use super::task::{JoinError, Origin, TaskRef};
 
 /// Waits for work on another core or on a helper thread, or asks it to end.
 ///
@@ -36,14 +35,14 @@ use super::Core;
 /// panicked, was cancelled, or could not be started. Dropping the handle lets the work go on.
 #[must_use = "the result is lost unless it is awaited"]
 pub struct RemoteHandle<T> {
-    taker: Receiver<T>,
+    receiver: Receiver<T>,
     /// Lets the work notice that it is to end, where it can.
     waker: Option<Waker>,
 }
 
 impl<T> RemoteHandle<T> {
-    pub(super) fn new(taker: Receiver<T>, waker: Option<Waker>) -> RemoteHandle<T> {
-        RemoteHandle { taker, waker }
+    pub(super) fn new(receiver: Receiver<T>, waker: Option<Waker>) -> RemoteHandle<T> {
+        RemoteHandle { receiver, waker }
     }
 
     /// Asks the work to end. A task on another core is dropped at its next turn, and a closure that
@@ -51,7 +50,7 @@ impl<T> RemoteHandle<T> {
     /// this, awaiting the handle gives a [`JoinError`] that
     /// [is cancelled](JoinError::is_cancelled).
     pub fn abort(&self) {
-        self.taker.stop();
+        self.receiver.stop();
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
@@ -59,7 +58,7 @@ impl<T> RemoteHandle<T> {
 
     /// Whether the result is there, so that awaiting the handle would not wait.
     pub fn is_finished(&self) -> bool {
-        self.taker.is_done()
+        self.receiver.is_done()
     }
 
     /// Blocks this thread until the result is there: for threads that run no executor.
@@ -77,7 +76,7 @@ impl<T> RemoteHandle<T> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut cx = Context::from_waker(&waker);
         loop {
-            match self.taker.poll(&mut cx) {
+            match self.receiver.poll(&mut cx) {
                 Poll::Ready(outcome) => return outcome,
                 Poll::Pending => thread::park(),
             }
@@ -98,7 +97,7 @@ impl<T> Future for RemoteHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.taker.poll(cx)
+        self.receiver.poll(cx)
     }
 }
 
@@ -115,36 +114,36 @@ where
     Fut: Future + 'static,
     Fut::Output: Send,
 {
-    let (giver, taker) = oneshot();
+    let (sender, receiver) = oneshot();
     let shared = core.shared();
     if shared.is_current() {
         let core = Core::current();
-        let task = core.spawn_as(carry(work, giver), origin);
-        return RemoteHandle::new(taker, Some(task.waker()));
+        let task = core.spawn_as(carry(work, sender), origin);
+        return RemoteHandle::new(receiver, Some(task.waker()));
     }
     if let Err(error) = shared.admit() {
-        giver.give(Err(JoinError::refused(error)));
-        return RemoteHandle::new(taker, None);
+        sender.send(Err(JoinError::refused(error)));
+        return RemoteHandle::new(receiver, None);
     }
-    let task = TaskRef::new(carry(work, giver), shared.clone(), origin);
+    let task = TaskRef::new(carry(work, sender), shared.clone(), origin);
     let waker = task.waker();
-    shared.deliver(task);
-    RemoteHandle::new(taker, Some(waker))
+    task.deliver();
+    RemoteHandle::new(receiver, Some(waker))
 }
 
 /// The future of a task from elsewhere. Until it is first polled it holds nothing but the closure
-/// and the giver, which are `Send`; `TaskRef::dismiss` relies on that.
-async fn carry<F, Fut>(work: F, giver: Sender<Fut::Output>)
+/// and the sender, which are `Send`; `TaskRef::dismiss` relies on that.
+async fn carry<F, Fut>(work: F, sender: Sender<Fut::Output>)
 where
     F: FnOnce() -> Fut,
     Fut: Future,
 {
     let outcome =
-        if giver.is_stopped() { Err(JoinError::cancelled()) } else { run(work, &giver).await };
-    giver.give(outcome);
+        if sender.is_stopped() { Err(JoinError::cancelled()) } else { run(work, &sender).await };
+    sender.send(outcome);
 }
 
-async fn run<F, Fut>(work: F, giver: &Sender<Fut::Output>) -> Result<Fut::Output, JoinError>
+async fn run<F, Fut>(work: F, sender: &Sender<Fut::Output>) -> Result<Fut::Output, JoinError>
 where
     F: FnOnce() -> Fut,
     Fut: Future,
@@ -152,7 +151,7 @@ where
     let future = catch_unwind(AssertUnwindSafe(work)).map_err(JoinError::panicked)?;
     let mut future = pin!(Some(future));
     let outcome = poll_fn(|cx| {
-        if giver.is_stopped() {
+        if sender.is_stopped() {
             return Poll::Ready(Err(JoinError::cancelled()));
         }
         let running = future.as_mut().as_pin_mut().expect("it is dropped after this");

@@ -8,15 +8,16 @@
 //! the system call: ten notifies cost one. `task/models.rs` has this checked in every order of
 //! steps.
 
+use std::cell::Cell;
 use std::io;
+use std::ptr;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::Arc;
 
-use super::context;
+use super::core_id::CoreId;
 use super::load::LoadMeter;
-use super::placement::CoreId;
 use super::published::Published;
-use super::task::{Inbox, TaskRef};
+use super::task::inbox::{Inbox, Linked};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::Home;
 use crate::sys::Notify;
@@ -27,8 +28,23 @@ pub(super) const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Order
 /// Tasks from other threads that may wait to be taken in: more than any core starts in a second.
 const PENDING_MAX: usize = 65_536;
 
-/// What threads share of one core.
-pub(crate) struct Shared {
+thread_local! {
+    /// The core that this thread runs, for a question that is asked at every wake: only ever compared.
+    static CURRENT: Cell<*const ()> = const { Cell::new(ptr::null()) };
+}
+
+/// Whether the calling thread runs no core.
+pub(super) fn is_outside() -> bool {
+    CURRENT.get().is_null()
+}
+
+/// The calling thread runs no core any more.
+pub(super) fn leave() {
+    CURRENT.set(ptr::null());
+}
+
+/// What threads share of one core, whose tasks are counted by `T`s.
+pub(crate) struct Shared<T: Linked> {
     pub(super) id: CoreId,
     pub(super) load: LoadMeter,
     pub(super) published: Published,
@@ -42,15 +58,15 @@ pub(crate) struct Shared {
     pub(super) refusals: AtomicU64,
     /// How many `CoreHandle`s there are: each may bring work at any time.
     handles: AtomicUsize,
-    inbox: Inbox,
+    inbox: Inbox<T>,
     parked: AtomicBool,
     notifier: Arc<dyn Notify>,
     /// System calls made to wake the core.
     pub(crate) notifies: AtomicU64,
 }
 
-impl Shared {
-    pub(crate) fn new(notifier: Arc<dyn Notify>) -> Shared {
+impl<T: Linked> Shared<T> {
+    pub(crate) fn new(notifier: Arc<dyn Notify>) -> Shared<T> {
         Shared {
             id: CoreId::next(),
             load: LoadMeter::of_this_thread(),
@@ -69,18 +85,22 @@ impl Shared {
 
     /// Whether the calling thread runs this core.
     pub(crate) fn is_current(&self) -> bool {
-        context::is_current(self)
+        ptr::addr_eq(CURRENT.get(), self)
     }
 
-    /// Puts a woken task into the inbox. Any thread; never blocks.
-    pub(super) fn send(&self, task: TaskRef) {
-        match self.inbox.push(task) {
-            Ok(()) => self.notify(),
-            Err(task) => drop(task),
-        }
+    /// The calling thread runs this core from now on.
+    pub(super) fn enter(&self) {
+        CURRENT.set(ptr::from_ref(self).cast());
     }
 
-    /// A place for a task from another thread; an error says why there is none.
+    /// Puts a task into the inbox; gives it back if the core has ended. Any thread; never blocks.
+    pub(super) fn send(&self, task: T) -> Result<(), T> {
+        self.inbox.push(task)?;
+        self.notify();
+        Ok(())
+    }
+
+    /// Admits a task from another thread; an error says why it is refused.
     pub(super) fn admit(&self) -> io::Result<()> {
         let refused = |what: String| io::Error::new(io::ErrorKind::ResourceBusy, what);
         if self.is_closed() {
@@ -94,16 +114,6 @@ impl Shared {
             tracing::warn!(target: "ringpark", core = %self.id, "too many tasks wait to be started");
         }
         Err(refused(format!("core {} has {PENDING_MAX} tasks waiting to be started", self.id)))
-    }
-
-    /// Puts a newborn task, which has been admitted, into the inbox; if the core has ended since,
-    /// the task ends too.
-    pub(super) fn deliver(&self, task: TaskRef) {
-        task.send_newborn();
-        match self.inbox.push(task) {
-            Ok(()) => self.notify(),
-            Err(task) => task.dismiss(),
-        }
     }
 
     /// The core has taken one of them in.
@@ -150,7 +160,7 @@ impl Shared {
     }
 
     /// Takes what other threads have sent, in order.
-    pub(super) fn receive(&self) -> impl Iterator<Item = TaskRef> {
+    pub(super) fn receive(&self) -> impl Iterator<Item = T> {
         self.inbox.drain()
     }
 
@@ -177,12 +187,12 @@ impl Shared {
     }
 
     /// The core is gone: what is sent from now on is dropped.
-    pub(super) fn close(&self) -> impl Iterator<Item = TaskRef> {
+    pub(super) fn close(&self) -> impl Iterator<Item = T> {
         self.inbox.close()
     }
 }
 
-impl Home for Shared {
+impl<T: Linked> Home for Shared<T> {
     fn is_current(&self) -> bool {
         self.is_current()
     }

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::shared::Shared;
-use super::task::running;
+use super::task::{running, Shared};
 use crate::sys::stall::{self, ThreadId};
 use crate::timer::clock;
 

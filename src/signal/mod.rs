@@ -88,7 +88,8 @@ impl SignalKind {
 
 /// Catches a signal: from now on, and for as long as the value lives, it does not do what it did
 /// before, and [`recv`](Signal::recv) tells of it. With the last value for a signal its former effect
-/// comes back. Any thread may call this.
+/// comes back, unless somebody else has installed a handler since, which stays. Any thread may call
+/// this.
 ///
 /// # Errors
 /// `InvalidInput` for what is no signal, or one that a program cannot go on after (SIGKILL, SIGSTOP,

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use super::{cvt, set_nonblocking};
 
+/// There is nothing that sockets can be made with.
+pub(crate) const SOCKET_FLAGS: libc::c_int = 0;
+
 /// A new socket, close-on-exec and non-blocking.
 pub(crate) fn socket(domain: i32, kind: i32) -> io::Result<OwnedFd> {
     // SAFETY: socket takes no pointer.

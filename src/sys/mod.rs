@@ -122,7 +122,7 @@ pub(crate) fn set_nonblocking(fd: RawFd, on: bool) -> io::Result<bool> {
 pub(crate) type Told = (Option<IpAddr>, Option<u32>);
 
 /// Lets datagrams tell where they were sent to.
-pub(crate) fn set_recv_destination(socket: &socket2::Socket, v6: bool, on: bool) -> io::Result<()> {
+pub(crate) fn set_recv_pktinfo(socket: &socket2::Socket, v6: bool, on: bool) -> io::Result<()> {
     match v6 {
         true => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, on),
         false => destination::set_recv_destination_v4(socket, on),
@@ -135,16 +135,6 @@ fn set_option(socket: &socket2::Socket, level: i32, name: i32, on: bool) -> io::
     let (fd, length) = (socket.as_raw_fd(), size_of_val(&value) as libc::socklen_t);
     // SAFETY: the pointer is to a local of that length.
     cvt(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) }).map(drop)
-}
-
-/// Whether a socket listens (`SO_ACCEPTCONN`).
-pub(crate) fn is_listener(socket: &OwnedFd) -> io::Result<bool> {
-    let mut listens: libc::c_int = 0;
-    let mut len = size_of_val(&listens) as libc::socklen_t;
-    let (fd, level, name) = (socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ACCEPTCONN);
-    // SAFETY: the pointers are to locals, and the length is that of the first.
-    cvt(unsafe { libc::getsockopt(fd, level, name, (&raw mut listens).cast(), &raw mut len) })?;
-    Ok(listens != 0)
 }
 
 /// Whether a number is an open descriptor.
@@ -288,15 +278,6 @@ impl Drop for SharedFd {
 pub(crate) unsafe fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
     // SAFETY: the caller vouches for it.
     unsafe { BorrowedFd::borrow_raw(fd) }
-}
-
-/// Takes over a descriptor that the process was started with, and that is closed on exec from now
-/// on. Nobody else in the process may use it.
-pub(crate) fn inherit(fd: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: F_SETFD takes an integer; a number that is not open is answered with EBADF.
-    cvt(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-    // SAFETY: it is open, and the one who started this process has given it to the caller.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Takes over a descriptor that the kernel handed out in a completion.

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use super::{cvt, timespec};
 
+/// What sockets are made with: they are close-on-exec and non-blocking.
+pub(crate) const SOCKET_FLAGS: libc::c_int = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+
 /// A new socket, close-on-exec and non-blocking.
 pub(crate) fn socket(domain: i32, kind: i32) -> io::Result<OwnedFd> {
-    let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let kind = kind | SOCKET_FLAGS;
     // SAFETY: socket takes no pointer.
     let fd = cvt(unsafe { libc::socket(domain, kind, 0) })?;
     // SAFETY: the kernel has just made this descriptor for us.
@@ -18,10 +21,9 @@ pub(crate) fn socket(domain: i32, kind: i32) -> io::Result<OwnedFd> {
 
 /// Accepts a connection; the new socket is close-on-exec and non-blocking.
 pub(crate) fn accept(fd: RawFd) -> io::Result<OwnedFd> {
-    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     let (address, length) = (std::ptr::null_mut(), std::ptr::null_mut());
     // SAFETY: null pointers ask for no address.
-    let fd = cvt(unsafe { libc::accept4(fd, address, length, flags) })?;
+    let fd = cvt(unsafe { libc::accept4(fd, address, length, SOCKET_FLAGS) })?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -7,7 +7,7 @@
 //! waits until no handler runs. All four are sequentially consistent, so a handler either is waited
 //! for, or finds nothing in `WRITER`.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
@@ -30,6 +30,13 @@ static WRITER: AtomicI32 = AtomicI32::new(-1);
 static FORMER: [AtomicUsize; SIGNALS] = [const { AtomicUsize::new(0) }; SIGNALS];
 static FORMER_TAKES_INFO: [AtomicBool; SIGNALS] = [const { AtomicBool::new(false) }; SIGNALS];
 
+thread_local! {
+    /// A bit for each signal that this thread is in the handler for. A handler that was installed
+    /// over this one and calls it in turn may be what this one calls: that is to end. (Made without
+    /// code and dropped without any, so that a handler may look at it.)
+    static WITHIN: Cell<u128> = const { Cell::new(0) };
+}
+
 /// What was to be done with a signal before it was caught.
 pub(crate) struct Former(UnsafeCell<libc::sigaction>);
 
@@ -37,6 +44,11 @@ pub(crate) struct Former(UnsafeCell<libc::sigaction>);
 unsafe impl Send for Former {}
 
 extern "C" fn note(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let (within, this) = (WITHIN.get(), 1 << signal);
+    if within & this != 0 {
+        return;
+    }
+    WITHIN.set(within | this);
     HANDLERS.fetch_add(1, SeqCst);
     // The code that was interrupted may be about to look at its errno.
     // SAFETY: the address is this thread's errno.
@@ -66,22 +78,35 @@ extern "C" fn note(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mu
     // SAFETY: as above.
     unsafe { *errno_location() = errno };
     HANDLERS.fetch_sub(1, SeqCst);
+    WITHIN.set(within);
+}
+
+/// What is to be done with a signal now.
+fn current(signal: libc::c_int) -> io::Result<libc::sigaction> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null pointer asks only what is there, and the other is to a local.
+    super::cvt(unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) })?;
+    // SAFETY: zeroed is a valid value, and the kernel has filled it.
+    Ok(unsafe { action.assume_init() })
+}
+
+/// The address of `note`, as the kernel has it.
+fn address() -> usize {
+    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = note;
+    handler as usize
 }
 
 /// From now on the signal is noted, and what it did before is kept: see [`release`].
 pub(crate) fn catch(signal: libc::c_int) -> io::Result<Former> {
-    let mut former = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: a null pointer asks only what is there, and the other is to a local.
-    super::cvt(unsafe { libc::sigaction(signal, std::ptr::null(), former.as_mut_ptr()) })?;
-    // SAFETY: zeroed is a valid value, and the kernel has filled it.
-    let former = unsafe { former.assume_init() };
+    let former = current(signal)?;
     let takes_info = former.sa_flags & libc::SA_SIGINFO != 0;
     FORMER_TAKES_INFO[signal as usize].store(takes_info, SeqCst);
     FORMER[signal as usize].store(former.sa_sigaction, SeqCst);
+    // What came while nobody waited, by a handler that still calls this one.
+    PENDING[signal as usize].store(false, SeqCst);
     // SAFETY: zeroed is a valid value: no flags, an empty mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = note;
-    action.sa_sigaction = handler as usize;
+    action.sa_sigaction = address();
     // Calls of others are not to fail because of it.
     action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO;
     // SAFETY: the handler does only what a handler may: atomics and a write.
@@ -89,8 +114,12 @@ pub(crate) fn catch(signal: libc::c_int) -> io::Result<Former> {
     Ok(Former(UnsafeCell::new(former)))
 }
 
-/// The signal does again what it did before it was caught.
+/// The signal does again what it did before it was caught, unless somebody else has caught it since:
+/// that stays.
 pub(crate) fn release(signal: libc::c_int, former: Former) -> io::Result<()> {
+    if current(signal)?.sa_sigaction != address() {
+        return Ok(());
+    }
     let former = former.0.into_inner();
     // SAFETY: the action is one that the kernel has given out.
     super::cvt(unsafe { libc::sigaction(signal, &former, std::ptr::null_mut()) }).map(drop)

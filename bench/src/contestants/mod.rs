@@ -1,20 +1,15 @@
-//! The contestants, one file each. To add one: write its file, and name it in `ALL`.
+//! The contestants, one file each. To add one: write its file, and name it in `ALL`, or in the list of
+//! `peers` if it brings crates along.
 
-#[cfg(feature = "peers")]
-mod compio;
-#[cfg(feature = "peers")]
-mod glommio;
-#[cfg(feature = "peers")]
-mod monoio;
 mod movable;
 mod programs;
 mod raw_epoll;
 mod raw_uring;
 mod raw_wake;
 mod ringpark;
-mod timers;
+pub mod timers;
 mod tokio;
-mod wake;
+pub mod wake;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -111,7 +106,7 @@ pub trait Contestant: Sync {
 /// How a contestant says where it listens.
 pub type Announce<'a> = &'a dyn Fn(SocketAddr) -> io::Result<()>;
 
-/// All contestants, in the order in which they take their turns.
+/// The contestants of this package, in the order in which they take their turns.
 pub const ALL: &[&dyn Contestant] = &[
     &ringpark::Ringpark::URING,
     &ringpark::Ringpark::EPOLL,
@@ -124,14 +119,6 @@ pub const ALL: &[&dyn Contestant] = &[
     &ringpark::Ringpark::EPOLL_SPLICE,
     &tokio::Tokio::DEFAULT,
     &tokio::Tokio::LARGE,
-    #[cfg(feature = "peers")]
-    &monoio::Monoio::COPY,
-    #[cfg(feature = "peers")]
-    &monoio::Monoio::SPLICE,
-    #[cfg(feature = "peers")]
-    &compio::Compio,
-    #[cfg(feature = "peers")]
-    &glommio::Glommio,
     &programs::Go,
     &programs::HaProxy::SPLICE,
     &programs::HaProxy::COPY,
@@ -170,8 +157,8 @@ pub const REFERENCES: &[Reference] = &[
 ];
 
 /// The contestant of this name.
-pub fn named(name: &str) -> Option<&'static dyn Contestant> {
-    ALL.iter().find(|contestant| contestant.name() == name).copied()
+pub fn named(all: &[&'static dyn Contestant], name: &str) -> Option<&'static dyn Contestant> {
+    all.iter().find(|contestant| contestant.name() == name).copied()
 }
 
 /// The life of a contestant's process.
@@ -185,7 +172,7 @@ pub fn run(contestant: &dyn Contestant, order: &Order) -> io::Result<()> {
 }
 
 /// The error of a contestant that was asked for what it does not offer.
-fn unfit(name: &str, order: &Order) -> io::Error {
+pub fn unfit(name: &str, order: &Order) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, format!("{name} has nothing to run for {order:?}"))
 }
 
@@ -195,7 +182,7 @@ fn unfit(name: &str, order: &Order) -> io::Error {
 /// written in pieces waits 40 ms for an acknowledgement otherwise. Towards an origin, relays keep
 /// the kernel's default: without delay the ones that copy would pay for a packet with each buffer.
 /// Go, HAProxy and nginx have their own opinion, which is no delay on either side.
-fn listen() -> io::Result<TcpListener> {
+pub fn listen() -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.set_tcp_nodelay(true)?;
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
@@ -218,10 +205,10 @@ mod tests {
     #[test]
     fn names_are_unique_and_found() {
         for contestant in ALL {
-            let found = named(contestant.name()).expect("found by its own name");
+            let found = named(ALL, contestant.name()).expect("found by its own name");
             assert_eq!(found.about(), contestant.about(), "{} twice", contestant.name());
         }
-        assert!(named("nobody").is_none());
+        assert!(named(ALL, "nobody").is_none());
     }
 
     #[test]

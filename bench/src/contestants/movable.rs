@@ -11,7 +11,8 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use ringpark::net::TcpStream;
-use ringpark::{cores, spawn_on, CoreHandle};
+use ringpark::runtime::{cores, CoreHandle};
+use ringpark::spawn_on;
 
 /// How often a core compares itself with the others, and hands over one connection at most.
 const LOOK_EVERY: Duration = Duration::from_millis(5);

@@ -156,7 +156,7 @@ impl Ringpark {
     fn serve_on_all(&self, announce: Announce<'_>) -> io::Result<()> {
         let listener = listen()?;
         announce(listener.local_addr()?)?;
-        self.core().accept(ringpark::Accept::ByLoad).run(|| async {
+        self.core().accept(ringpark::runtime::Accept::ByLoad).run(|| async {
             let listener = TcpListener::from_std(listener.try_clone()?)?;
             loop {
                 let stream = listener.accept_stream().await?;

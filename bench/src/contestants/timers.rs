@@ -74,7 +74,7 @@ type Slot<S> = Pin<Box<Option<S>>>;
 ///
 /// What a runtime holds back from a task that has had its share must be off here: a timer that is
 /// polled and not armed costs little.
-pub(super) async fn run<S, F>(order: &Order, sleep: F) -> io::Result<Sample>
+pub async fn run<S, F>(order: &Order, sleep: F) -> io::Result<Sample>
 where
     S: Future<Output = ()>,
     F: Fn(Duration) -> S,

@@ -34,7 +34,7 @@ pub(super) const WORK: Duration = Duration::from_micros(1);
 const LOST_AFTER: Duration = Duration::from_secs(5);
 
 /// A task without a home yet.
-pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What ringer and core share.
 pub(super) struct Bell {
@@ -156,7 +156,7 @@ fn ring_for(
 }
 
 /// Carries out the order in a runtime. `spawn` puts a task on this thread.
-pub(super) async fn run(order: &Order, spawn: impl Fn(Task)) -> io::Result<Sample> {
+pub async fn run(order: &Order, spawn: impl Fn(Task)) -> io::Result<Sample> {
     let Order::Wake { busy, .. } = *order else { return Err(unfit("the wake", order)) };
     let (waiting, ended) = (Slot::default(), Slot::default());
     let ring = {

@@ -60,9 +60,9 @@ async fn in_series() -> io::Result<()> {
     socket.set_gro(true)?;
     loop {
         let datagram = socket.recv().await?;
-        let mut transmit = Transmit::to(datagram.from);
+        let mut transmit = Transmit::new(datagram.from);
         if let Some(bytes) = datagram.received.segment {
-            transmit = transmit.segment(bytes as u16);
+            transmit = transmit.segment_size(bytes as u16);
         }
         socket.transmit(datagram.lease, &transmit).await.0?;
     }

@@ -25,9 +25,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use crate::options::OURS;
-use crate::process::{CpuClock, Scratch};
+use crate::process::CpuClock;
 use crate::stats::Spread;
 
 /// The sub-command of a contestant's process: workload, name, path and seconds follow.
@@ -188,7 +189,7 @@ fn answer(workload: &str, name: &str, path: &str, seconds: &str) -> io::Result<(
 }
 
 fn compare(options: &Options) -> io::Result<()> {
-    let scratch = Scratch::within(&options.directory)?;
+    let scratch = TempDir::with_prefix_in("ringpark-bench-", &options.directory)?;
     for workload in &options.workloads {
         let path = (workload.prepare)(scratch.path())?;
         let mut samples = vec![Vec::new(); workload.contestants.len()];
@@ -277,7 +278,7 @@ mod tests {
 
     #[test]
     fn every_contestant_runs_what_it_is_named_for() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = TempDir::new().unwrap();
         for workload in WORKLOADS {
             let path = match workload.name {
                 "reads" => random::prepare_file(scratch.path(), 64),

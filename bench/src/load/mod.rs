@@ -209,10 +209,11 @@ impl Measured {
 mod tests {
     use std::os::fd::IntoRawFd;
 
+    use tempfile::TempDir;
+
     use super::*;
     use crate::contestants::{self, Contestant};
     use crate::harness;
-    use crate::process::Scratch;
     use crate::workload::{Service, MESSAGE_SIZE};
 
     fn order(warm_up_ms: u64, window_ms: u64) -> Order {
@@ -261,7 +262,7 @@ mod tests {
     fn served(
         contestant: &'static dyn Contestant,
         shape: Shape,
-        scratch: &Scratch,
+        scratch: &TempDir,
     ) -> io::Result<Sample> {
         let origin = match shape.service() {
             Service::Relay => Some(TcpListener::bind("127.0.0.1:0")?),
@@ -300,7 +301,7 @@ mod tests {
             eprintln!("SKIPPED: the load needs io_uring, which is not to be had here: {error}");
             return;
         }
-        let scratch = Scratch::new().unwrap();
+        let scratch = TempDir::new().unwrap();
         for contestant in contestants::ALL {
             if let Err(error) = contestant.prepare(scratch.path()) {
                 eprintln!("SKIPPED: {}: {error}", contestant.name());

@@ -279,7 +279,8 @@ pub(crate) mod tests {
 
     #[test]
     fn the_target_directory_is_found_by_its_tag() {
-        let target = std::env::temp_dir().join(format!("ringpark-bench-{}", std::process::id()));
+        let target = tempfile::tempdir().unwrap();
+        let target = target.path();
         let deps = target.join("release/deps");
         fs::create_dir_all(&deps).unwrap();
         fs::write(target.join("CACHEDIR.TAG"), "").unwrap();
@@ -289,6 +290,5 @@ pub(crate) mod tests {
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["sections"][0]["contestants"][0]["cost"]["median"], 3300.0);
         assert_eq!(json["sections"][0]["contestants"][2]["failures"][0], "never started");
-        fs::remove_dir_all(&target).unwrap();
     }
 }

@@ -115,7 +115,7 @@ fn check(fd: RawFd) -> io::Result<()> {
     if (0..NUMBERS as RawFd).contains(&fd) {
         return Ok(());
     }
-    let others = Backend::HERE.iter().filter(|&&backend| backend != Backend::Select);
+    let others = Backend::SUPPORTED.iter().filter(|&&backend| backend != Backend::Select);
     let others: Vec<_> = others.map(|backend| backend.name()).collect();
     let message = format!(
         "select(2) can wait for descriptors below {NUMBERS} only, and this one is {fd}: use another \

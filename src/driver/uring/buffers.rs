@@ -15,12 +15,6 @@ use io_uring::IoUring;
 use crate::buf::BufferRing;
 use crate::sys::Mapping;
 
-/// The number under which the buffers for streams are registered.
-pub(super) const GROUP: u16 = 0;
-
-/// The number under which the buffers for datagrams are registered.
-pub(super) const DATAGRAM_GROUP: u16 = 1;
-
 /// Where the kernel's own rings of buffers are found in a ring's descriptor.
 const MAPPED_AT: i64 = 0x8000_0000;
 

@@ -2,15 +2,14 @@
 //! what it builds on (some microseconds each), [`probe`](crate::probe) asks all of it.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use io_uring::register::{Probe, Restriction};
-use io_uring::{cqueue, opcode, squeue, types, IoUring};
+use io_uring::{cqueue, opcode, IoUring};
 
 use crate::driver::capabilities::Codes;
-use crate::op::{self, Code};
-use crate::probe::Outcome;
+use crate::op::{self, Code, Entry, Misfit, Question};
 use crate::sys::uring::{enter, message, ENTER_GETEVENTS};
 
 /// The most that one connection receives before others have their turn, in bytes.
@@ -38,21 +37,34 @@ pub(super) fn known_operations(ring: &IoUring) -> Codes {
     codes
 }
 
-/// Asks for an operation on no descriptor: what is there complains of the descriptor (EBADF), what
-/// is forbidden answers EACCES. The multishot forms are asked for on the ring itself, which is no
-/// socket (ENOTSOCK): kernels before 6.0 look for the descriptor before they look at the form, and
-/// only then say that they do not know it (EINVAL).
-pub(crate) fn operation(ring: &mut IoUring, code: Code) -> io::Result<Outcome> {
-    // What entries may point to that are read before the descriptor is looked at.
-    let address = [0u64; 16];
-    // SAFETY: all zeros is a header that names nothing.
-    let header: libc::msghdr = unsafe { std::mem::zeroed() };
-    let no_socket = ring.as_raw_fd();
-    let Some(entry) = trial(code, no_socket, &address, &header) else { return Ok(Outcome::Works) };
+/// What a ring says to the question whether it takes an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    Takes,
+    /// The kernel does not know it.
+    Unknown,
+    /// Restrictions of the ring or the task forbid it.
+    Forbidden,
+}
+
+/// Asks whether the ring takes the operation: see [`Question`].
+pub(crate) fn operation(ring: &mut IoUring, code: Code) -> io::Result<Verdict> {
+    let misfit = Misfit {
+        no_socket: ring.as_raw_fd(),
+        address: Box::new([0; 16]),
+        // SAFETY: all zeros is a header that names nothing.
+        header: Box::new(unsafe { std::mem::zeroed() }),
+    };
+    let row = code.row();
+    let entry = match row.question {
+        Question::NoDescriptor => row.entry(-1),
+        Question::Entry(make) => make(&misfit),
+        Question::Never => return Ok(Verdict::Takes),
+    };
     Ok(match ask(ring, entry)? {
-        libc::EINVAL | libc::EOPNOTSUPP => Outcome::Absent,
-        libc::EACCES => Outcome::refused(libc::EACCES, "restrictions of the ring or the task"),
-        _ => Outcome::Works,
+        libc::EINVAL | libc::EOPNOTSUPP => Verdict::Unknown,
+        libc::EACCES => Verdict::Forbidden,
+        _ => Verdict::Takes,
     })
 }
 
@@ -60,7 +72,7 @@ pub(crate) fn operation(ring: &mut IoUring, code: Code) -> io::Result<Outcome> {
 /// else 0.
 pub(crate) fn recv_cap(ring: &mut IoUring) -> io::Result<u32> {
     let no_socket = ring.as_raw_fd();
-    let answer = ask(ring, op::recv_multi_sqe(no_socket, 0, RECV_CAP))?;
+    let answer = ask(ring, op::recv_multi(no_socket, RECV_CAP))?;
     Ok(if answer == libc::ENOTSOCK { RECV_CAP } else { 0 })
 }
 
@@ -81,7 +93,7 @@ pub(super) fn takes_messages(ring: &mut IoUring) -> bool {
 }
 
 /// Asks a ring that forbids all but no-ops for this operation.
-pub(crate) fn forbidden(code: Code) -> io::Result<Outcome> {
+pub(crate) fn forbidden(code: Code) -> io::Result<Verdict> {
     let mut ring = IoUring::builder().setup_r_disabled().build(8)?;
     ring.submitter().register_restrictions(&mut [Restriction::sqe_op(opcode::Nop::CODE)])?;
     ring.submitter().register_enable_rings()?;
@@ -90,9 +102,9 @@ pub(crate) fn forbidden(code: Code) -> io::Result<Outcome> {
 
 /// The errno that the kernel answers to an entry that names no descriptor of its kind. What the entry points to
 /// must be valid until this returns.
-fn ask(ring: &mut IoUring, entry: squeue::Entry) -> io::Result<i32> {
+fn ask(ring: &mut IoUring, entry: Entry) -> io::Result<i32> {
     // SAFETY: without a descriptor that fits nothing is done, and the caller keeps what is read before that.
-    unsafe { ring.submission().push(&entry.user_data(1)) }
+    unsafe { ring.submission().push(&entry.user_data(1).into()) }
         .map_err(|_| io::Error::other("the submission queue is full of nothing"))?;
     let answer = next_answer(ring, None)?;
     if cqueue::more(answer.flags()) {
@@ -121,52 +133,4 @@ fn next_answer(ring: &mut IoUring, patience: Option<Duration>) -> io::Result<cqu
             _ => {}
         }
     }
-}
-
-/// An entry for `code` that fails for want of a descriptor that fits.
-fn trial(
-    code: Code,
-    no_socket: RawFd,
-    address: &[u64; 16],
-    header: &libc::msghdr,
-) -> Option<squeue::Entry> {
-    let (no_fd, null) = (types::Fd(-1), std::ptr::null_mut::<u8>());
-    Some(match code {
-        Code::Accept => {
-            opcode::Accept::new(no_fd, std::ptr::null_mut(), std::ptr::null_mut()).build()
-        }
-        Code::AcceptMulti => op::accept_multi_sqe(no_socket),
-        // It needs no descriptor: there is just nothing to cancel.
-        Code::Cancel => opcode::AsyncCancel::new(0).build(),
-        Code::Close => op::close_sqe(-1),
-        Code::Poll => op::poll_sqe(-1, op::Interest::Readable),
-        Code::Read => opcode::Read::new(no_fd, null, 0).build(),
-        // No such place in a table that is not there: EFAULT, unless the descriptor is looked at first.
-        Code::ReadFixed => opcode::ReadFixed::new(no_fd, null, 0, 0).build(),
-        Code::WriteFixed => opcode::WriteFixed::new(no_fd, null, 0, 0).build(),
-        Code::ReadVectored => opcode::Readv::new(no_fd, std::ptr::null(), 0).build(),
-        Code::WriteVectored => opcode::Writev::new(no_fd, std::ptr::null(), 0).build(),
-        Code::Recv => opcode::Recv::new(no_fd, null, 0).build(),
-        Code::RecvMulti => op::recv_multi_sqe(no_socket, 0, 0),
-        Code::RecvMsgMulti => op::recvmsg_multi_sqe(no_socket, 0),
-        Code::Send => opcode::Send::new(no_fd, null, 0).build(),
-        // No process has this number: ECHILD.
-        Code::WaitId => {
-            let options = libc::WEXITED | libc::WNOHANG;
-            opcode::WaitId::new(libc::P_PID, libc::id_t::MAX >> 1, options).build()
-        }
-        Code::Write => opcode::Write::new(no_fd, null, 0).build(),
-        // An impossible family: EAFNOSUPPORT, unless the operation is refused.
-        Code::Socket => opcode::Socket::new(-1, libc::SOCK_STREAM, 0).build(),
-        Code::Connect => {
-            let length = size_of_val(address) as libc::socklen_t;
-            opcode::Connect::new(no_fd, address.as_ptr().cast(), length).build()
-        }
-        Code::SendMsg => opcode::SendMsg::new(no_fd, header).build(),
-        Code::SendZc => opcode::SendZc::new(no_fd, null, 0).build(),
-        // Read only: without a descriptor it is not written to.
-        Code::RecvMsg => opcode::RecvMsg::new(no_fd, std::ptr::from_ref(header).cast_mut()).build(),
-        // They are never asked of the ring.
-        Code::Shutdown | Code::Splice => return None,
-    })
 }

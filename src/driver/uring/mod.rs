@@ -16,9 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use io_uring::squeue::Entry;
-use io_uring::types::Fd;
-use io_uring::{opcode, IoUring};
+use io_uring::IoUring;
 
 use super::capabilities::{Capabilities, Codes};
 use super::choose::RingFacts;
@@ -28,21 +26,20 @@ use super::{Started, Token, Wait};
 use crate::buf::{BufferRing, PoolConfig};
 use crate::cause::{self, Cause};
 use crate::completion::Kind;
-use crate::op::{self, CancelAnswer, Code, Interest, Op, Waits};
+use crate::op::{
+    self, CancelAnswer, Code, Entry, Interest, Op, Waits, DATAGRAM_GROUP, STREAM_GROUP,
+};
 use crate::sys::uring::{enter, unregister_ring, ENTER_GETEVENTS, ENTER_REGISTERED_RING};
 use crate::sys::{EventFd, Notify};
 
-pub(crate) mod ask;
 pub(crate) mod buffers;
 pub(crate) mod checks;
 mod doorbell;
 mod fixed;
-mod registers;
-mod setup;
-pub(crate) mod trial;
+pub(crate) mod setup;
 
+use buffers::KernelRing;
 use buffers::Kind::{Incremental, Whole};
-use buffers::{KernelRing, DATAGRAM_GROUP, GROUP};
 use doorbell::Doorbell;
 use fixed::Fixed;
 
@@ -54,8 +51,6 @@ pub(crate) const INCREMENTAL: PoolConfig =
     PoolConfig { count_base: 16, count_max: 1024, size: 64 << 10 };
 /// The buffers of a core whose kernel takes one for each message: many and small.
 const WHOLE: PoolConfig = PoolConfig { count_base: 128, count_max: 2048, size: 8 << 10 };
-
-pub(crate) use setup::locked_bytes;
 
 /// The buffers for datagrams: the kernel takes one for each, and touches as much of it as the
 /// datagram is long.
@@ -113,7 +108,7 @@ impl Uring {
         let mut buffers = None;
         let mut no_buffers = None;
         if usable.has(Code::RecvMulti) {
-            let register = |count, kind| KernelRing::register(&ring, GROUP, count, kind);
+            let register = |count, kind| KernelRing::register(&ring, STREAM_GROUP, count, kind);
             if features.has(Feature::IncrementalBuffers) {
                 buffers = register(pool_config.count_max, Incremental).ok();
             }
@@ -165,7 +160,7 @@ impl Uring {
     }
 
     /// Whether completions are processed when the core asks for them.
-    pub(super) fn is_deferred(&self) -> bool {
+    fn is_deferred(&self) -> bool {
         self.features.has(Feature::DeferTaskrun) && self.features.has(Feature::SingleIssuer)
     }
 
@@ -183,7 +178,7 @@ impl Uring {
         let params = self.ring.params();
         let smaller = params.sq_entries() < config.submission_entries.next_power_of_two();
         let short = smaller || self.no_buffers == Some(libc::ENOMEM);
-        let needed = locked_bytes(config.submission_entries, config.completion_entries);
+        let needed = setup::locked_bytes(config.submission_entries, config.completion_entries);
         RingFacts {
             features: Feature::ALL.iter().copied().filter(in_use).collect(),
             refused: self.refused.clone(),
@@ -208,12 +203,14 @@ impl Uring {
     }
 
     fn push(&mut self, entry: Entry) {
-        // SAFETY: whoever made the entry keeps what it points to until its completion: see `Op`.
-        if !self.backlog.is_empty() || unsafe { self.ring.submission().push(&entry) }.is_err() {
-            self.backlog.push_back(entry);
-        } else {
-            self.counts.submissions += 1;
+        if self.backlog.is_empty() {
+            // SAFETY: whoever made the entry keeps what it points to until its completion: see `Op`.
+            if unsafe { self.ring.submission().push(&entry.into()) }.is_ok() {
+                self.counts.submissions += 1;
+                return;
+            }
         }
+        self.backlog.push_back(entry);
     }
 
     /// Moves what has waited for room into the submission queue. True if all of it found room.
@@ -221,7 +218,7 @@ impl Uring {
         let mut queue = self.ring.submission();
         while let Some(entry) = self.backlog.front() {
             // SAFETY: as in `push`.
-            if unsafe { queue.push(entry) }.is_err() {
+            if unsafe { queue.push(&(*entry).into()) }.is_err() {
                 return false;
             }
             self.backlog.pop_front();
@@ -232,7 +229,7 @@ impl Uring {
                 return true;
             };
             // SAFETY: a cancel points to nothing.
-            let pushed = unsafe { queue.push(&op::cancel_sqe(target)) };
+            let pushed = unsafe { queue.push(&op::cancel_sqe(target).into()) };
             debug_assert!(pushed.is_ok());
             self.counts.submissions += 1;
         }
@@ -304,9 +301,8 @@ impl Uring {
     /// Lets a read wait for the next notify.
     fn arm_notifier(&mut self) {
         if !self.notifier_armed {
-            let fd = Fd(self.notifier.eventfd.fd());
-            let count = self.notified.as_mut_ptr();
-            let entry = opcode::Read::new(fd, count, self.notified.len() as u32).build();
+            let entry = Code::Read.row().entry(self.notifier.eventfd.fd());
+            let entry = entry.memory(self.notified.as_mut_ptr(), self.notified.len());
             self.push(entry.user_data(Token::notify().bits()));
             self.notifier_armed = true;
         }
@@ -413,13 +409,9 @@ impl Engine for Uring {
     ) -> io::Result<Token> {
         debug_assert!(self.has(code));
         let token = slots.insert_stream(code, fd, sink);
-        let entry = match code {
-            Code::AcceptMulti => op::accept_multi_sqe(fd),
-            Code::RecvMulti => op::recv_multi_sqe(fd, GROUP, self.recv_cap),
-            Code::Recv => op::recv_piece_sqe(fd, GROUP),
-            Code::RecvMsgMulti => op::recvmsg_multi_sqe(fd, DATAGRAM_GROUP),
-            _ => unreachable!("{code:?} has no multishot form"),
-        };
+        let stream =
+            code.row().stream.expect("the operation has a form whose answers go to a sink");
+        let entry = (stream.entry)(fd, self.recv_cap);
         self.push(entry.user_data(token.bits()));
         Ok(token)
     }

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 use io_uring::register::Restriction;
 use io_uring::IoUring;
 
-use super::checks;
+use super::checks::{self, Verdict};
 use crate::cause::{self, Cause};
 use crate::driver::capabilities::Codes;
 use crate::driver::{Backend, Config, Feature, Features, SetupError};
@@ -121,7 +121,7 @@ fn finish(
 /// Takes out the operations that the ring turns out not to take. It costs some microseconds.
 fn try_operations(built: &mut Built) -> io::Result<()> {
     for code in Code::all() {
-        if built.usable.has(code) && !checks::operation(&mut built.ring, code)?.works() {
+        if built.usable.has(code) && checks::operation(&mut built.ring, code)? != Verdict::Takes {
             built.usable.remove(code);
         }
     }
@@ -135,7 +135,7 @@ fn refusal(step: &'static str, source: io::Error, config: &Config) -> SetupError
 }
 
 /// The set-up flags for these features.
-pub(super) fn flags(features: Features, completion: u32, restricted: bool) -> io_uring::Builder {
+pub(crate) fn flags(features: Features, completion: u32, restricted: bool) -> io_uring::Builder {
     let mut builder = IoUring::builder();
     builder.dontfork().setup_clamp().setup_cqsize(completion);
     let defer = features.has(Feature::SingleIssuer) && features.has(Feature::DeferTaskrun);
@@ -165,7 +165,7 @@ pub(super) fn flags(features: Features, completion: u32, restricted: bool) -> io
 }
 
 /// Tries with all the features wanted, then with fewer: what worked, with which, and without which.
-pub(super) fn climb<R>(
+pub(crate) fn climb<R>(
     wanted: Features,
     mut attempt: impl FnMut(Features) -> io::Result<R>,
 ) -> io::Result<(R, Features, Vec<Feature>)> {

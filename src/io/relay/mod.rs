@@ -133,7 +133,7 @@ impl From<RelayError> for io::Error {
 
 impl<'a> Relay<'a> {
     /// Forces the path that bytes take; [`RelayPath::Auto`] chooses by what it sees.
-    /// [`Metrics::relayed_copied`](crate::Metrics::relayed_copied) and `relayed_spliced` say what was
+    /// [`Metrics::relayed_copied`](crate::runtime::Metrics::relayed_copied) and `relayed_spliced` say what was
     /// chosen.
     pub fn path(mut self, path: RelayPath) -> Relay<'a> {
         self.path = path;
@@ -246,10 +246,10 @@ impl RelayFuture<'_> {
                 return Poll::Ready(Err(error));
             }
         }
-        match self.ways.iter().all(Way::is_done) {
-            true => Poll::Ready(Ok(())),
-            false => Poll::Pending,
+        if self.ways.iter().all(Way::is_done) {
+            return Poll::Ready(Ok(()));
         }
+        Poll::Pending
     }
 
     /// Ready when both ways are done, or something ends the relay before.

@@ -24,7 +24,7 @@ pub enum RelayPath {
     Copy,
     /// Through a pipe, with splice(2), so that bytes never leave the kernel: best for bulk. Linux;
     /// where it is not to be had (no descriptors left, another system, a process that does not ignore
-    /// `SIGPIPE`, [`Feature::Splice`](crate::Feature::Splice) off) bytes are copied instead. A side
+    /// `SIGPIPE`, [`Feature::Splice`](crate::runtime::Feature::Splice) off) bytes are copied instead. A side
     /// that does not read keeps up to 1 MiB in the pipe.
     Splice,
 }

@@ -81,7 +81,7 @@ impl Splicing<'_> {
     async fn carry_lease(&self, lease: Lease) -> io::Result<()> {
         let len = lease.len() as u64;
         self.progress.note_received(len);
-        self.to.core.relayed.copied.add(len);
+        self.to.core.counters.relayed_copied.add(len);
         let result = send::write_all(self.to, lease, Send::all).await.0;
         self.progress.note_result(self.index, len, &result);
         result
@@ -91,7 +91,7 @@ impl Splicing<'_> {
     async fn carry_pipe(&self, mut pipe: PooledPipe) -> io::Result<()> {
         let len = pipe.len() as u64;
         self.progress.note_received(len);
-        self.to.core.relayed.spliced.add(len);
+        self.to.core.counters.relayed_spliced.add(len);
         let mut permit = acquire(self.to, Interest::Writable).await?;
         while pipe.len() > 0 {
             let op = SpliceOut::new(permit, pipe);

@@ -139,7 +139,7 @@ impl<'a> Way<'a> {
     fn carry(&mut self, lease: Lease) -> Stage<'a> {
         self.pace.note(lease.len());
         let core = &self.from.core;
-        core.relayed.copied.add(lease.len() as u64);
+        core.counters.relayed_copied.add(lease.len() as u64);
         // A side that reads slowly must not keep a buffer from the others, if they are scarce.
         self.write(core.pool.to_keep(lease))
     }

@@ -75,6 +75,28 @@ fn addresses_in_every_form_resolve_at_once() {
     assert_eq!(at_once(vec![six, four]), [six, four]);
     assert_eq!(at_once("0.0.0.0:0"), [addr("0.0.0.0:0")]);
     assert_eq!(at_once("1.2.3.4:65535"), [addr("1.2.3.4:65535")]);
+    assert_eq!(at_once((Ipv4Addr::LOCALHOST, 80)), [four]);
+    assert_eq!(at_once((Ipv6Addr::LOCALHOST, 80)), [six]);
+    assert_eq!(at_once(([127, 0, 0, 1], 80)), [four]);
+    assert_eq!(at_once(([0, 0, 0, 0, 0, 0, 0, 1], 80)), [six]);
+    assert_eq!(at_once([six, four]), [six, four]);
+}
+
+#[test]
+fn references_to_addresses_are_addresses() {
+    let (four, six) = (addr("127.0.0.1:80"), addr("[::1]:80"));
+    let SocketAddr::V4(v4) = four else { unreachable!() };
+    assert_eq!(at_once(&four), [four]);
+    assert_eq!(at_once(&&four), [four]);
+    assert_eq!(at_once(&v4), [four]);
+    assert_eq!(at_once(&(four.ip(), 80)), [four]);
+    assert_eq!(at_once(&(Ipv4Addr::LOCALHOST, 80)), [four]);
+    assert_eq!(at_once(&("127.0.0.1", 80)), [four]);
+    assert_eq!(at_once(&(String::from("127.0.0.1"), 80)), [four]);
+    assert_eq!(at_once(&"127.0.0.1:80"), [four]);
+    assert_eq!(at_once(&[six, four]), [six, four]);
+    assert_eq!(at_once(&vec![six, four]), [six, four]);
+    assert_eq!(looked_up(&"localhost:80"), ("localhost".into(), 80));
 }
 
 #[test]

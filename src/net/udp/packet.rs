@@ -50,7 +50,7 @@ pub struct Received {
     /// Where it comes from.
     pub from: SocketAddr,
     /// Which address of this machine it was sent to, with
-    /// [`set_recv_destination`](super::UdpSocket::set_recv_destination).
+    /// [`set_recv_pktinfo`](super::UdpSocket::set_recv_pktinfo).
     pub to: Option<IpAddr>,
     /// The number of the network interface that it came in by, with the same.
     pub interface: Option<u32>,
@@ -107,7 +107,7 @@ impl Datagram {
     /// # let server = UdpSocket::bind("127.0.0.1:0").await?;
     /// # let client = UdpSocket::bind("127.0.0.1:0").await?;
     /// server.set_gro(true)?;
-    /// let transmit = Transmit::to(server.local_addr()?).segment(4);
+    /// let transmit = Transmit::new(server.local_addr()?).segment_size(4);
     /// client.transmit("four byte each", &transmit).await.0?;
     /// let mut all = Vec::new();
     /// while all.len() < 4 {
@@ -133,6 +133,7 @@ impl Deref for Datagram {
 
 /// How a datagram is to be sent.
 #[derive(Clone, Debug, Default)]
+#[must_use]
 pub struct Transmit {
     to: Option<SocketAddr>,
     from: Option<IpAddr>,
@@ -146,14 +147,14 @@ impl Transmit {
         Transmit::default()
     }
 
-    /// To an address.
-    pub fn to(address: SocketAddr) -> Transmit {
+    /// To an address: one datagram, as it is.
+    pub fn new(address: SocketAddr) -> Transmit {
         Transmit { to: Some(address), ..Transmit::default() }
     }
 
     /// From this address of the machine, where it has several: to answer from the address that was
     /// asked, say ([`Received::to`]). It must be of the same family as the destination.
-    pub fn from(mut self, address: IpAddr) -> Transmit {
+    pub fn src_ip(mut self, address: IpAddr) -> Transmit {
         self.from = Some(address);
         self
     }
@@ -166,7 +167,7 @@ impl Transmit {
 
     /// As a series of datagrams of this length, the last of which may be shorter: on Linux with one pass
     /// through the kernel for all (`UDP_SEGMENT`, 4.18), elsewhere one after the other.
-    pub fn segment(mut self, bytes: u16) -> Transmit {
+    pub fn segment_size(mut self, bytes: u16) -> Transmit {
         self.segment = Some(bytes);
         self
     }

@@ -35,8 +35,8 @@ impl UdpSocket {
 
     /// Lets each datagram tell which address it was sent to, and which interface it came in by
     /// (`IP_PKTINFO`, or `IP_RECVDSTADDR` and `IP_RECVIF`; `IPV6_RECVPKTINFO`).
-    pub fn set_recv_destination(&self, on: bool) -> io::Result<()> {
-        self.with(|socket| sys::set_recv_destination(&socket, self.v6, on))
+    pub fn set_recv_pktinfo(&self, on: bool) -> io::Result<()> {
+        self.with(|socket| sys::set_recv_pktinfo(&socket, self.v6, on))
     }
 
     /// Whether datagrams may go to broadcast addresses (`SO_BROADCAST`).

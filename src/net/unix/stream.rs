@@ -25,11 +25,11 @@ use crate::sys;
 /// # fn main() -> std::io::Result<()> { ringpark::block_on(async {
 /// use ringpark::net::UnixStream;
 /// let (one, other) = UnixStream::pair()?;
-/// let (_reader, writer) = std::io::pipe()?;
-/// one.send_fds("a pipe", vec![writer.into()]).await.0?;
+/// let file = std::fs::File::open("/dev/null")?;
+/// one.send_fds("a file", vec![file.into()]).await.0?;
 /// let (message, buffer) = other.recv_fds(Vec::with_capacity(64)).await;
 /// let message = message?;
-/// assert_eq!((&buffer[..message.len], message.fds.len()), (&b"a pipe"[..], 1));
+/// assert_eq!((&buffer[..message.len], message.fds.len()), (&b"a file"[..], 1));
 /// # Ok(()) }) }
 /// ```
 pub struct UnixStream {

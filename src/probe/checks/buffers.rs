@@ -6,10 +6,11 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 
-use super::{expect, pair, Function, Outcome, Tried};
-use crate::driver::uring::ask::{Ask, BUNDLE, MULTISHOT};
+use super::function::{expect, pair, Function, Tried};
 use crate::driver::uring::buffers::Kind;
-use crate::driver::uring::trial::Trial;
+use crate::probe::trial::ask::{Ask, BUNDLE, MULTISHOT};
+use crate::probe::trial::Trial;
+use crate::probe::Outcome;
 
 pub(super) const LIST: &[Function] = &[
     Function { name: "buffer-ring", since: "5.19", run: whole },

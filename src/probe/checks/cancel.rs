@@ -2,9 +2,10 @@
 
 use std::os::fd::AsRawFd;
 
-use super::{expect, pair, Function, Outcome, Tried};
-use crate::driver::uring::ask::{opcode, Ask, CANCEL_ALL, CANCEL_ANY, CANCEL_FD, CANCEL_OP};
-use crate::driver::uring::trial::{Trial, PATIENCE};
+use super::function::{expect, pair, Function, Tried};
+use crate::probe::trial::ask::{opcode, Ask, CANCEL_ALL, CANCEL_ANY, CANCEL_FD, CANCEL_OP};
+use crate::probe::trial::{Trial, PATIENCE};
+use crate::probe::Outcome;
 
 pub(super) const LIST: &[Function] = &[
     Function { name: "cancel", since: "5.5", run: by_number },

@@ -3,10 +3,10 @@
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
+use super::function::{expect, Function, Tried};
 use super::sockets::listener;
-use super::{expect, Function, Tried};
-use crate::driver::uring::ask::Ask;
-use crate::driver::uring::trial::Trial;
+use crate::probe::trial::ask::Ask;
+use crate::probe::trial::Trial;
 
 pub(super) const LIST: &[Function] = &[
     Function { name: "direct-accept", since: "5.19", run: accept },

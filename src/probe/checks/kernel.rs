@@ -3,11 +3,12 @@
 
 use std::os::fd::AsRawFd;
 
-use super::{check, small_ring, untried, Check, Group, Outcome};
-use crate::driver::uring::checks;
-use crate::driver::uring::trial::Trial;
+use super::function::{check, small_ring, untried};
+use crate::driver::uring::checks::{self, Verdict};
 use crate::op::Code;
+use crate::probe::trial::Trial;
 use crate::probe::Patience;
+use crate::probe::{Check, Group, Outcome};
 use crate::sys::uring::{register_nothing, Params};
 
 /// The bits of what a ring says of itself, from the lowest on.
@@ -146,8 +147,11 @@ pub(in crate::probe) fn opcodes(trial: &mut Result<Trial, Outcome>) -> Vec<Check
         for code in Code::all() {
             let place = &mut list[code.row().opcode as usize];
             match checks::operation(ring.ring(), code) {
-                Ok(refused @ Outcome::Refused { .. }) => place.outcome = refused,
-                Ok(_) => {}
+                Ok(Verdict::Forbidden) => {
+                    let by = "restrictions of the ring or the task";
+                    place.outcome = Outcome::refused(libc::EACCES, by);
+                }
+                Ok(Verdict::Takes | Verdict::Unknown) => {}
                 Err(error) => place.outcome = Outcome::of(&error),
             }
         }

@@ -1,18 +1,12 @@
 //! What is tried, each in a throw-away ring. Nothing here compares versions: `since` is for readers.
 
-use std::io;
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-
-use super::{Check, Group, Outcome, Route};
-use crate::driver::uring::trial::Trial;
-use crate::probe::Patience;
-use crate::sys::{self, uring::Params};
+use super::{Check, Group, Outcome};
+use crate::probe::trial::Trial;
 
 mod buffers;
 mod cancel;
 mod direct;
+mod function;
 mod kernel;
 mod ring;
 mod routes;
@@ -20,54 +14,12 @@ mod setup;
 mod sockets;
 mod zcrx;
 
+pub(super) use function::pair;
+use function::{check, untried};
 pub(super) use kernel::{features, opcodes, registers};
 pub(super) use routes::{loopback, routes};
 pub(super) use setup::flags;
 pub(super) use zcrx::zero_copy_receive;
-
-/// What a trial came to: a note, if there is more to say than that it works.
-type Tried = Result<Option<String>, Outcome>;
-
-/// Something to try from end to end.
-struct Function {
-    name: &'static str,
-    since: &'static str,
-    run: fn(&mut Trial) -> Tried,
-}
-
-impl Outcome {
-    /// What `works` means where it is an error.
-    fn of(error: &io::Error) -> Outcome {
-        match error.raw_os_error() {
-            Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS | libc::ENOTTY) => Outcome::Absent,
-            Some(errno @ (libc::EPERM | libc::EACCES)) => {
-                Outcome::refused(errno, "it takes a privilege, or a policy forbids it")
-            }
-            Some(errno @ libc::ENOMEM) => {
-                Outcome::refused(errno, "the locked-memory limit, or no memory")
-            }
-            Some(errno @ (libc::EMFILE | libc::ENFILE)) => {
-                Outcome::refused(errno, "the limit of descriptors")
-            }
-            _ => Outcome::broken(error.to_string()),
-        }
-    }
-}
-
-impl From<io::Error> for Outcome {
-    fn from(error: io::Error) -> Outcome {
-        Outcome::of(&error)
-    }
-}
-
-/// It is broken unless `it_is`.
-fn expect(it_is: bool, otherwise: impl FnOnce() -> String) -> Result<(), Outcome> {
-    if it_is {
-        Ok(())
-    } else {
-        Err(Outcome::broken(otherwise()))
-    }
-}
 
 /// Every behaviour, tried in `trial`, or said to be untried where there is none.
 pub(super) fn functions(trial: &mut Result<Trial, Outcome>) -> Vec<Check> {
@@ -91,49 +43,4 @@ pub(super) fn functions(trial: &mut Result<Trial, Outcome>) -> Vec<Check> {
         checks.push(check(Group::Function, function.name, function.since, outcome, note));
     }
     checks
-}
-
-fn check(group: Group, name: &str, since: &str, outcome: Outcome, note: Option<String>) -> Check {
-    let since = (!since.is_empty()).then(|| since.to_owned());
-    Check { group, name: name.to_owned(), outcome, note, since }
-}
-
-/// Nothing can be tried without a ring.
-fn untried(why: &Outcome) -> Outcome {
-    match why {
-        Outcome::Absent => Outcome::Absent,
-        _ => untried_at_all(),
-    }
-}
-
-fn untried_at_all() -> Outcome {
-    Outcome::Untried { reason: "there is no ring to try it in".to_owned() }
-}
-
-/// A small ring for a question or two; `Err` with what that means for what depends on it.
-fn small_ring(patience: Option<Patience>, params: &mut Params) -> Result<OwnedFd, Outcome> {
-    let Some(patience) = patience else { return Err(untried_at_all()) };
-    let asked = *params;
-    patience
-        .retry(|| {
-            *params = asked;
-            sys::uring::setup(4, params)
-        })
-        .map_err(|error| untried(&Outcome::of(&error)))
-}
-
-/// Two ends of a connection: TCP over loopback, or a pair of Unix sockets where that is down.
-pub(super) fn pair() -> io::Result<(TcpStream, TcpStream)> {
-    let connected = TcpListener::bind("127.0.0.1:0").and_then(|listener| {
-        let client = TcpStream::connect(listener.local_addr()?)?;
-        let (server, _) = listener.accept()?;
-        client.set_nodelay(true)?;
-        Ok((client, server))
-    });
-    connected.or_else(|_| {
-        let (one, other) = UnixStream::pair()?;
-        // Both are streams, and nothing that is asked of them is about addresses.
-        let stream = |socket: UnixStream| TcpStream::from(OwnedFd::from(socket));
-        Ok((stream(one), stream(other)))
-    })
 }

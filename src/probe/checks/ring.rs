@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
-use super::{expect, pair, Function, Outcome, Tried};
-use crate::driver::uring::ask::Ask;
-use crate::driver::uring::checks;
-use crate::driver::uring::trial::Trial;
+use super::function::{expect, pair, Function, Tried};
+use crate::driver::uring::checks::{self, Verdict};
 use crate::driver::Feature;
 use crate::op::Code;
+use crate::probe::trial::ask::Ask;
+use crate::probe::trial::Trial;
+use crate::probe::Outcome;
 use crate::sys;
 use crate::sys::uring::{enter, ENTER_GETEVENTS};
 
@@ -179,9 +180,9 @@ fn resize(ring: &mut Trial) -> Tried {
 fn restrictions(ring: &mut Trial) -> Tried {
     let outcome = ring.patience.retry(|| checks::forbidden(Code::Send))?;
     match outcome {
-        Outcome::Refused { .. } => Ok(None),
-        Outcome::Works => Err(Outcome::broken("what is forbidden works all the same")),
-        other => Err(other),
+        Verdict::Forbidden => Ok(None),
+        Verdict::Takes => Err(Outcome::broken("what is forbidden works all the same")),
+        Verdict::Unknown => Err(Outcome::Absent),
     }
 }
 

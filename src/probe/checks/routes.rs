@@ -5,9 +5,9 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
-use super::{Outcome, Route};
-use crate::driver::uring::ask::Ask;
-use crate::driver::uring::trial::Trial;
+use crate::probe::trial::ask::Ask;
+use crate::probe::trial::Trial;
+use crate::probe::{Outcome, Route};
 
 /// What is sent, in bytes: one datagram that fits into every frame.
 const LENGTH: usize = 1200;

@@ -4,8 +4,9 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use super::{check, Check, Group, Outcome};
+use super::function::{check, untried_at_all};
 use crate::probe::Patience;
+use crate::probe::{Check, Group, Outcome};
 use crate::sys;
 use crate::sys::uring::{setup, setup_in_our_memory, Params};
 
@@ -58,7 +59,7 @@ pub(in crate::probe) fn flags(patience: Option<Patience>) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut add = |name, since, attempt: &dyn Fn() -> io::Result<()>| {
         let outcome = match patience.map(|patience| patience.retry(attempt)) {
-            None => super::untried_at_all(),
+            None => untried_at_all(),
             Some(Ok(())) => Outcome::Works,
             Some(Err(error)) => Outcome::of(&error),
         };

@@ -6,11 +6,12 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{expect, pair, Function, Outcome, Tried};
-use crate::driver::uring::ask::{Ask, MULTISHOT, POLL_FIRST};
+use super::function::{expect, pair, Function, Tried};
 use crate::driver::uring::buffers::Kind;
 use crate::driver::uring::checks;
-use crate::driver::uring::trial::Trial;
+use crate::probe::trial::ask::{Ask, MULTISHOT, POLL_FIRST};
+use crate::probe::trial::Trial;
+use crate::probe::Outcome;
 
 pub(super) const LIST: &[Function] = &[
     Function { name: "multishot-accept", since: "5.19", run: multishot_accept },

@@ -7,8 +7,9 @@
 use std::fs;
 use std::os::fd::AsRawFd;
 
-use super::{check, small_ring, Check, Group, Outcome};
+use super::function::{check, small_ring};
 use crate::probe::Patience;
+use crate::probe::{Check, Group, Outcome};
 use crate::sys::uring::{refuse_queue, Params};
 
 /// What such a ring must have: large completions, and deferred ones.

@@ -12,11 +12,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn pool(
     threads_max: usize,
     keep: Duration,
-    start: fn(&'static Pool) -> io::Result<()>,
-) -> &'static Pool {
+    start: fn(&'static HelperThreads) -> io::Result<()>,
+) -> &'static HelperThreads {
     // Pools live for ever. Kept here, they are no leak in the eyes of a sanitizer.
-    static POOLS: Mutex<Vec<&'static Pool>> = Mutex::new(Vec::new());
-    let pool: &'static Pool = Box::leak(Box::new(Pool::new(threads_max, keep, start)));
+    static POOLS: Mutex<Vec<&'static HelperThreads>> = Mutex::new(Vec::new());
+    let pool: &'static HelperThreads =
+        Box::leak(Box::new(HelperThreads::new(threads_max, keep, start)));
     lock(&POOLS).push(pool);
     pool
 }
@@ -39,7 +40,7 @@ fn messenger(number: u32, woken: &Sender<u32>) -> Waker {
 
 /// Work on the helper threads of `pool`.
 fn on<T: Send + 'static>(
-    pool: &'static Pool,
+    pool: &'static HelperThreads,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Blocking<T> {
     Blocking(pool.run(work))
@@ -60,7 +61,11 @@ fn await_here<T>(mut work: Blocking<T>) -> io::Result<T> {
 }
 
 /// Work that says when it starts, and goes on when it is told to.
-fn gated(pool: &'static Pool, number: u32, started: &Sender<u32>) -> (Blocking<u32>, Sender<()>) {
+fn gated(
+    pool: &'static HelperThreads,
+    number: u32,
+    started: &Sender<u32>,
+) -> (Blocking<u32>, Sender<()>) {
     let (go, gate) = channel::<()>();
     let started = started.clone();
     let work = on(pool, move || {
@@ -72,7 +77,7 @@ fn gated(pool: &'static Pool, number: u32, started: &Sender<u32>) -> (Blocking<u
 }
 
 /// Waits until the pool's counts satisfy `condition`.
-fn wait_until(pool: &Pool, condition: impl Fn(&State) -> bool) {
+fn wait_until(pool: &HelperThreads, condition: impl Fn(&State) -> bool) {
     let start = Instant::now();
     while !condition(&lock(&pool.state)) {
         assert!(start.elapsed() < PATIENCE, "the pool never gets there");

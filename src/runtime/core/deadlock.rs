@@ -18,7 +18,7 @@ impl Core {
         if wait != Wait::Forever || in_flight > 0 || self.pools().any(|pool| pool.is_starving()) {
             return wait;
         }
-        if self.suspected.replace(self.polls.get()) != self.polls.get() {
+        if self.suspected.replace(self.counters.polls.get()) != self.counters.polls.get() {
             return Wait::For(DEADLOCK_PATIENCE);
         }
         self.check_deadlock();
@@ -50,9 +50,10 @@ impl Core {
             .map(|(_, task)| format!("the task spawned at {}", task.location()))
             .take(10)
             .collect();
-        let others = match waiting.is_empty() {
-            true => String::new(),
-            false => format!(", and so do {} tasks ({})", tasks.len() - 1, waiting.join(", ")),
+        let others = if waiting.is_empty() {
+            String::new()
+        } else {
+            format!(", and so do {} tasks ({})", tasks.len() - 1, waiting.join(", "))
         };
         drop(tasks);
         panic!(

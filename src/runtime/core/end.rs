@@ -53,16 +53,16 @@ impl Core {
     /// Whether the kernel may still be waited for, after so much time.
     fn must_drain(&self, waited: Duration) -> bool {
         let slots = &self.driver.borrow().slots;
-        match slots.in_flight() - slots.lent() {
-            0 => slots.lent() > 0 && waited < RETURN_LIMIT,
-            _ => waited < DRAIN_LIMIT,
+        if slots.in_flight() > slots.lent() {
+            return waited < DRAIN_LIMIT;
         }
+        slots.lent() > 0 && waited < RETURN_LIMIT
     }
 
     /// Drops the future of every task, and whatever their destructors spawn.
     fn drop_tasks(&self) {
         loop {
-            self.unschedule_all();
+            self.queues.empty(TaskRef::unschedule);
             let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
             if tasks.is_empty() {
                 return;
@@ -71,17 +71,10 @@ impl Core {
                 task.fail(JoinError::cancelled());
             }
             // What they woke in their end is queued and still allocated.
-            self.unschedule_all();
+            self.queues.empty(TaskRef::unschedule);
             for (_, task) in tasks {
                 task.release();
             }
-        }
-    }
-
-    /// Empties the queues.
-    fn unschedule_all(&self) {
-        for queue in self.queues() {
-            queue.borrow_mut().drain(..).for_each(TaskRef::unschedule);
         }
     }
 

@@ -39,18 +39,18 @@ fn parcel() -> (Parcel, Arc<AtomicUsize>) {
     (Parcel { drops: drops.clone() }, drops)
 }
 
-/// Awaits the result. Whoever finds none sleeps until the giver has ended, and must have been woken.
-fn take<T>(taker: &Receiver<T>, giver: JoinHandle<()>) -> Outcome<T> {
+/// Awaits the result. Whoever finds none sleeps until the sender has ended, and must have been woken.
+fn take<T>(receiver: &Receiver<T>, sender: JoinHandle<()>) -> Outcome<T> {
     let (note, waker) = note();
-    match taker.poll(&mut Context::from_waker(&waker)) {
+    match receiver.poll(&mut Context::from_waker(&waker)) {
         Poll::Ready(outcome) => {
-            giver.join().unwrap();
+            sender.join().unwrap();
             outcome
         }
         Poll::Pending => {
-            giver.join().unwrap();
+            sender.join().unwrap();
             assert!(note.0.load(Ordering::SeqCst), "asleep, and nobody will wake it");
-            match taker.poll(&mut Context::from_waker(&waker)) {
+            match receiver.poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(outcome) => outcome,
                 Poll::Pending => panic!("woken for nothing"),
             }
@@ -61,11 +61,11 @@ fn take<T>(taker: &Receiver<T>, giver: JoinHandle<()>) -> Outcome<T> {
 #[test]
 fn a_result_is_taken_or_wakes_whoever_waits() {
     loom::model(|| {
-        let (giver, taker) = oneshot();
+        let (sender, receiver) = oneshot();
         let (parcel, drops) = parcel();
-        let giving = thread::spawn(move || giver.give(Ok(parcel)));
-        let taken = take(&taker, giving).expect("it was given");
-        drop(taker);
+        let giving = thread::spawn(move || sender.send(Ok(parcel)));
+        let taken = take(&receiver, giving).expect("it was given");
+        drop(receiver);
         assert_eq!(drops.load(Ordering::Relaxed), 0, "it is here");
         drop(taken);
         assert_eq!(drops.load(Ordering::Relaxed), 1);
@@ -75,13 +75,13 @@ fn a_result_is_taken_or_wakes_whoever_waits() {
 #[test]
 fn the_waker_of_the_last_poll_is_the_one_that_counts() {
     loom::model(|| {
-        let (giver, taker) = oneshot();
+        let (sender, receiver) = oneshot();
         let (old, old_waker) = note();
-        assert!(taker.poll(&mut Context::from_waker(&old_waker)).is_pending());
-        let giving = thread::spawn(move || giver.give(Ok(7)));
+        assert!(receiver.poll(&mut Context::from_waker(&old_waker)).is_pending());
+        let giving = thread::spawn(move || sender.send(Ok(7)));
         // The task that waits has moved: from now on another waker is to be woken.
-        assert_eq!(take(&taker, giving).expect("it was given"), 7);
-        drop((taker, old_waker));
+        assert_eq!(take(&receiver, giving).expect("it was given"), 7);
+        drop((receiver, old_waker));
         assert_eq!(Arc::strong_count(&old), 1, "a waker was kept");
     });
 }
@@ -89,21 +89,21 @@ fn the_waker_of_the_last_poll_is_the_one_that_counts() {
 #[test]
 fn a_giver_that_goes_is_no_endless_wait() {
     loom::model(|| {
-        let (giver, taker) = oneshot::<()>();
-        let giving = thread::spawn(move || drop(giver));
-        assert!(take(&taker, giving).expect_err("nothing was given").is_cancelled());
+        let (sender, receiver) = oneshot::<()>();
+        let giving = thread::spawn(move || drop(sender));
+        assert!(take(&receiver, giving).expect_err("nothing was given").is_cancelled());
     });
 }
 
 #[test]
 fn an_unwanted_result_and_its_waker_are_dropped_once() {
     loom::model(|| {
-        let (giver, taker) = oneshot();
+        let (sender, receiver) = oneshot();
         let (parcel, drops) = parcel();
         let (note, waker) = note();
-        assert!(taker.poll(&mut Context::from_waker(&waker)).is_pending());
-        let giving = thread::spawn(move || giver.give(Ok(parcel)));
-        drop(taker);
+        assert!(receiver.poll(&mut Context::from_waker(&waker)).is_pending());
+        let giving = thread::spawn(move || sender.send(Ok(parcel)));
+        drop(receiver);
         giving.join().unwrap();
         drop(waker);
         assert_eq!(drops.load(Ordering::Relaxed), 1);
@@ -114,15 +114,15 @@ fn an_unwanted_result_and_its_waker_are_dropped_once() {
 #[test]
 fn what_was_done_before_a_wish_to_stop_is_seen_with_it() {
     loom::model(|| {
-        let (giver, taker) = oneshot::<bool>();
+        let (sender, receiver) = oneshot::<bool>();
         let said = Arc::new(AtomicBool::new(false));
         let heard = said.clone();
         let working = thread::spawn(move || {
-            let stopped = giver.is_stopped();
-            giver.give(Ok(!stopped || heard.load(Ordering::Relaxed)));
+            let stopped = sender.is_stopped();
+            sender.send(Ok(!stopped || heard.load(Ordering::Relaxed)));
         });
         said.store(true, Ordering::Relaxed);
-        taker.stop();
-        assert!(take(&taker, working).expect("it was given"), "the wish came before its cause");
+        receiver.stop();
+        assert!(take(&receiver, working).expect("it was given"), "the wish came before its cause");
     });
 }

@@ -1,10 +1,10 @@
 //! The task cell: a future, its result, and who may touch what.
 //!
-//! A task belongs to one core. Everything in it but three fields is touched by that core's thread
-//! only, through plain cells: to run it, to wake it from its own core, to await or abort it costs no
-//! atomic instruction. Other threads can do two things: hold references (wakers), and wake. A task
-//! may be made by another thread (see `remote`); it is newborn then, and that thread's alone, until
-//! it goes into the inbox of its core.
+//! A task belongs to one core. Everything in it but the first two rows of the table below is touched by
+//! that core's thread only, through plain cells: to run it, to wake it from its own core, to await or
+//! abort it costs no atomic instruction. Other threads can do two things: hold references (wakers), and
+//! wake. A task may be made by another thread (see `runtime/remote.rs`); it is newborn then, and that
+//! thread's alone, until it goes into the inbox of its core.
 //!
 //! ```text
 //!             spawn                             1  Core::spawn → schedule
@@ -29,8 +29,8 @@
 //! | all others | the core's thread; after the core is gone, the thread that has the `JoinHandle` |
 //!
 //! A wake from another thread raises `remote`; only the one who raised it pushes the task into the
-//! core's inbox. The drain takes `remote` down *before* it schedules: a wake that comes later mails
-//! again, one that came earlier is covered by the poll that follows.
+//! core's inbox. The drain takes `remote` down *before* it schedules: a wake that comes later pushes
+//! the task again, one that came earlier is covered by the poll that follows.
 //!
 //! The future and the result are not `Send`. They are dropped on the core's thread, since the core
 //! holds a reference until the task is done, and the result belongs to the `JoinHandle`, which is
@@ -38,24 +38,25 @@
 
 mod waker;
 
-use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
-use std::future::Future;
 use std::mem::ManuallyDrop;
-use std::panic::{catch_unwind, AssertUnwindSafe, Location};
-use std::pin::Pin;
+use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use super::super::core::Core;
-use super::super::origin::{Label, Origin};
-use super::super::shared::Shared;
-use super::join::JoinError;
+use super::error::JoinError;
+use super::inbox::Linked;
+use super::origin::{Label, Origin};
+use crate::runtime::run_queues::{Queued, RunQueues};
+use crate::runtime::shared;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::Biased;
 use waker::raw_waker;
+
+/// What the threads share of a core with its tasks.
+pub(crate) type Shared = shared::Shared<TaskRef>;
 
 /// The part of a task that does not depend on its future. It stands first in the cell.
 #[repr(C)]
@@ -82,6 +83,26 @@ pub(crate) struct Header {
 // Every task has one. (The atomics of a model are larger.)
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Header>() <= 88);
+
+impl Header {
+    /// The header of a new task, with one reference.
+    pub(super) fn new(shared: Arc<Shared>, vtable: &'static Vtable, origin: Origin) -> Header {
+        let Origin { location, label, background } = origin;
+        Header {
+            references: Biased::new(1),
+            next: UnsafeCell::new(ptr::null_mut()),
+            shared,
+            vtable,
+            location,
+            label,
+            last_run: Cell::new(0),
+            key: Cell::new(NEWBORN),
+            remote: AtomicBool::new(false),
+            flags: Flags(Cell::new(if background { Flag::Background as u8 } else { 0 })),
+            joiner: Cell::new(None),
+        }
+    }
+}
 
 /// What is true of a task.
 #[derive(Clone, Copy)]
@@ -117,73 +138,26 @@ impl Flags {
 /// The number of a task that no core has taken in yet.
 const NEWBORN: u32 = u32::MAX;
 
-struct Vtable {
+pub(super) struct Vtable {
     /// Polls once. True if the task is done.
-    poll: unsafe fn(*const Header, &mut Context<'_>) -> bool,
+    pub(super) poll: unsafe fn(*const Header, &mut Context<'_>) -> bool,
     /// Ends the task with this error instead of a result.
-    fail: unsafe fn(*const Header, JoinError),
+    pub(super) fail: unsafe fn(*const Header, JoinError),
     /// Drops the result, if it is still there.
-    drop_result: unsafe fn(*const Header),
-    free: unsafe fn(*mut Header),
-}
-
-/// A task with its future, and later its result.
-#[repr(C)]
-pub(super) struct Task<F: Future> {
-    header: Header,
-    stage: UnsafeCell<Stage<F>>,
-}
-
-pub(super) enum Stage<F: Future> {
-    Running(F),
-    Finished(Result<F::Output, JoinError>),
-    Taken,
+    pub(super) drop_result: unsafe fn(*const Header),
+    pub(super) free: unsafe fn(*mut Header),
 }
 
 /// A counted reference to a task.
 pub(crate) struct TaskRef(NonNull<Header>);
 
 impl TaskRef {
-    /// A new task, not scheduled yet. Its core's thread.
-    pub(crate) fn new<F: Future + 'static>(
-        future: F,
-        shared: Arc<Shared>,
-        origin: Origin,
-    ) -> TaskRef {
-        let Origin { location, label, background } = origin;
-        let task = Box::new(Task {
-            header: Header {
-                references: Biased::new(1),
-                next: UnsafeCell::new(ptr::null_mut()),
-                shared,
-                vtable: &Vtable {
-                    poll: Task::<F>::poll,
-                    fail: Task::<F>::fail,
-                    drop_result: Task::<F>::drop_result,
-                    free: Task::<F>::free,
-                },
-                location,
-                label,
-                last_run: Cell::new(0),
-                key: Cell::new(NEWBORN),
-                remote: AtomicBool::new(false),
-                flags: Flags(Cell::new(if background { Flag::Background as u8 } else { 0 })),
-                joiner: Cell::new(None),
-            },
-            stage: UnsafeCell::new(Stage::Running(future)),
-        });
-        TaskRef(NonNull::from(Box::leak(task)).cast())
-    }
-
-    pub(super) fn into_raw(self) -> *mut Header {
-        ManuallyDrop::new(self).0.as_ptr()
-    }
-
+    /// A reference to the task with this header.
+    ///
     /// # Safety
-    /// The pointer must be of `into_raw`, and its reference is taken over.
-    pub(super) unsafe fn from_raw(header: *mut Header) -> TaskRef {
-        // SAFETY: `into_raw` gives no null pointer.
-        TaskRef(unsafe { NonNull::new_unchecked(header) })
+    /// The reference must have been counted for the caller, as a new task's is: it is taken over.
+    pub(super) unsafe fn of_header(header: NonNull<Header>) -> TaskRef {
+        TaskRef(header)
     }
 
     pub(super) fn header(&self) -> &Header {
@@ -263,47 +237,34 @@ impl TaskRef {
         self.header().key.get() == NEWBORN
     }
 
-    /// Says that the task is about to be put into the inbox, before anybody else can wake it.
-    pub(crate) fn send_newborn(&self) {
+    /// Sends a newborn task, which has been admitted, to its core. If the core has ended since, the
+    /// task ends too.
+    pub(crate) fn deliver(self) {
         debug_assert!(self.is_newborn());
+        // Nobody else can wake it yet.
         self.header().remote.store(true, Ordering::Relaxed);
-    }
-
-    /// Lets go of a task that was in an inbox nobody empties any more. The core's thread for any
-    /// task, and any thread for a newborn one: what that holds may be dropped anywhere, since its
-    /// future has not been made yet (see `remote`), and its reference is the one that its core
-    /// would have had.
-    pub(crate) fn dismiss(self) {
-        if self.is_newborn() {
-            self.fail(JoinError::cancelled());
-            self.release();
+        let shared = self.header().shared.clone();
+        if let Err(task) = shared.send(self) {
+            task.dismiss();
         }
-    }
-
-    pub(super) fn unmail(&self) {
-        // AcqRel: what the waker did happens before the poll that this leads to.
-        self.header().remote.swap(false, Ordering::AcqRel);
     }
 
     /// Puts the task into the core's queue, unless it is there or done; `remote` says that another
     /// thread has woken it. The core's thread.
-    pub(crate) fn schedule(&self, core: &Core, remote: bool) {
+    pub(crate) fn schedule(&self, queues: &RunQueues, remote: bool) {
         let header = self.header();
         if !header.flags.has(Flag::Scheduled) && !header.flags.has(Flag::Done) {
             header.flags.raise(Flag::Scheduled);
-            core.enqueue(self.0.as_ptr(), header.flags.has(Flag::Background), remote);
+            queues.enqueue(self.0.cast(), header.flags.has(Flag::Background), remote);
         }
     }
 
     /// Runs a task that was taken from the core's queue. If it is done, `remove` takes it out of the
     /// core's keeping, by its number. The core's thread, not reentrant.
-    pub(crate) fn run_queued(
-        queued: *mut Header,
-        now: Duration,
-        remove: impl FnOnce(usize) -> TaskRef,
-    ) {
-        // SAFETY: the core's own reference outlives the queue's: see `release`.
-        let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(queued) });
+    pub(crate) fn run_queued(queued: Queued, now: Duration, remove: impl FnOnce(usize) -> TaskRef) {
+        // SAFETY: what is queued is a header, and the core's own reference outlives the queue's: see
+        // `release`.
+        let task = ManuallyDrop::new(unsafe { TaskRef::of_header(queued.cast()) });
         task.set_last_run(now);
         task.run();
         // A task that has woken itself before it was done is still in the queue.
@@ -367,7 +328,7 @@ impl TaskRef {
         let header = self.header();
         if !header.flags.has(Flag::Done) && header.shared.is_current() {
             header.flags.raise(Flag::Aborted);
-            self.schedule(&Core::current(), false);
+            RunQueues::with_current(|queues| self.schedule(queues, false));
         }
     }
 
@@ -395,6 +356,7 @@ impl TaskRef {
                 header.as_ref().flags.has(Flag::Done)
                     && !header.as_ref().flags.has(Flag::Scheduled)
             );
+            // Both are done, whatever the first says: no short circuit.
             if references.sub_local() | references.merge() {
                 (header.as_ref().vtable.free)(header.as_ptr());
             }
@@ -402,9 +364,9 @@ impl TaskRef {
     }
 
     /// Takes a task out of the queue without running it: the core is going.
-    pub(crate) fn unschedule(queued: *mut Header) {
+    pub(crate) fn unschedule(queued: Queued) {
         // SAFETY: the core's own reference outlives the queue's: see `release`.
-        unsafe { (*queued).flags.lower(Flag::Scheduled) };
+        unsafe { queued.cast::<Header>().as_ref() }.flags.lower(Flag::Scheduled);
     }
 }
 
@@ -447,105 +409,44 @@ impl Drop for TaskRef {
     }
 }
 
-impl Header {
-    /// # Safety
-    /// The task must be alive, and the link be the caller's.
-    pub(super) unsafe fn set_next(this: *mut Header, next: *mut Header) {
-        // SAFETY: as the caller vouches.
-        unsafe { *(*this).next.get() = next }
+// SAFETY: a task is boxed, and aligned to the words in it. `remote` is raised by whoever puts a task in,
+// and taken down by the drain only: so the link is theirs.
+unsafe impl Linked for TaskRef {
+    type Node = Header;
+
+    fn into_raw(self) -> *mut Header {
+        ManuallyDrop::new(self).0.as_ptr()
     }
 
-    /// # Safety
-    /// As for `set_next`.
-    pub(super) unsafe fn next(this: *mut Header) -> *mut Header {
-        // SAFETY: as the caller vouches.
-        unsafe { *(*this).next.get() }
+    unsafe fn from_raw(header: *mut Header) -> TaskRef {
+        // SAFETY: `into_raw` gives no null pointer.
+        TaskRef(unsafe { NonNull::new_unchecked(header) })
     }
 
-    /// # Safety
-    /// The task's output must be of type `T`, its result be the caller's, and the task be done.
-    pub(super) unsafe fn take_result<F: Future>(
-        this: *const Header,
-    ) -> Result<F::Output, JoinError> {
-        let task = this.cast::<Task<F>>();
+    unsafe fn next(header: *mut Header) -> *mut Header {
         // SAFETY: as the caller vouches.
-        match std::mem::replace(unsafe { &mut *(*task).stage.get() }, Stage::Taken) {
-            Stage::Finished(result) => result,
-            Stage::Running(_) | Stage::Taken => panic!("a JoinHandle was polled after it was done"),
+        unsafe { *(*header).next.get() }
+    }
+
+    unsafe fn set_next(header: *mut Header, next: *mut Header) {
+        // SAFETY: as the caller vouches.
+        unsafe { *(*header).next.get() = next }
+    }
+
+    fn taken_out(&self) {
+        // AcqRel: what the waker did happens before the poll that this leads to.
+        self.header().remote.swap(false, Ordering::AcqRel);
+    }
+
+    /// The core's thread for any task, and any thread for a newborn one: what that holds may be
+    /// dropped anywhere, since its future has not been made yet (see `runtime/remote.rs`), and its
+    /// reference is the one that its core would have had.
+    fn dismiss(self) {
+        if self.is_newborn() {
+            self.fail(JoinError::cancelled());
+            self.release();
         }
     }
-}
-
-impl<F: Future> Task<F> {
-    unsafe fn poll(this: *const Header, context: &mut Context<'_>) -> bool {
-        let task = this.cast::<Task<F>>();
-        // SAFETY: the core polls a task in one place at a time, and nobody else touches the stage.
-        let stage = unsafe { &mut *(*task).stage.get() };
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let Stage::Running(future) = &mut *stage else {
-                unreachable!("a task that is done was polled");
-            };
-            // SAFETY: the future stays in its box until it is dropped there.
-            unsafe { Pin::new_unchecked(future) }.poll(context)
-        }));
-        let result = match polled {
-            Ok(Poll::Pending) => return false,
-            Ok(Poll::Ready(output)) => Ok(output),
-            Err(panic) => Err(JoinError::panicked(panic)),
-        };
-        // SAFETY: as above.
-        unsafe { Task::<F>::finish(task, result) };
-        true
-    }
-
-    unsafe fn fail(this: *const Header, error: JoinError) {
-        // SAFETY: the caller does not run the task.
-        unsafe { Task::<F>::finish(this.cast(), Err(error)) };
-    }
-
-    /// Drops the future, whose destructor may panic too, and keeps the result.
-    unsafe fn finish(task: *const Task<F>, result: Result<F::Output, JoinError>) {
-        // SAFETY: nobody else touches the stage of a task that does not run.
-        let stage = unsafe { &mut *(*task).stage.get() };
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop_in_place_of(stage)));
-        *stage = Stage::Finished(match dropped {
-            Ok(()) => result,
-            Err(panic) => Err(JoinError::panicked(panic)),
-        });
-    }
-
-    unsafe fn drop_result(this: *const Header) {
-        let task = this.cast::<Task<F>>();
-        // SAFETY: the task is done, and its result belongs to the caller.
-        let stage = unsafe { &mut *(*task).stage.get() };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop_in_place_of(stage))) {
-            report(panic.as_ref());
-        }
-    }
-
-    unsafe fn free(this: *mut Header) {
-        // SAFETY: that was the last reference, of a task made by `Box::new`.
-        drop(unsafe { Box::from_raw(this.cast::<Task<F>>()) });
-    }
-}
-
-/// Drops what the stage holds where it lies, since a future must not move, even if that panics.
-fn drop_in_place_of<F: Future>(stage: &mut Stage<F>) {
-    struct SetTaken<F: Future>(*mut Stage<F>);
-    impl<F: Future> Drop for SetTaken<F> {
-        fn drop(&mut self) {
-            // SAFETY: what was there has been dropped; nothing is dropped twice by a plain write.
-            unsafe { self.0.write(Stage::Taken) };
-        }
-    }
-    let guard = SetTaken(stage);
-    // SAFETY: the stage is valid, and overwritten by the guard without being dropped again.
-    unsafe { ptr::drop_in_place(guard.0) };
-}
-
-fn report(panic: &(dyn Any + Send)) {
-    let message = super::join::panic_message(panic);
-    tracing::error!(target: "ringpark", message, "the result of a task panicked when dropped");
 }
 
 /// # Safety

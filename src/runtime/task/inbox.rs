@@ -2,49 +2,77 @@
 //!
 //! An intrusive stack: a push is one compare-and-swap on the head, a drain takes the whole chain
 //! and turns it round, so that the oldest comes first. Tasks carry the link themselves, and a task
-//! is in at most one inbox once (`Header::remote`), so nothing is ever allocated, and there is no
-//! bound at which a waker would have to wait.
+//! is in at most one inbox once, so nothing is ever allocated, and there is no bound at which a waker
+//! would have to wait.
 
 use std::ptr;
 
-use super::cell::{Header, TaskRef};
 use crate::sync::atomic::{AtomicPtr, Ordering};
 
+/// A counted reference to what can stand in an inbox: to a task.
+///
+/// # Safety
+/// `into_raw` gives a reference away, and `from_raw` takes it back. A node is aligned to more than one
+/// byte, and stays where it is while there are references.
+pub(crate) unsafe trait Linked: Sized {
+    /// What carries the link.
+    type Node;
+
+    fn into_raw(self) -> *mut Self::Node;
+
+    /// # Safety
+    /// The pointer must be of `into_raw`, and its reference is taken over.
+    unsafe fn from_raw(node: *mut Self::Node) -> Self;
+
+    /// # Safety
+    /// The node must be alive, and the link be the caller's.
+    unsafe fn next(node: *mut Self::Node) -> *mut Self::Node;
+
+    /// # Safety
+    /// As for `next`.
+    unsafe fn set_next(node: *mut Self::Node, next: *mut Self::Node);
+
+    /// It has been taken out: from now on it may be put in again.
+    fn taken_out(&self);
+
+    /// Nobody will ever take it in. It has been taken out of an inbox that is not emptied any more.
+    fn dismiss(self);
+}
+
 /// Marks an inbox that nobody empties any more.
-fn closed() -> *mut Header {
-    // An address that no task can have: tasks are aligned to more than one byte.
+fn closed<N>() -> *mut N {
+    // An address that no node can have: nodes are aligned to more than one byte.
     ptr::without_provenance_mut(1)
 }
 
 /// What other threads have woken.
-pub(crate) struct Inbox {
-    head: AtomicPtr<Header>,
+pub(crate) struct Inbox<T: Linked> {
+    head: AtomicPtr<T::Node>,
 }
 
 /// A chain of tasks, oldest first. What is not taken is let go, on the core's thread.
-pub(crate) struct Drain {
-    next: *mut Header,
+pub(crate) struct Drain<T: Linked> {
+    next: *mut T::Node,
 }
 
-impl Inbox {
-    pub(crate) fn new() -> Inbox {
+impl<T: Linked> Inbox<T> {
+    pub(crate) fn new() -> Inbox<T> {
         Inbox { head: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// Puts a task in; gives it back if the inbox is closed.
-    pub(crate) fn push(&self, task: TaskRef) -> Result<(), TaskRef> {
-        let header = task.into_raw();
+    pub(crate) fn push(&self, task: T) -> Result<(), T> {
+        let node = task.into_raw();
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             if head == closed() {
                 // SAFETY: this reference was ours, and has not been given away.
-                return Err(unsafe { TaskRef::from_raw(header) });
+                return Err(unsafe { T::from_raw(node) });
             }
-            // SAFETY: `remote` was raised by this thread, so the link is its own until the push.
-            unsafe { Header::set_next(header, head) };
+            // SAFETY: whoever puts a task in owns its link until the push.
+            unsafe { T::set_next(node, head) };
             // SeqCst is for the sleep handshake; it releases the link to the drain.
-            match self.head.compare_exchange_weak(head, header, Ordering::SeqCst, Ordering::Relaxed)
-            {
+            match self.head.compare_exchange_weak(head, node, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(actual) => head = actual,
             }
@@ -62,7 +90,7 @@ impl Inbox {
     }
 
     /// Takes everything.
-    pub(crate) fn drain(&self) -> Drain {
+    pub(crate) fn drain(&self) -> Drain<T> {
         // A load first: an empty inbox, the usual case, costs no atomic exchange.
         if self.head.load(Ordering::Relaxed).is_null() {
             return Drain { next: ptr::null_mut() };
@@ -71,20 +99,20 @@ impl Inbox {
     }
 
     /// Takes everything and lets nothing in any more.
-    pub(crate) fn close(&self) -> Drain {
+    pub(crate) fn close(&self) -> Drain<T> {
         Drain::reversed(self.head.swap(closed(), Ordering::AcqRel))
     }
 }
 
-impl Drain {
+impl<T: Linked> Drain<T> {
     /// The chain from `head`, the other way round.
-    fn reversed(mut head: *mut Header) -> Drain {
+    fn reversed(mut head: *mut T::Node) -> Drain<T> {
         let mut next = ptr::null_mut();
         while !head.is_null() && head != closed() {
             // SAFETY: the chain was taken whole, so its links are this thread's now.
             unsafe {
-                let older = Header::next(head);
-                Header::set_next(head, next);
+                let older = T::next(head);
+                T::set_next(head, next);
                 next = head;
                 head = older;
             }
@@ -93,27 +121,27 @@ impl Drain {
     }
 }
 
-impl Iterator for Drain {
-    type Item = TaskRef;
+impl<T: Linked> Iterator for Drain<T> {
+    type Item = T;
 
-    fn next(&mut self) -> Option<TaskRef> {
+    fn next(&mut self) -> Option<T> {
         if self.next.is_null() {
             return None;
         }
-        let header = self.next;
+        let node = self.next;
         // SAFETY: as above. The reference that the push gave away is taken back, and the task may
-        // be pushed again only after `remote` has been taken down, after this.
+        // be pushed again only after `taken_out`.
         unsafe {
-            self.next = Header::next(header);
-            let task = TaskRef::from_raw(header);
-            task.unmail();
+            self.next = T::next(node);
+            let task = T::from_raw(node);
+            task.taken_out();
             Some(task)
         }
     }
 }
 
-impl Drop for Drain {
+impl<T: Linked> Drop for Drain<T> {
     fn drop(&mut self) {
-        self.for_each(TaskRef::dismiss);
+        self.for_each(T::dismiss);
     }
 }

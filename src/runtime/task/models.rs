@@ -10,9 +10,7 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread::{self, JoinHandle};
 
-use super::super::origin::Origin;
-use super::super::shared::Shared;
-use super::{JoinError, TaskRef};
+use super::{JoinError, Origin, Shared, TaskRef};
 use crate::sync::Biased;
 use crate::sys::WakeFd;
 
@@ -161,7 +159,7 @@ fn newborn_from_another_thread(shared: &Arc<Shared>, drops: &Arc<AtomicUsize>) -
     thread::spawn(move || {
         let task = TaskRef::new(Noted(drops), shared.clone(), Origin::at(Location::caller()));
         let waker = task.waker();
-        shared.deliver(task);
+        task.deliver();
         waker.wake();
     })
 }

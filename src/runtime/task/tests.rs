@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use super::JoinHandle;
-use crate::runtime::shared::Shared;
+use super::Shared;
 use crate::runtime::Core;
 use crate::{block_on, spawn, yield_now};
 
@@ -195,7 +195,7 @@ fn a_task_may_own_its_own_handle() {
         yield_now().await;
         yield_now().await;
         yield_now().await;
-        assert_eq!(crate::metrics().tasks, 0);
+        assert_eq!(crate::runtime::metrics().tasks, 0);
     });
 }
 
@@ -241,10 +241,10 @@ fn a_wake_after_the_end_does_nothing() {
             Poll::Ready(())
         }));
         task.await.unwrap();
-        let before = crate::metrics().polls;
+        let before = crate::runtime::metrics().polls;
         wake(&waker);
         yield_now().await;
-        assert_eq!(crate::metrics().polls, before + 1, "only this one, by its yield");
+        assert_eq!(crate::runtime::metrics().polls, before + 1, "only this one, by its yield");
     });
 }
 

@@ -131,9 +131,10 @@ fn accept_without_descriptors_backs_off_and_recovers(variant: &Variant) {
         {
             let mut accept = pin!(listener.accept());
             start(accept.as_mut()).await;
-            let (used, turns) = (sys::thread_cpu_time(), ringpark::metrics().turns);
+            let (used, turns) = (sys::thread_cpu_time(), ringpark::runtime::metrics().turns);
             assert!(timeout(ms(400), accept.as_mut()).await.is_err(), "no descriptor is free");
-            let (used, turns) = (sys::thread_cpu_time() - used, ringpark::metrics().turns - turns);
+            let (used, turns) =
+                (sys::thread_cpu_time() - used, ringpark::runtime::metrics().turns - turns);
             assert!(used < ms(100), "{used:?} of processor time in 400 ms of waiting");
             assert!(turns < 1000, "{turns} turns in 400 ms of waiting");
             let said = log::lines_with("descriptor");
@@ -356,7 +357,7 @@ fn a_listener_of_the_standard_library_can_join(variant: &Variant) {
 /// A new process takes over the socket of an old one, which has another backend and then stops: none
 /// of them waits in accept(2), nor asks for ever.
 fn a_listener_can_be_shared_with_any_other_backend(variant: &Variant) {
-    for &other in Backend::HERE {
+    for &other in Backend::SUPPORTED {
         if Builder::new().backend(other).block_on(async {}).is_err() {
             continue;
         }
@@ -381,9 +382,9 @@ fn a_listener_can_be_shared_with_any_other_backend(variant: &Variant) {
             for _ in 0..20 {
                 ask(address, b"x").await;
             }
-            let turns = ringpark::metrics().turns;
+            let turns = ringpark::runtime::metrics().turns;
             sleep(ms(30)).await;
-            let turns = ringpark::metrics().turns - turns;
+            let turns = ringpark::runtime::metrics().turns - turns;
             assert!(turns < 500, "{turns} turns while nobody connects");
             promptly("the stop", ours.stop()).await.expect("it is open");
             promptly("the last accept", here).await.expect("no panic");

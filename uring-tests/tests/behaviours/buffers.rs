@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
 use ringpark::buf::{IoBuf, Lease};
-use ringpark::Feature;
+use ringpark::runtime::Feature;
 
 use crate::harness::*;
 
@@ -146,7 +146,7 @@ fn a_lease_becomes_bytes(variant: &Variant) {
         assert!(copy.ends_with(&tail));
         drop((tail, copy));
         assert_eq!(rest, &sent[got..]);
-        until("the buffer is back", || ringpark::metrics().leases == 0).await;
+        until("the buffer is back", || ringpark::runtime::metrics().leases == 0).await;
     });
 }
 
@@ -196,7 +196,7 @@ fn a_lease_may_be_dropped_on_another_thread(variant: &Variant) {
         }
         drop(leases);
         assert!(thread.join().expect("the bytes stay as they were") >= rounds);
-        until("all buffers are back", || ringpark::metrics().leases == 0).await;
+        until("all buffers are back", || ringpark::runtime::metrics().leases == 0).await;
     });
 }
 
@@ -243,21 +243,25 @@ fn a_lease_outlives_its_stream(variant: &Variant) {
 fn leases_are_counted(variant: &Variant) {
     variant.run(async {
         let (ours, mut plain) = half();
-        assert_eq!(ringpark::metrics().leases, 0);
+        assert_eq!(ringpark::runtime::metrics().leases, 0);
         let mut held = Vec::new();
         for count in 1..=5 {
             plain.write_all(&[1; 10]).expect("there is room");
             held.push(ours.recv().await.expect("bytes come").expect("not the end"));
-            assert!(ringpark::metrics().leases >= count, "{:?}", ringpark::metrics());
+            assert!(
+                ringpark::runtime::metrics().leases >= count,
+                "{:?}",
+                ringpark::runtime::metrics()
+            );
         }
-        assert!(ringpark::metrics().buffers > 0);
+        assert!(ringpark::runtime::metrics().buffers > 0);
         drop(held);
         // What was sent in one piece may have come in several.
         while sys::readable_bytes(&ours) > 0 {
             drop(ours.recv().await.expect("bytes come"));
         }
         ours.close().await.expect("the first close");
-        until("no lease is out", || ringpark::metrics().leases == 0).await;
+        until("no lease is out", || ringpark::runtime::metrics().leases == 0).await;
     });
 }
 
@@ -390,7 +394,7 @@ fn bulk_does_not_make_the_pool_grow_to_its_limit(variant: &Variant) {
                         left -= lease.len();
                         // The others come first, and the kernel goes on.
                         ringpark::yield_now().await;
-                        most = most.max(ringpark::metrics().buffers);
+                        most = most.max(ringpark::runtime::metrics().buffers);
                     }
                     let mut plain = writer.join().expect("all was read");
                     for _ in 0..10 {

@@ -242,7 +242,7 @@ fn a_submission_queue_of_two_loses_no_cancel(variant: &Variant) {
     let cancels = variant.scale(10_000);
     variant.run_on(variant.builder().submission_entries(2), async {
         let streams: Vec<_> = (0..100).map(|_| half()).collect();
-        let before = ringpark::metrics().cancels;
+        let before = ringpark::runtime::metrics().cancels;
         let mut count = 0;
         while count < cancels {
             let mut reads: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
@@ -263,7 +263,7 @@ fn a_submission_queue_of_two_loses_no_cancel(variant: &Variant) {
             drop(reads);
         }
         variant::drained().await;
-        let metrics = ringpark::metrics();
+        let metrics = ringpark::runtime::metrics();
         // Elsewhere nothing is in the kernel's hands, so that there is nothing to cancel.
         assert!(metrics.cancels > before || !variant.needs_uring(), "{metrics:?}");
         for (number, (ours, mut plain)) in streams.into_iter().enumerate() {
@@ -312,7 +312,7 @@ fn a_completion_queue_of_the_smallest_size_loses_nothing(variant: &Variant) {
                 promptly("a reader", task).await.expect("its own bytes");
             }
         }
-        let metrics = ringpark::metrics();
+        let metrics = ringpark::runtime::metrics();
         println!("{} overflows, {} completions", metrics.overflows, metrics.completions);
         if variant.needs_uring() && !variant.has_faults() {
             assert!(metrics.overflows > 0, "200 answers do not fit into 4 entries: {metrics:?}");

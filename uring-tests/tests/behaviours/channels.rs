@@ -115,7 +115,7 @@ fn a_tokio_semaphore_is_shared_by_cores(variant: &Variant) {
     on_two_cores(variant, |other| async move {
         let permits = Arc::new(tokio::sync::Semaphore::new(3));
         let inside = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
-        let here = ringpark::CoreHandle::current();
+        let here = ringpark::runtime::CoreHandle::current();
         let tasks: Vec<_> = (0..16)
             .map(|number| {
                 let (permits, inside) = (permits.clone(), inside.clone());
@@ -191,7 +191,7 @@ fn an_async_channel_has_consumers_on_every_core(variant: &Variant) {
     let each = variant.scale(5_000);
     on_two_cores(variant, |other| async move {
         let (sender, receiver) = async_channel::bounded(16);
-        let here = ringpark::CoreHandle::current();
+        let here = ringpark::runtime::CoreHandle::current();
         let count = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
         let mut tasks = Vec::new();
         for number in 0..4 {

@@ -40,7 +40,7 @@ fn main_runs_once_on_every_core(variant: &Variant) {
             let (ours, other) = pair();
             send(&ours, b"ping").await;
             assert_eq!(receive(&other, 4).await, b"ping");
-            assert_eq!(ringpark::metrics().backend, variant.backend());
+            assert_eq!(ringpark::runtime::metrics().backend, variant.backend());
             let thread = std::thread::current();
             let name = thread.name().expect("the threads have names").to_owned();
             threads.lock().expect("nobody panics").push((thread.id(), name));

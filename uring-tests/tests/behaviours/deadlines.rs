@@ -321,13 +321,13 @@ fn an_hour_long_deadline_set_anew_each_time_never_fires(variant: &Variant) {
                 other.write_all(lease).await.0.expect("no false time-out");
             }
         });
-        let before = ringpark::metrics().timers;
+        let before = ringpark::runtime::metrics().timers;
         for round in 0..rounds {
             ours.set_deadline(Some(Instant::now() + HOUR));
             send(&ours, &round.to_ne_bytes()).await;
             ours.set_deadline(Some(Instant::now() + HOUR));
             assert_eq!(receive(&ours, 8).await, round.to_ne_bytes());
-            let timers = ringpark::metrics().timers;
+            let timers = ringpark::runtime::metrics().timers;
             assert!(timers <= before + 4, "round {round}: {timers} timers, {before} before");
         }
         ours.close().await.expect("the first close");

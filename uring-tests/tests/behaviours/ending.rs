@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::TcpStream as StdStream;
-use std::os::fd::{AsRawFd, IntoRawFd};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -11,9 +10,10 @@ use std::task::Poll;
 use std::time::Instant;
 
 use ringpark::net::TcpListener;
+use ringpark::shutdown::{Shutdown, Stage};
 use ringpark::signal::{ctrl_c, signal, SignalKind};
+use ringpark::spawn_on;
 use ringpark::time::{sleep, timeout};
-use ringpark::{service, spawn_on, Shutdown, Stage};
 
 use crate::harness::*;
 
@@ -22,13 +22,13 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "Z10" => a_signal_wakes_those_who_wait_on_every_core,
     Every: "Z10" => a_signal_that_comes_between_two_waits_is_not_lost,
     Once: "Z10" => the_former_effect_of_a_signal_comes_back,
+    Once: "Z10" => a_handler_that_was_installed_later_stays,
     Once: "Z10" => a_signal_that_cannot_be_caught_is_a_clear_error,
     Every: "Z5" => connections_finish_within_the_grace_period,
     Every: "Z5" => what_has_not_finished_is_cut_and_reported,
     Every: "Z5" => a_second_wish_cuts_at_once,
     Every: "Z5" => cores_end_together,
     Every: "Z6" => a_listener_that_is_handed_in_is_served_by_all_cores,
-    Once: "Z6" => the_service_manager_is_told,
     Every: "Y6" => a_forked_child_neither_corrupts_nor_uses_the_ring,
 ];
 
@@ -46,7 +46,7 @@ fn a_signal_wakes_those_who_wait_on_every_core(variant: &Variant) {
             interrupted.await.expect("it can be caught");
         });
         // Both must have caught it first, or it would end the process.
-        until("the other core waits", || ringpark::cores()[1].load().tasks > 0).await;
+        until("the other core waits", || ringpark::runtime::cores()[1].load().tasks > 0).await;
         sleep(ms(5)).await;
         sys::raise(libc::SIGUSR2);
         promptly("the signal", here.recv()).await;
@@ -94,6 +94,29 @@ fn the_former_effect_of_a_signal_comes_back(_: &Variant) {
     assert_eq!(FORMER.load(Ordering::SeqCst), 3);
 }
 
+/// With the last listener nothing comes back over a handler that somebody else has installed since;
+/// and one that is listened over again is called once for each signal, though it calls back.
+fn a_handler_that_was_installed_later_stays(_: &Variant) {
+    let calls = || sys::CALLS_OVER.load(Ordering::SeqCst);
+    ringpark::block_on(async {
+        let mut one = signal(SignalKind::user_defined1()).expect("it can be caught");
+        sys::handle_over(libc::SIGUSR1);
+        sys::raise(libc::SIGUSR1);
+        promptly("a signal", one.recv()).await;
+        assert_eq!(calls(), 1);
+        drop(one);
+        sys::raise(libc::SIGUSR1);
+        assert_eq!(calls(), 2);
+        let mut again = signal(SignalKind::user_defined1()).expect("it can be caught");
+        assert!(timeout(ms(20), again.recv()).await.is_err(), "one from before");
+        sys::raise(libc::SIGUSR1);
+        promptly("a signal", again.recv()).await;
+        assert_eq!(calls(), 3);
+    });
+    sys::raise(libc::SIGUSR1);
+    assert_eq!(calls(), 4);
+}
+
 /// What nobody can catch is refused with its number.
 fn a_signal_that_cannot_be_caught_is_a_clear_error(_: &Variant) {
     for number in [libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, 0, -1, 1000] {
@@ -105,7 +128,7 @@ fn a_signal_that_cannot_be_caught_is_a_clear_error(_: &Variant) {
 
 /// A server of one core: clients that are served `time` each, until it is stopped.
 async fn serve(shutdown: Shutdown, listener: TcpListener, time: std::time::Duration) {
-    while let Some(accepted) = shutdown.unless(Stage::Stopping, listener.accept()).await {
+    while let Some(accepted) = shutdown.run_until(Stage::Stopping, listener.accept()).await {
         let (stream, _) = accepted.expect("it listens");
         shutdown.spawn(async move {
             sleep(time).await;
@@ -123,7 +146,7 @@ fn connections_finish_within_the_grace_period(variant: &Variant) {
         let server = ringpark::spawn(serve(shutdown.clone(), listener, ms(30)));
         let mut clients: Vec<_> =
             (0..5).map(|_| StdStream::connect(address).expect("somebody listens")).collect();
-        until("all are served", || shutdown.open() == 5).await;
+        until("all are served", || shutdown.open_count() == 5).await;
         let report = promptly("the end", shutdown.finish(Some(HOUR))).await;
         assert_eq!((report.open, report.cut, report.left), (5, 0, 0), "{report}");
         server.await.expect("no panic");
@@ -142,7 +165,7 @@ fn what_has_not_finished_is_cut_and_reported(variant: &Variant) {
         let server = ringpark::spawn(serve(shutdown.clone(), listener, HOUR));
         let mut clients: Vec<_> =
             (0..5).map(|_| StdStream::connect(address).expect("somebody listens")).collect();
-        until("all are served", || shutdown.open() == 5).await;
+        until("all are served", || shutdown.open_count() == 5).await;
         let start = Instant::now();
         let report = promptly("the end", shutdown.finish(Some(ms(20)))).await;
         assert!(start.elapsed() >= ms(20), "the grace period is theirs");
@@ -162,7 +185,7 @@ fn a_second_wish_cuts_at_once(variant: &Variant) {
         let cut = spawn_on(&other, {
             let shutdown = shutdown.clone();
             move || async move {
-                shutdown.unless(Stage::Stopping, std::future::pending::<()>()).await;
+                shutdown.run_until(Stage::Stopping, std::future::pending::<()>()).await;
                 sleep(ms(5)).await;
                 shutdown.cut()
             }
@@ -198,28 +221,11 @@ fn cores_end_together(variant: &Variant) {
     });
 }
 
-/// LISTEN_FDS names a socket that every core accepts from; it is given out once.
+/// A socket that listens already, as a service manager hands it in, is one that every core can
+/// accept from.
 fn a_listener_that_is_handed_in_is_served_by_all_cores(variant: &Variant) {
-    // The number that the protocol begins with must be free here, or be made so.
     let socket = std::net::TcpListener::bind(ANY).expect("a port on loopback");
     let address = socket.local_addr().expect("it is bound");
-    let spare = (sys::is_open(3) && socket.as_raw_fd() != 3).then(|| sys::keep_away(3));
-    if socket.as_raw_fd() == 3 {
-        // Whoever takes it over closes it.
-        let _number = socket.into_raw_fd();
-    } else {
-        sys::place_at(&socket, 3);
-        drop(socket);
-    }
-    std::env::set_var("LISTEN_PID", std::process::id().to_string());
-    std::env::set_var("LISTEN_FDS", "1");
-    std::env::set_var("LISTEN_FDNAMES", "proxy");
-    let mut handed = service::inherited().expect("the variables are good");
-    assert_eq!(handed.len(), 1);
-    assert!(service::inherited().expect("still good").is_empty(), "given out once");
-    let handed = handed.pop().expect("there is one");
-    assert_eq!(handed.name.as_deref(), Some("proxy"));
-    let socket = handed.into_tcp_listener().expect("it listens");
     on_two_cores(variant, |other| {
         let sockets = [(); 2].map(|()| socket.try_clone().expect("a descriptor"));
         async move {
@@ -249,28 +255,6 @@ fn a_listener_that_is_handed_in_is_served_by_all_cores(variant: &Variant) {
     // The socket still listens, for whoever holds it.
     drop(StdStream::connect(address).expect("it listens on"));
     drop(socket);
-    drop(spare);
-}
-
-/// What the manager is told arrives, at a path and at an abstract name; without one nobody is told.
-fn the_service_manager_is_told(_: &Variant) {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
-    assert!(!service::notify("READY=1").expect("nobody wants to know"));
-    let folder = std::env::temp_dir().join(format!("ringpark-notify-{}", std::process::id()));
-    let name = format!("ringpark-notify-{}", std::process::id());
-    let at_path = UnixDatagram::bind(&folder).expect("a path");
-    let abstract_name = SocketAddr::from_abstract_name(&name).expect("a name");
-    let at_name = UnixDatagram::bind_addr(&abstract_name).expect("a name");
-    let path = folder.to_str().expect("text").to_owned();
-    for (manager, variable) in [(at_path, path), (at_name, format!("@{name}"))] {
-        std::env::set_var("NOTIFY_SOCKET", variable);
-        assert!(service::notify("READY=1").expect("somebody listens"));
-        let mut heard = [0; 16];
-        let count = manager.recv(&mut heard).expect("it was told");
-        assert_eq!(&heard[..count], b"READY=1");
-    }
-    std::fs::remove_file(folder).expect("the socket's file");
 }
 
 /// After a fork the child's operations fail with a sentence, nothing of its end reaches the
@@ -290,7 +274,7 @@ fn a_forked_child_neither_corrupts_nor_uses_the_ring(variant: &Variant) {
                 let said = result.expect_err("it is not the child's").to_string();
                 let recv = pin!(ours.recv());
                 let refused = matches!(recv.poll(&mut cx), Poll::Ready(Err(_)));
-                said.contains("fork") && refused && ringpark::metrics().turns > 0
+                said.contains("fork") && refused && ringpark::runtime::metrics().turns > 0
             });
             assert_eq!(status, 0, "round {round}: the child ended with {status:#x}");
             write.await.0.expect("the parent can write");
@@ -300,6 +284,6 @@ fn a_forked_child_neither_corrupts_nor_uses_the_ring(variant: &Variant) {
         }
         peer.write_all(b"still").expect("room");
         assert_eq!(promptly("the reader", reader).await.expect("no panic"), b"still");
-        assert_eq!(ringpark::metrics().stale, 0);
+        assert_eq!(ringpark::runtime::metrics().stale, 0);
     });
 }

@@ -245,7 +245,7 @@ fn files_past_the_page_cache(variant: &Variant) {
             file => file.expect("there is room"),
         };
         let mut buffer = AlignedBuf::new(64 << 10);
-        buffer.fill_with(&bytes);
+        buffer.copy_from(&bytes);
         file.write_all_at(buffer, 0).await.0.expect("it is aligned");
         for at in [0, 4096, 60 << 10] {
             let read = file.read_exact_at(AlignedBuf::new(4096), at as u64);
@@ -386,11 +386,11 @@ fn a_file_goes_to_a_socket(variant: &Variant) {
         let file = File::open(place.path("file")).await.expect("it is there");
         let (ours, plain) = half();
         let reading = ringpark::spawn(plain_to_end(plain));
-        assert_eq!(file.send_to(&ours, 0, size).await.expect("it reads"), size);
+        assert_eq!(file.sendfile(&ours, 0, size).await.expect("it reads"), size);
         ours.write_all("|").await.0.expect("it reads");
-        assert_eq!(file.send_to(&ours, size - 10, 100).await.expect("it reads"), 10);
-        assert_eq!(file.send_to(&ours, size + 5, 100).await.expect("it reads"), 0);
-        assert_eq!(file.send_to(&ours, 0, 0).await.expect("it reads"), 0);
+        assert_eq!(file.sendfile(&ours, size - 10, 100).await.expect("it reads"), 10);
+        assert_eq!(file.sendfile(&ours, size + 5, 100).await.expect("it reads"), 0);
+        assert_eq!(file.sendfile(&ours, 0, 0).await.expect("it reads"), 0);
         ours.shutdown(Shutdown::Write).await.expect("it is connected");
         let all = promptly("the reader", reading).await.expect("no panic");
         assert_eq!(all.len() as u64, size + 11);
@@ -407,7 +407,7 @@ fn a_file_that_the_kernel_does_not_send_is_copied(variant: &Variant) {
         let file = File::open("/proc/self/environ").await.expect("it is there");
         let (ours, plain) = half();
         let reading = ringpark::spawn(plain_to_end(plain));
-        let sent = file.send_to(&ours, 3, 1 << 20).await.expect("it reads");
+        let sent = file.sendfile(&ours, 3, 1 << 20).await.expect("it reads");
         ours.shutdown(Shutdown::Write).await.expect("it is connected");
         let all = promptly("the reader", reading).await.expect("no panic");
         assert_eq!(sent as usize, all.len());
@@ -423,9 +423,9 @@ fn sending_a_file_under_an_expired_deadline_sends_nothing(variant: &Variant) {
         let file = File::open(place.path("file")).await.expect("it is there");
         let (ours, mut plain) = half();
         ours.set_write_deadline(Some(past()));
-        assert_timed_out(file.send_to(&ours, 0, 100).await);
+        assert_timed_out(file.sendfile(&ours, 0, 100).await);
         ours.set_write_deadline(Some(std::time::Instant::now() + ms(30)));
-        let error = file.send_to(&ours, 0, 32 << 20).await.expect_err("nobody reads");
+        let error = file.sendfile(&ours, 0, 32 << 20).await.expect_err("nobody reads");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         let went = ringpark::io::written(&error).expect("the buffers take some");
         ours.close().await.expect("the first close");

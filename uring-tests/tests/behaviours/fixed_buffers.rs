@@ -43,7 +43,7 @@ fn fixed_buffers_are_read_into_and_written_from(variant: &Variant) {
             };
             let mut buffer = pool.take().expect("nobody has any");
             assert_eq!((buffer.len(), buffer.capacity()), (0, 8192));
-            buffer.fill_with(&bytes);
+            buffer.copy_from(&bytes);
             let (result, buffer) = file.write_all_at(buffer, 4096).await;
             result.expect("there is room");
             let (result, buffer) = file.write_at(buffer.slice(..4096), 0).await;
@@ -64,7 +64,7 @@ fn fixed_buffers_are_read_into_and_written_from(variant: &Variant) {
         // Anything else takes them as well.
         let (ours, mut plain) = half();
         let mut buffer = pool.take().expect("nobody has any");
-        buffer.fill_with(b"hello");
+        buffer.copy_from(b"hello");
         buffer[0] = b'j';
         ours.write_all(buffer).await.0.expect("it reads");
         let mut got = [0; 5];
@@ -82,7 +82,7 @@ fn a_fixed_pool_lends_each_buffer_once(variant: &Variant) {
         assert_eq!((all.len(), pool.available()), (3, 0));
         for (number, buffer) in all.iter_mut().enumerate() {
             assert_eq!(buffer.as_ptr() as usize % 4096, 0, "aligned for direct I/O");
-            buffer.fill_with(&[number as u8; 100]);
+            buffer.copy_from(&[number as u8; 100]);
         }
         assert!(all.iter().zip(0..).all(|(buffer, number)| buffer[..] == [number; 100]));
         drop(all.pop());
@@ -129,7 +129,7 @@ fn fixed_buffers_outlive_their_pool_and_their_runtime(variant: &Variant) {
         let mut buffer = pool.take().expect("nobody has any");
         drop(pool);
         let file = open(&place, false).await.expect("there is room");
-        buffer.fill_with(b"still here");
+        buffer.copy_from(b"still here");
         let (result, buffer) = file.write_all_at(buffer, 0).await;
         result.expect("there is room");
         buffer
@@ -141,7 +141,7 @@ fn fixed_buffers_outlive_their_pool_and_their_runtime(variant: &Variant) {
         assert_eq!((result.expect("it is there"), &buffer[..]), (4, &b"here"[..]));
         // Of this runtime's, at the same place of another table.
         let pool = FixedPool::new(2, 4096).expect("a sane size");
-        buffer.fill_with(b"S");
+        buffer.copy_from(b"S");
         let (result, _) = file.write_at(buffer, 0).await;
         assert_eq!(result.expect("there is room"), 1);
         let (result, buffer) = file.read_at(pool.take().expect("nobody has any"), 0).await;
@@ -158,7 +158,7 @@ fn a_runtime_ends_with_fixed_buffers_in_flight(variant: &Variant) {
         let pool = FixedPool::new(64, 4096).expect("a sane size");
         for number in 0..64 {
             let (file, mut buffer) = (file.clone(), pool.take().expect("nobody has it"));
-            buffer.fill_with(&[7; 4096]);
+            buffer.copy_from(&[7; 4096]);
             ringpark::spawn(async move {
                 match number % 2 {
                     0 => drop(file.read_at(buffer, number * 4096).await),
@@ -207,7 +207,7 @@ fn fixed_buffers_are_plain_where_their_operations_are_forbidden(variant: &Varian
 async fn plain(pool: &FixedPool, place: &Place) {
     let file = open(place, false).await.expect("there is room");
     let mut buffer = pool.take().expect("nobody has it");
-    buffer.fill_with(b"all the same");
+    buffer.copy_from(b"all the same");
     let (result, buffer) = file.write_all_at(buffer, 0).await;
     result.expect("there is room");
     let (result, buffer) = file.read_at(buffer, 4).await;

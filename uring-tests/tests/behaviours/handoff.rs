@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ringpark::net::{Handoff, TcpListener, TcpStream};
+use ringpark::runtime::{Accept, CoreHandle};
+use ringpark::spawn_on;
 use ringpark::time::{sleep, timeout};
-use ringpark::{spawn_on, Accept, CoreHandle};
 
 use crate::harness::*;
 
@@ -29,7 +30,7 @@ pub const LIST: &[Behaviour] = behaviours![
 ];
 
 /// Echoes on the core `there` until the end of the stream, from a handoff.
-fn echo_there(there: &CoreHandle, handoff: Handoff) -> ringpark::RemoteHandle<Vec<u8>> {
+fn echo_there(there: &CoreHandle, handoff: Handoff) -> ringpark::runtime::RemoteHandle<Vec<u8>> {
     spawn_on(there, move || async move {
         let stream = handoff.adopt();
         let all = read_to_end(&stream).await.expect("a clean end");

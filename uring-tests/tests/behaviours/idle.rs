@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 use ringpark::net::TcpStream;
+use ringpark::runtime::{cores, CoreHandle};
+use ringpark::spawn_on;
 use ringpark::time::sleep;
-use ringpark::{cores, spawn_on, CoreHandle};
 
 use crate::harness::*;
 
@@ -42,9 +43,10 @@ fn an_idle_core_uses_no_processor_time(variant: &Variant) {
         let mut accept = pin!(listener.accept());
         start(accept.as_mut()).await;
         sleep(ms(20)).await;
-        let (used, turns) = (sys::thread_cpu_time(), ringpark::metrics().turns);
+        let (used, turns) = (sys::thread_cpu_time(), ringpark::runtime::metrics().turns);
         sleep(ms(300)).await;
-        let (used, turns) = (sys::thread_cpu_time() - used, ringpark::metrics().turns - turns);
+        let (used, turns) =
+            (sys::thread_cpu_time() - used, ringpark::runtime::metrics().turns - turns);
         assert!(used < ms(30), "{used:?} of processor time in 300 ms of nothing");
         assert!(turns < 30 || variant.has_faults(), "{turns} turns in 300 ms of nothing");
     });

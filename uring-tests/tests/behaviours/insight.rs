@@ -8,8 +8,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use ringpark::net::TcpStream;
+use ringpark::runtime::{dump, CoreHandle, Priority, TaskBuilder, WaitsFor};
 use ringpark::time::sleep;
-use ringpark::{dump, Backend, CoreHandle, Priority, TaskBuilder, WaitsFor};
+use ringpark::Backend;
 
 use crate::harness::*;
 
@@ -33,7 +34,7 @@ fn counters_are_read_from_any_thread(variant: &Variant) {
         let seen = core.clone();
         let reader = std::thread::spawn(move || seen.metrics().expect("it has turned"));
         until("the thread has read", || reader.is_finished()).await;
-        let (there, here) = (reader.join().expect("no panic"), ringpark::metrics());
+        let (there, here) = (reader.join().expect("no panic"), ringpark::runtime::metrics());
         assert_eq!(there.backend, variant.backend());
         assert!(there.turns >= 10 && there.turns <= here.turns, "{there:?}");
         assert!(there.wakes >= 10 && there.on_processor_ns > 0, "{there:?}");
@@ -41,7 +42,7 @@ fn counters_are_read_from_any_thread(variant: &Variant) {
         core
     });
     let last = core.metrics().expect("what it was");
-    assert!(core.is_over() && last.in_flight == 0, "{last:?}");
+    assert!(core.is_closed() && last.in_flight == 0, "{last:?}");
 }
 
 /// Each task, with its name, what it waits for, and since when.
@@ -112,7 +113,7 @@ fn a_task_that_computes_for_long_is_named(variant: &Variant) {
         let told = log::text();
         assert!(told.contains("the busy one") && told.contains("insight.rs"), "{told}");
         assert!(told.contains("compute_for_long"), "the backtrace: {told}");
-        assert_eq!(ringpark::metrics().stalls, 1);
+        assert_eq!(ringpark::runtime::metrics().stalls, 1);
     });
 }
 
@@ -136,7 +137,7 @@ fn a_dump_of_thousands_of_connections_names_each(variant: &Variant) {
             .map(|stream| ringpark::spawn(async move { drop(stream.recv().await) }))
             .collect();
         sleep(ms(20)).await;
-        until("all wait", || ringpark::metrics().ready == 0).await;
+        until("all wait", || ringpark::runtime::metrics().ready == 0).await;
         let dumped = promptly("the dump", dump()).await;
         assert_eq!(dumped.len(), count + 1, "the main future too");
         let waiting: BTreeSet<i32> = dumped

@@ -31,7 +31,7 @@ pub const LIST: &[Behaviour] = behaviours![
 /// A notify from another thread wakes a core that is parked for 10 s promptly.
 fn a_notify_wakes_a_core_that_sleeps_long(variant: &Variant) {
     variant.run(async {
-        let before = ringpark::metrics().turns;
+        let before = ringpark::runtime::metrics().turns;
         for _ in 0..variant.scale(50).max(5) {
             let (sender, receiver) = oneshot::channel();
             let thread = std::thread::spawn(move || {
@@ -45,7 +45,7 @@ fn a_notify_wakes_a_core_that_sleeps_long(variant: &Variant) {
             assert!(sent.elapsed() < PROMPT, "it took {:?}", sent.elapsed());
             thread.join().expect("no panic");
         }
-        assert!(ringpark::metrics().turns > before, "it never slept");
+        assert!(ringpark::runtime::metrics().turns > before, "it never slept");
     });
 }
 
@@ -61,7 +61,7 @@ fn ten_notifies_at_once_cost_one_system_call(variant: &Variant) {
                 .collect();
             ringpark::yield_now().await;
             sleep(ms(1)).await;
-            let before = ringpark::metrics().notifies;
+            let before = ringpark::runtime::metrics().notifies;
             // This blocks the core on purpose until all ten have been sent.
             std::thread::spawn(move || {
                 for sender in senders {
@@ -73,7 +73,7 @@ fn ten_notifies_at_once_cost_one_system_call(variant: &Variant) {
             for task in tasks {
                 promptly("a task", task).await.expect("no panic");
             }
-            let notifies = ringpark::metrics().notifies - before;
+            let notifies = ringpark::runtime::metrics().notifies - before;
             assert!(notifies <= 1, "{notifies} system calls for ten wakes at once");
         }
     });
@@ -83,7 +83,7 @@ fn ten_notifies_at_once_cost_one_system_call(variant: &Variant) {
 fn when_io_has_ended_nothing_is_in_flight_and_nobody_waits(variant: &Variant) {
     variant.run(async {
         variant::drained().await;
-        let before = ringpark::metrics();
+        let before = ringpark::runtime::metrics();
         assert_eq!((before.in_flight, before.leases), (0, 0), "{before:?}");
         {
             let (listener, address) = listener().await;
@@ -105,11 +105,11 @@ fn when_io_has_ended_nothing_is_in_flight_and_nobody_waits(variant: &Variant) {
             client.await.expect("no panic");
             let mut accept = pin!(listener.accept());
             start(accept.as_mut()).await;
-            let waiting = ringpark::metrics();
+            let waiting = ringpark::runtime::metrics();
             assert!(waiting.in_flight > 0, "{waiting:?}");
         }
         variant::drained().await;
-        let after = ringpark::metrics();
+        let after = ringpark::runtime::metrics();
         assert_eq!((after.in_flight, after.leases), (0, 0), "{after:?}");
         assert_eq!((after.tasks, after.timers), (before.tasks, before.timers), "{after:?}");
     });
@@ -316,12 +316,12 @@ fn a_core_enters_the_kernel_at_most_once_a_turn(variant: &Variant) {
                 other.write_all(lease).await.0.expect("it reads");
             }
         });
-        let before = ringpark::metrics();
+        let before = ringpark::runtime::metrics();
         for _ in 0..variant.scale(1000) {
             send(&ours, b"ping").await;
             receive(&ours, 4).await;
         }
-        let after = ringpark::metrics();
+        let after = ringpark::runtime::metrics();
         let (turns, entries) = (after.turns - before.turns, after.entries - before.entries);
         assert!(entries <= turns, "{entries} kernel entries in {turns} turns");
         ours.close().await.expect("the first close");
@@ -332,38 +332,38 @@ fn a_core_enters_the_kernel_at_most_once_a_turn(variant: &Variant) {
 /// The metrics tell what happened.
 fn metrics_count_what_was_done(variant: &Variant) {
     variant.run(async {
-        let before = ringpark::metrics();
+        let before = ringpark::runtime::metrics();
         assert_eq!(before.backend, variant.backend());
         let (ours, mut plain) = half();
         let timers = before.timers;
         let mut long = Box::pin(sleep(HOUR));
         start(long.as_mut()).await;
-        assert_eq!(ringpark::metrics().timers, timers + 1);
+        assert_eq!(ringpark::runtime::metrics().timers, timers + 1);
         drop(long);
-        assert_eq!(ringpark::metrics().timers, timers);
+        assert_eq!(ringpark::runtime::metrics().timers, timers);
         let task = ringpark::spawn(std::future::pending::<()>());
-        assert_eq!(ringpark::metrics().tasks, before.tasks + 1);
+        assert_eq!(ringpark::runtime::metrics().tasks, before.tasks + 1);
         task.abort();
         assert!(task.await.expect_err("aborted").is_cancelled());
-        assert_eq!(ringpark::metrics().tasks, before.tasks);
-        let cancels = ringpark::metrics().cancels;
+        assert_eq!(ringpark::runtime::metrics().tasks, before.tasks);
+        let cancels = ringpark::runtime::metrics().cancels;
         {
             let mut read = pin!(ours.read(vec![0; 8]));
             start(read.as_mut()).await;
             ringpark::yield_now().await;
             sleep(ms(1)).await;
             // A fault may have ended it for the moment.
-            let in_flight = ringpark::metrics().in_flight;
-            assert!(in_flight > 0 || variant.has_faults(), "{:?}", ringpark::metrics());
+            let in_flight = ringpark::runtime::metrics().in_flight;
+            assert!(in_flight > 0 || variant.has_faults(), "{:?}", ringpark::runtime::metrics());
         }
         variant::drained().await;
         // Elsewhere nothing is in the kernel's hands, so that there is nothing to cancel.
-        let cancels = ringpark::metrics().cancels - cancels;
+        let cancels = ringpark::runtime::metrics().cancels - cancels;
         let certain = variant.needs_uring() && !variant.has_faults();
-        assert!(cancels == 1 || !certain, "{:?}", ringpark::metrics());
+        assert!(cancels == 1 || !certain, "{:?}", ringpark::runtime::metrics());
         plain.write_all(b"x").expect("there is room");
         assert_eq!(receive(&ours, 1).await, b"x");
-        let after = ringpark::metrics();
+        let after = ringpark::runtime::metrics();
         assert!(after.turns > before.turns && after.polls > before.polls, "{after:?}");
     });
 }

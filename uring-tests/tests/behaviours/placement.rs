@@ -8,8 +8,9 @@ use std::sync::{mpsc, Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
 
+use ringpark::runtime::{cores, CoreHandle};
 use ringpark::time::sleep;
-use ringpark::{cores, spawn_anywhere, spawn_blocking, spawn_on, CoreHandle};
+use ringpark::{spawn_anywhere, spawn_blocking, spawn_on};
 
 use crate::harness::*;
 
@@ -124,7 +125,7 @@ fn a_task_on_another_core_is_aborted_from_here(variant: &Variant) {
 /// A handle outlives its core; what is spawned there then is refused, and says so.
 fn tasks_for_a_core_that_has_ended_are_refused(variant: &Variant) {
     let core = variant.run(async { CoreHandle::current() });
-    assert!(core.is_over());
+    assert!(core.is_closed());
     let value = Arc::new(());
     let kept = value.clone();
     let error = spawn_on(&core, move || async move { drop(kept) }).wait().expect_err("refused");
@@ -146,7 +147,7 @@ fn a_remote_task_that_the_end_of_its_core_cuts_off_is_cancelled(variant: &Varian
                 sender.send(waits).expect("the test keeps the handles");
             }
         });
-        until("half have been spawned", || ringpark::metrics().tasks > 50).await;
+        until("half have been spawned", || ringpark::runtime::metrics().tasks > 50).await;
         foreign.join().expect("no panic");
     });
     let mut count = 0;
@@ -246,7 +247,7 @@ fn a_busy_core_is_passed_over(variant: &Variant) {
         // The first look begins the measurement, the next ones have the last tens of milliseconds.
         drop(all.iter().map(CoreHandle::load).collect::<Vec<_>>());
         sleep(ms(60)).await;
-        let chosen = ringpark::least_loaded(&all).expect("two run").clone();
+        let chosen = ringpark::runtime::least_loaded(&all).expect("two run").clone();
         let (here, there) = (all[0].load(), all[1].load());
         assert!(here.busy < there.busy, "{here:?} {there:?}");
         assert_eq!(chosen, CoreHandle::current(), "{here:?} {there:?}");
@@ -282,7 +283,7 @@ fn blocking_work_that_panics_is_a_join_error(variant: &Variant) {
 
 /// The pool is bounded; work that waits for a thread can be taken back, and is not done.
 fn blocking_work_that_has_not_started_can_be_aborted(variant: &Variant) {
-    variant.run_on(variant.builder().blocking_threads(1), async {
+    variant.run_on(variant.builder().max_blocking_threads(1), async {
         let (started, starts) = mpsc::channel();
         let (go, gate) = mpsc::channel::<()>();
         let first = spawn_blocking(move || {

@@ -18,7 +18,6 @@ pub const LIST: &[Behaviour] = behaviours![
     PlainUring: "V1" => the_probe_leaves_no_memory_charged,
     PlainUring: "V1" => the_probe_needs_no_privileges,
     Once: "V1" => the_probe_leaves_no_descriptor_and_no_thread,
-    Once: "V2" => the_page_fits_80_columns,
     Once: "V2" => a_requirement_is_met_or_says_why_not,
     Once: "V2" => reports_are_compared,
 ];
@@ -28,7 +27,7 @@ fn report_and_line() -> (Report, String) {
     let report = probe::report();
     let verdict = &report.verdict;
     let backend = automatic(Builder::new());
-    assert_eq!(verdict.backend, backend.to_string(), "{}", report.page(false));
+    assert_eq!(verdict.backend, backend.to_string(), "{verdict:?}");
     let line = line_of_choice();
     assert!(line.contains(&verdict.reason), "{} in: {line}", verdict.reason);
     if backend == Backend::Uring {
@@ -37,17 +36,7 @@ fn report_and_line() -> (Report, String) {
         let (Some(submission), Some(completion)) = entries else { panic!("{entries:?}") };
         assert!(line.contains(&format!("entries={submission}/{completion}")), "{line}");
     }
-    let page = report.page(false);
-    let shown = page.lines().find_map(|line| line.strip_prefix("  backend       "));
-    assert_eq!(shown, Some(verdict.backend.as_str()), "{page}");
-    fits(&report);
     (report, line)
-}
-
-fn fits(report: &Report) {
-    for line in report.page(false).lines() {
-        assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
-    }
 }
 
 /// The one finding, which has this cause.
@@ -56,17 +45,16 @@ fn finding<'a>(report: &'a Report, cause: &str) -> &'a Finding {
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!(findings[0].cause, cause, "{findings:?}");
     assert!(!findings[0].remedies.is_empty());
-    let page = report.page(false);
     for remedy in &findings[0].remedies {
         // On one line, so that it can be pasted.
-        assert!(page.contains(&format!("      {}\n", remedy.command)), "{remedy:?} in {page}");
+        assert!(!remedy.command.contains('\n'), "{remedy:?}");
     }
     &findings[0]
 }
 
 /// With all features and without each.
 fn the_probe_s_verdict_is_what_a_core_runs_on(variant: &Variant) {
-    let missing = ringpark::Feature::ALL.iter().find(|&&feature| variant.lacks(feature));
+    let missing = ringpark::runtime::Feature::ALL.iter().find(|&&feature| variant.lacks(feature));
     if let Some(missing) = missing {
         std::env::set_var("RINGPARK_WITHOUT", missing.to_string());
     }
@@ -115,7 +103,6 @@ fn the_probe_outlives_a_filter_that_kills(_: &Variant) {
     let remedies = &finding(&report, "seccomp-kills").remedies;
     assert!(remedies.iter().any(|remedy| remedy.command.contains("RINGPARK_BACKEND=epoll")));
     assert_eq!(report.verdict.backend, "none");
-    fits(&report);
     std::env::set_var("RINGPARK_BACKEND", "epoll");
     assert_eq!(probe::report().verdict.backend, "epoll");
     assert_eq!(automatic(Builder::new()), Backend::Epoll);
@@ -151,7 +138,6 @@ fn the_probe_names_a_limit_with_room_for_a_small_ring(_: &Variant) {
     assert!(finding.words.contains("81920 bytes") && finding.words.contains("needs 86016"));
     let recv = report.check(Group::Function, "multishot-recv").expect("it is tried");
     assert!(recv.outcome.works(), "{recv:?}");
-    fits(&report);
 }
 
 /// A core that starts after the probe finds room for a ring of full size, where there is room for
@@ -204,30 +190,6 @@ fn the_probe_leaves_no_descriptor_and_no_thread(_: &Variant) {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     assert_eq!((sys::descriptors(), threads()), before);
-}
-
-/// Also with everything that can be on it, and with long words.
-fn the_page_fits_80_columns(_: &Variant) {
-    let mut report = probe::report_with_routes(&["[::1]:9".parse().expect("an address")]);
-    report.costs = probe::costs();
-    fits(&report);
-    assert!(!report.costs.is_empty());
-    report.verdict.reason = "reason ".repeat(50) + &"x".repeat(300);
-    report.system.machine = Some("Virtual ".repeat(30));
-    report.process.label = Some("label/".repeat(30));
-    fits(&report);
-    let plain = report.page(false);
-    assert!(!plain.contains('\x1b'));
-    let coloured = report.page(true);
-    assert!(coloured.contains("\x1b[32m"));
-    let mut bare = String::new();
-    for (index, part) in coloured.split('\x1b').enumerate() {
-        bare.push_str(if index == 0 { part } else { part.split_once('m').expect("a colour").1 });
-    }
-    assert_eq!(
-        bare.lines().map(str::trim_end).collect::<Vec<_>>(),
-        plain.lines().collect::<Vec<_>>()
-    );
 }
 
 /// Names, groups, and what is no name.

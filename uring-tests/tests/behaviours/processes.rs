@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
 use std::process::Stdio;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use ringpark::io::{pipe, PipeReader};
@@ -28,6 +29,8 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "O3" => a_dropped_child_is_waited_for,
     Every: "O1" => many_children_at_once,
     Every: "O2" => a_child_gets_what_the_command_says,
+    Every: "O2" => output_leaves_the_streams_that_were_set,
+    Every: "X1" => a_dropped_spawn_leaves_the_command_as_it_was,
     Plain: "O1" => children_are_waited_for_where_they_have_no_descriptors,
     Plain: "O1" => one_signal_tells_of_many_children,
 ];
@@ -112,9 +115,8 @@ fn is_nonblocking(fd: &impl AsRawFd) -> bool {
 /// Whoever shares the standard input with us finds it as it was, also while we wait.
 fn standard_streams_leave_the_shared_mode_alone(variant: &Variant) {
     variant.run(async {
-        let (shared, feed) = std::io::pipe().expect("a pipe");
-        let shared = OwnedFd::from(shared);
-        let mut feed = std::fs::File::from(OwnedFd::from(feed));
+        let (shared, feed) = sys::pipe();
+        let mut feed = std::fs::File::from(feed);
         let place = InPlace::of(0, &shared);
         let stdin = ringpark::io::stdin().expect("there is one");
         {
@@ -131,8 +133,8 @@ fn standard_streams_leave_the_shared_mode_alone(variant: &Variant) {
         assert!(!is_nonblocking(&shared));
         drop(place);
 
-        let (mut out, sink) = std::io::pipe().expect("a pipe");
-        let sink = OwnedFd::from(sink);
+        let (out, sink) = sys::pipe();
+        let mut out = std::fs::File::from(out);
         let place = InPlace::of(2, &sink);
         let stderr = ringpark::io::stderr().expect("there is one");
         stderr.write_all("complaint").await.0.expect("it is read");
@@ -312,6 +314,65 @@ fn a_child_gets_what_the_command_says(variant: &Variant) {
     });
 }
 
+/// What a command reads from, and writes to, stays what it was set to; what was not set is collected
+/// by `output` alone.
+fn output_leaves_the_streams_that_were_set(variant: &Variant) {
+    variant.run(async {
+        let place = Place::new();
+        std::fs::write(place.path("in"), "from a file").expect("there is room");
+        let open = || std::fs::File::open(place.path("in")).expect("it is there");
+        let mut command = Command::new("cat");
+        let output = promptly("a child", command.stdin(open()).output()).await.expect("it runs");
+        assert_eq!(output.stdout, b"from a file");
+
+        let into = std::fs::File::create(place.path("out")).expect("there is room");
+        let mut command = shell("cat; echo seen >&2");
+        let output = command.stdin(open()).stdout(into).output();
+        let output = promptly("a child", output).await.expect("it runs");
+        assert_eq!((&output.stdout[..], &output.stderr[..]), (&b""[..], &b"seen\n"[..]));
+        let written = std::fs::read(place.path("out")).expect("it is there");
+        assert_eq!(written, b"from a file");
+
+        let mut command = Command::new("cat");
+        let output = promptly("a child", command.output()).await.expect("it runs");
+        assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+        let mut child = command.spawn().await.expect("it runs");
+        assert!(child.stdout.is_none() && child.stderr.is_none(), "{child:?}");
+        child.start_kill().expect("it is there");
+        child.wait().await.expect("its status");
+    });
+}
+
+/// Whether or not a helper thread has begun to start it.
+fn a_dropped_spawn_leaves_the_command_as_it_was(variant: &Variant) {
+    variant.run_on(variant.builder().max_blocking_threads(1), async {
+        let place = Place::new();
+        let mut command = shell("echo x >> started; exit 7");
+        command.current_dir(place.folder());
+        let (started, starts) = mpsc::channel();
+        let (go, gate) = mpsc::channel::<()>();
+        let busy = ringpark::spawn_blocking(move || {
+            started.send(()).expect("the test waits");
+            gate.recv().expect("the test opens the gate");
+        });
+        until("the only helper thread is busy", || starts.try_recv().is_ok()).await;
+        assert!(timeout(ms(0), command.spawn()).await.is_err(), "nobody can have started it");
+        command.env("RINGPARK_A", "a");
+        go.send(()).expect("the work waits");
+        busy.await.expect("it ends well");
+        let status = promptly("a child", command.status()).await.expect("it runs");
+        assert_eq!(status.code(), Some(7));
+        let lines = std::fs::read(place.path("started")).expect("it is there");
+        assert_eq!(lines, b"x\n", "it was started though it had been taken back");
+
+        for _ in 0..20 {
+            let _or_started = timeout(ms(0), command.spawn()).await;
+            let status = promptly("a child", command.status()).await.expect("it runs");
+            assert_eq!(status.code(), Some(7));
+        }
+    });
+}
+
 /// Linux before 5.3, and filters that do not know pidfd_open: SIGCHLD tells of the end.
 fn children_are_waited_for_where_they_have_no_descriptors(variant: &Variant) {
     for errno in [libc::ENOSYS, libc::EPERM] {
@@ -331,7 +392,7 @@ fn one_signal_tells_of_many_children(variant: &Variant) {
     sys::refuse_pidfds(libc::ENOSYS);
     variant.run(async {
         let mut told = ringpark::signal::signal(SignalKind::child()).expect("it can be caught");
-        let (gate, waits) = std::io::pipe().map(|(r, w)| (OwnedFd::from(r), w)).expect("a pipe");
+        let (gate, waits) = sys::pipe();
         let mut children = Vec::new();
         for code in 0..12 {
             let mut command = Command::new("sh");

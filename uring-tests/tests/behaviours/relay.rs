@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ringpark::io::{RelayError, Transferred};
 use ringpark::net::TcpStream;
+use ringpark::runtime::Feature;
 use ringpark::time::sleep;
-use ringpark::Feature;
 
 use crate::harness::*;
 
@@ -354,13 +354,13 @@ fn a_relay_splices_bulk_and_copies_small_messages(variant: &Variant) {
             sending.join().expect("no panic").expect("all is read");
             receiving.join().expect("the right bytes");
             offset += bulk;
-            let copied = ringpark::metrics().relayed_copied;
+            let copied = ringpark::runtime::metrics().relayed_copied;
             for _ in 0..20 {
                 client.write_all(b"small").expect("there is room");
                 until("it is through", || sys::readable_bytes(&server) == 5).await;
                 server.read_exact(&mut [0; 5]).expect("the bytes are there");
             }
-            let metrics = ringpark::metrics();
+            let metrics = ringpark::runtime::metrics();
             assert!(metrics.relayed_copied > copied, "small messages are copied: {metrics:?}");
             assert_eq!(
                 metrics.relayed_copied + metrics.relayed_spliced,
@@ -368,7 +368,7 @@ fn a_relay_splices_bulk_and_copies_small_messages(variant: &Variant) {
             );
         }
         // With faults every piece may be small, so that there is no bulk to be seen.
-        let spliced = ringpark::metrics().relayed_spliced;
+        let spliced = ringpark::runtime::metrics().relayed_spliced;
         match (variant.lacks(Feature::Splice), variant.has_faults()) {
             (true, _) => assert_eq!(spliced, 0),
             (false, false) => assert!(spliced > offset / 4, "{spliced} of {offset} bytes"),

@@ -151,7 +151,7 @@ fn a_slow_reader_stops_its_writer_and_nobody_else(variant: &Variant) {
             }
             assert!(sent < 64 << 20, "nothing stops the writer");
         }
-        let metrics = ringpark::metrics();
+        let metrics = ringpark::runtime::metrics();
         assert!(metrics.leases < 100, "what is received ahead is bounded: {metrics:?}");
 
         // The other relay goes on.
@@ -216,7 +216,7 @@ fn an_idle_relay_holds_no_buffer(variant: &Variant) {
         for (_, server) in &kept {
             until("the bytes are through", || sys::readable_bytes(server) == 4).await;
         }
-        until("no lease is out", || ringpark::metrics().leases == 0).await;
+        until("no lease is out", || ringpark::runtime::metrics().leases == 0).await;
         for (_, server) in &mut kept {
             server.read_exact(&mut [0; 4]).expect("the bytes are there");
         }
@@ -296,7 +296,7 @@ fn a_relay_that_is_told_to_copy_never_splices(variant: &Variant) {
             ringpark::spawn(async move { ringpark::io::relay(&a, &b).path(RelayPath::Copy).await });
         let relayed = promptly("the relay", relayed).await.expect("no panic");
         assert_eq!(counts(relayed.expect("both ends are well")), (len, 0));
-        let metrics = ringpark::metrics();
+        let metrics = ringpark::runtime::metrics();
         assert_eq!((metrics.relayed_copied, metrics.relayed_spliced), (len, 0));
         sending.join().expect("no panic").expect("all is read");
         assert_eq!(receiving.join().expect("no panic"), len);

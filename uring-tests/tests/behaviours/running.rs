@@ -1,6 +1,7 @@
 //! Running where it must: whatever the machine refuses, ringpark runs, and says what and why.
 
-use ringpark::{Backend, Builder, Feature};
+use ringpark::runtime::Feature;
+use ringpark::{Backend, Builder};
 
 use crate::harness::*;
 
@@ -70,7 +71,7 @@ async fn exercise() {
 pub fn automatic(builder: Builder) -> Backend {
     let ended = builder.block_on(async {
         exercise().await;
-        ringpark::metrics().backend
+        ringpark::runtime::metrics().backend
     });
     ended.expect("something always works")
 }
@@ -225,7 +226,7 @@ fn each_forbidden_opcode_falls_back_alone(variant: &Variant) {
 fn all_opcodes_forbidden_at_once_still_work(variant: &Variant) {
     variant.run_on(variant.builder().forbid(OPS), async {
         exercise().await;
-        assert_eq!(ringpark::metrics().backend, Backend::Uring);
+        assert_eq!(ringpark::runtime::metrics().backend, Backend::Uring);
     });
 }
 
@@ -235,15 +236,16 @@ fn the_environment_forces_a_backend(variant: &Variant) {
     assert_eq!(automatic(Builder::new()), variant.backend());
     let line = line_of_choice();
     assert!(line.contains("RINGPARK_BACKEND"), "{line}");
-    let on_this_thread = ringpark::block_on(async { ringpark::metrics().backend });
+    let on_this_thread = ringpark::block_on(async { ringpark::runtime::metrics().backend });
     assert_eq!(on_this_thread, variant.backend());
 }
 
 /// It wins over the builder.
 fn the_environment_wins_over_the_builder(variant: &Variant) {
     std::env::set_var("RINGPARK_BACKEND", variant.backend().to_string());
-    for &other in Backend::HERE {
-        let ended = Builder::new().backend(other).block_on(async { ringpark::metrics().backend });
+    for &other in Backend::SUPPORTED {
+        let ended =
+            Builder::new().backend(other).block_on(async { ringpark::runtime::metrics().backend });
         assert_eq!(ended.expect("it works here"), variant.backend());
     }
 }
@@ -274,7 +276,7 @@ fn the_environment_switches_features_off(variant: &Variant) {
 
 /// Names are shown and read back.
 fn names_of_backends_and_features_are_read_back(_: &Variant) {
-    for &backend in Backend::HERE {
+    for &backend in Backend::SUPPORTED {
         assert_eq!(backend.to_string().parse::<Backend>().ok(), Some(backend));
     }
     assert!(!Feature::ALL.is_empty());

@@ -66,7 +66,7 @@ fn a_panicking_task_is_its_join_error_and_the_others_go_on(variant: &Variant) {
         sleep(ms(1)).await;
         ours.close().await.expect("the first close");
         echo.await.expect("no panic");
-        assert_eq!(ringpark::metrics().tasks, 0);
+        assert_eq!(ringpark::runtime::metrics().tasks, 0);
     });
 }
 
@@ -117,12 +117,12 @@ fn abort_ends_a_task_and_drops_what_it_owns(variant: &Variant) {
         });
         sleep(ms(1)).await;
         assert!(!task.is_finished() && !dropped.get());
-        let timers = ringpark::metrics().timers;
+        let timers = ringpark::runtime::metrics().timers;
         task.abort();
         let error = promptly("the task", task).await.expect_err("aborted");
         assert!(error.is_cancelled() && !error.is_panic());
         assert!(dropped.get());
-        assert!(ringpark::metrics().timers < timers);
+        assert!(ringpark::runtime::metrics().timers < timers);
     });
 }
 
@@ -156,7 +156,7 @@ fn a_task_may_abort_itself(variant: &Variant) {
         });
         own.set(Some(task));
         assert!(promptly("the task", receiver).await.is_err(), "the sender was dropped");
-        assert_eq!(ringpark::metrics().tasks, 0);
+        assert_eq!(ringpark::runtime::metrics().tasks, 0);
     });
 }
 
@@ -311,7 +311,7 @@ fn many_tasks_come_and_go(variant: &Variant) {
             handle.await.expect("no panic");
         }
         until("the detached ones have ended", || ended.get() == count).await;
-        assert_eq!(ringpark::metrics().tasks, 0);
+        assert_eq!(ringpark::runtime::metrics().tasks, 0);
     });
 }
 
@@ -391,7 +391,7 @@ fn outside_of_a_runtime_calls_say_so(_: &Variant) {
         assert!(said.contains("runtime") || said.contains("ringpark"), "{said}");
     };
     says_so(std::panic::catch_unwind(|| drop(ringpark::spawn(async {}))));
-    says_so(std::panic::catch_unwind(|| assert_eq!(ringpark::metrics().turns, 0)));
+    says_so(std::panic::catch_unwind(|| assert_eq!(ringpark::runtime::metrics().turns, 0)));
     says_so(std::panic::catch_unwind(|| {
         let mut future = pin!(sleep(ms(1)));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());

@@ -95,16 +95,16 @@ fn an_endless_sleep_is_no_overflow(variant: &Variant) {
 /// Timers of dropped sleeps are gone at once.
 fn a_dropped_sleep_leaves_no_timer(variant: &Variant) {
     variant.run(async {
-        let before = ringpark::metrics().timers;
+        let before = ringpark::runtime::metrics().timers;
         for round in 0..100 {
             let mut sleeps: Vec<_> =
                 (0..50).map(|number| Box::pin(sleep(ms(1000 + round * 50 + number)))).collect();
             for sleep in &mut sleeps {
                 start(sleep.as_mut()).await;
             }
-            assert_eq!(ringpark::metrics().timers, before + 50);
+            assert_eq!(ringpark::runtime::metrics().timers, before + 50);
             drop(sleeps);
-            assert_eq!(ringpark::metrics().timers, before);
+            assert_eq!(ringpark::runtime::metrics().timers, before);
         }
     });
 }
@@ -154,7 +154,7 @@ fn timeouts_nest(variant: &Variant) {
         assert_eq!(none.expect("in time").expect("in time"), 7);
         let at = timeout_at(Instant::now() + ms(5), forever()).await;
         assert!(at.is_err());
-        assert_eq!(ringpark::metrics().timers, 0);
+        assert_eq!(ringpark::runtime::metrics().timers, 0);
     });
 }
 
@@ -217,6 +217,6 @@ fn ten_thousand_timers_fire_once_each(variant: &Variant) {
         for task in tasks {
             task.await.expect("no panic");
         }
-        assert_eq!((fired.get(), ringpark::metrics().timers), (count, 0));
+        assert_eq!((fired.get(), ringpark::runtime::metrics().timers), (count, 0));
     });
 }

@@ -234,7 +234,7 @@ fn a_series_of_datagrams_goes_and_comes_as_one(variant: &Variant) {
         let (server, to) = socket().await;
         let (client, address) = socket().await;
         let bytes = Pattern::small(5).bytes(0, 1200 * 20 + 7);
-        let transmit = Transmit::to(to).segment(1200);
+        let transmit = Transmit::new(to).segment_size(1200);
         // Without GRO they come one by one.
         client.transmit(bytes.clone(), &transmit).await.0.expect("there is room");
         let mut count = 0;
@@ -267,7 +267,7 @@ fn a_series_of_datagrams_goes_and_comes_as_one(variant: &Variant) {
             assert!(receives < 21 || !by_kernel, "they were put together");
             assert!(segments.iter().map(Vec::as_slice).eq(bytes.chunks(1200)));
         }
-        let too_many = Transmit::to(to).segment(1);
+        let too_many = Transmit::new(to).segment_size(1);
         let (result, _) = client.transmit(vec![0; 5000], &too_many).await;
         assert!(result.is_err() || !by_kernel, "a series has a limit");
         if by_kernel {
@@ -449,7 +449,7 @@ fn many_kept_datagrams_do_not_stop_the_next(variant: &Variant) {
         assert!(kept.iter().zip(0..).all(|(it, n): (_, u32)| it[..] == n.to_ne_bytes()));
         let elsewhere = std::thread::spawn(move || drop(kept));
         elsewhere.join().expect("leases may be dropped anywhere");
-        assert_eq!(ringpark::metrics().leases, 0);
+        assert_eq!(ringpark::runtime::metrics().leases, 0);
     });
 }
 

@@ -31,9 +31,9 @@ fn datagrams_tell_congestion_and_destination(variant: &Variant) {
             let plain = recv(&server).await.received;
             assert!(plain.ecn.is_none() && plain.to.is_none() && plain.interface.is_none());
             server.set_recv_ecn(true).expect("the option is known");
-            server.set_recv_destination(true).expect("the option is known");
+            server.set_recv_pktinfo(true).expect("the option is known");
             for ecn in [Ecn::Ect0, Ecn::NotCapable, Ecn::Ect1, Ecn::CongestionExperienced] {
-                let transmit = Transmit::to(to).ecn(ecn);
+                let transmit = Transmit::new(to).ecn(ecn);
                 client.transmit("x", &transmit).await.0.expect("there is room");
                 let received = recv(&server).await.received;
                 assert_eq!(received.ecn, Some(ecn), "{at}");
@@ -52,7 +52,7 @@ fn datagrams_tell_congestion_and_destination(variant: &Variant) {
 fn an_answer_comes_from_the_address_that_was_asked(variant: &Variant) {
     variant.run(async {
         let server = UdpSocket::bind("0.0.0.0:0").await.expect("a port");
-        server.set_recv_destination(true).expect("the option is known");
+        server.set_recv_pktinfo(true).expect("the option is known");
         let port = server.local_addr().expect("it is bound").port();
         for last in [1, 2, 77] {
             let asked = SocketAddr::new(Ipv4Addr::new(127, 0, 0, last).into(), port);
@@ -61,7 +61,7 @@ fn an_answer_comes_from_the_address_that_was_asked(variant: &Variant) {
             let question = recv(&server).await;
             let to = question.received.to.expect("it was asked for");
             assert_eq!(to, asked.ip());
-            let transmit = Transmit::to(question.from).from(to);
+            let transmit = Transmit::new(question.from).src_ip(to);
             server.transmit("me", &transmit).await.0.expect("there is room");
             assert_eq!(recv(&client).await.from, asked);
         }

@@ -261,14 +261,14 @@ fn connecting_to_no_unix_listener_fails_at_once(variant: &Variant) {
 
 /// A pipe, and a check that what arrived is its writing end.
 pub struct Passed {
-    reader: std::io::PipeReader,
+    reader: std::fs::File,
     writer: Option<OwnedFd>,
 }
 
 impl Passed {
     pub fn new() -> Passed {
-        let (reader, writer) = std::io::pipe().expect("a pipe");
-        Passed { reader, writer: Some(writer.into()) }
+        let (reader, writer) = pipe();
+        Passed { reader: reader.into(), writer: Some(writer) }
     }
 
     pub fn take(&mut self) -> OwnedFd {

@@ -10,8 +10,9 @@ use std::task::Poll;
 use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
+use ringpark::runtime::{CoreHandle, RemoteHandle};
+use ringpark::spawn_on;
 use ringpark::time::sleep;
-use ringpark::{spawn_on, CoreHandle, RemoteHandle};
 
 use crate::harness::*;
 

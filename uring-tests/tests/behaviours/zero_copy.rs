@@ -17,8 +17,9 @@ use bytes::Bytes;
 use ringpark::buf::{IoBuf, Usage, ZeroCopy};
 use ringpark::io::written;
 use ringpark::net::{TcpStream, UnixStream};
+use ringpark::runtime::Feature;
 use ringpark::time::{sleep, timeout};
-use ringpark::{Backend, Builder, Feature};
+use ringpark::{Backend, Builder};
 
 use crate::harness::*;
 
@@ -162,7 +163,7 @@ fn zero_copy_over_loopback_is_reported_as_copied(variant: &Variant) {
         for _ in 0..rounds {
             assert_eq!(write_and_return(&ours, vec![7; 20_000]).await.1, Usage::Copied);
         }
-        let metrics = ringpark::metrics();
+        let metrics = ringpark::runtime::metrics();
         let all = rounds * 20_000;
         match lends(variant) {
             false => assert_eq!(metrics.zero_copy_sent, 0),
@@ -231,8 +232,8 @@ fn a_buffer_comes_back_when_the_peer_has_the_bytes(variant: &Variant) {
             // Under faults the last bytes may have gone out by an ordinary send.
             if lends(variant) && !variant.has_faults() {
                 assert!(poll_once(lent.as_mut()).await.is_pending(), "the peer has not read");
-                assert_eq!(ringpark::metrics().in_flight, 1);
-                let tasks = promptly("the dump", ringpark::dump()).await;
+                assert_eq!(ringpark::runtime::metrics().in_flight, 1);
+                let tasks = promptly("the dump", ringpark::runtime::dump()).await;
                 let main = tasks.iter().map(ToString::to_string).find(|it| it.contains("send-zc"));
                 assert!(main.is_some(), "who waits for a buffer is seen to: {tasks:?}");
             }
@@ -357,7 +358,7 @@ fn zero_copy_writes_take_what_others_own(variant: &Variant) {
             assert!(!promptly("a return", back).await.0.is_empty());
         }
         drop((one, other));
-        until("no lease is out", || ringpark::metrics().leases == 0).await;
+        until("no lease is out", || ringpark::runtime::metrics().leases == 0).await;
     });
 }
 
@@ -546,7 +547,7 @@ async fn ordinary() {
     assert_eq!((buffer.len(), usage), (50_000, Usage::Copied));
     drop(ours);
     assert_eq!(plain_to_end(plain).await, [b'o'; 50_000]);
-    assert_eq!(ringpark::metrics().zero_copy_sent, 0);
+    assert_eq!(ringpark::runtime::metrics().zero_copy_sent, 0);
 }
 
 /// A policy may forbid them, and any other send as well.

@@ -4,7 +4,8 @@ use std::mem::ManuallyDrop;
 use std::task::{RawWaker, RawWakerVTable};
 
 use super::{add_reference, drop_reference, Header, TaskRef};
-use crate::runtime::core::Core;
+use crate::runtime::run_queues::RunQueues;
+use crate::runtime::task::inbox::Linked;
 use crate::sync::atomic::Ordering;
 
 /// The waker that the header's address is, without a reference of its own.
@@ -35,11 +36,13 @@ unsafe fn wake_by_ref(data: *const ()) {
     if header.shared.is_current() {
         // SAFETY: the waker's reference outlives the borrowed one.
         let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(pointer) });
-        Core::with_current(|core| task.schedule(core, false));
+        RunQueues::with_current(|queues| task.schedule(queues, false));
     } else if !header.remote.swap(true, Ordering::AcqRel) {
         header.references.add_shared();
         // SAFETY: the reference has just been added.
-        header.shared.send(unsafe { TaskRef::from_raw(pointer) });
+        let sent = header.shared.send(unsafe { TaskRef::from_raw(pointer) });
+        // The core has ended: nobody runs the task any more.
+        drop(sent);
     }
 }
 

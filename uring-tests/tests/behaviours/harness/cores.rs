@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 
-use ringpark::{cores, Builder, CoreHandle};
+use ringpark::runtime::{cores, CoreHandle};
+use ringpark::Builder;
 
 use super::variant::{drained, Variant};
 

@@ -21,6 +21,7 @@ pub use paths::{by, relay};
 pub use pattern::{Checker, Pattern};
 pub use place::Place;
 pub use support::*;
+pub use sys::pipe;
 pub use variant::{On, Variant};
 
 /// A promise, and the function that puts it to the test.

@@ -81,12 +81,6 @@ pub async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A pipe: the end to read from and the end to write to.
-pub fn pipe() -> (std::os::fd::OwnedFd, std::os::fd::OwnedFd) {
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    (reader.into(), writer.into())
-}
-
 /// A port that is taken, so that nobody else listens there, and where nobody listens.
 pub fn closed_port() -> (socket2::Socket, SocketAddr) {
     let socket =
@@ -145,7 +139,11 @@ where
 pub async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !is_true() {
-        assert!(Instant::now() < end, "in vain: waiting until {what}; {:?}", ringpark::metrics());
+        assert!(
+            Instant::now() < end,
+            "in vain: waiting until {what}; {:?}",
+            ringpark::runtime::metrics()
+        );
         sleep(ms(1)).await;
     }
 }
@@ -217,6 +215,6 @@ pub async fn receive(stream: &TcpStream, count: usize) -> Vec<u8> {
 pub async fn promptly<F: Future>(what: &str, future: F) -> F::Output {
     match ringpark::time::timeout(Duration::from_secs(20), future).await {
         Ok(output) => output,
-        Err(_) => panic!("{what}: no end; {:?}", ringpark::metrics()),
+        Err(_) => panic!("{what}: no end; {:?}", ringpark::runtime::metrics()),
     }
 }

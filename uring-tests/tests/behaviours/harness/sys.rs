@@ -1,8 +1,9 @@
 //! The few system calls that the tests need and the standard library lacks.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Descriptors, with what they are.
@@ -33,6 +34,17 @@ pub fn readable_bytes(fd: &impl AsRawFd) -> usize {
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
     assert_eq!(result, 0, "FIONREAD: {}", std::io::Error::last_os_error());
     usize::try_from(count).expect("a count is not negative")
+}
+
+/// A pipe: the end to read from and the end to write to. (The one of std is younger than the oldest Rust
+/// that all this is built with.)
+pub fn pipe() -> (OwnedFd, OwnedFd) {
+    let mut ends = [-1; 2];
+    // SAFETY: the call writes two numbers, for which there is room.
+    let made = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+    assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the numbers are new, so they are nobody else's.
+    ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) }).into()
 }
 
 /// Whether a number is an open descriptor.
@@ -85,35 +97,31 @@ pub fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
     assert_ne!(before, libc::SIG_ERR, "{}", std::io::Error::last_os_error());
 }
 
-/// Keeps a copy of a descriptor, and puts it back in its place when that is dropped.
-pub fn keep_away(number: RawFd) -> KeptAway {
-    // SAFETY: the number is open.
-    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 100) };
-    assert!(copy >= 100, "{}", std::io::Error::last_os_error());
-    KeptAway { number, copy }
-}
+/// How often the handler of [`handle_over`] was called.
+pub static CALLS_OVER: AtomicUsize = AtomicUsize::new(0);
+static UNDER: AtomicUsize = AtomicUsize::new(0);
 
-/// See [`keep_away`].
-pub struct KeptAway {
-    number: RawFd,
-    copy: RawFd,
-}
-
-impl Drop for KeptAway {
-    fn drop(&mut self) {
-        // SAFETY: the copy is this value's, and the number was the original's.
-        unsafe {
-            libc::dup2(self.copy, self.number);
-            libc::close(self.copy);
-        }
+/// Sets a handler over the one that is there, as a library may: it calls that too.
+pub fn handle_over(signal: libc::c_int) {
+    type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+    extern "C" fn over(signal: libc::c_int, info: *mut libc::siginfo_t, more: *mut libc::c_void) {
+        CALLS_OVER.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: `handle_over` has put a handler of this kind there.
+        let under: Handler = unsafe { std::mem::transmute(UNDER.load(Ordering::SeqCst)) };
+        under(signal, info, more);
     }
-}
-
-/// Makes `fd` the descriptor of this number.
-pub fn place_at(fd: &impl AsRawFd, number: RawFd) {
-    // SAFETY: the number is nobody's, which the caller knows.
-    let placed = unsafe { libc::dup2(fd.as_raw_fd(), number) };
-    assert_eq!(placed, number, "{}", std::io::Error::last_os_error());
+    let handler: Handler = over;
+    // SAFETY: zeroed is a valid value, the pointers are to locals, and the handler does what one may.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let mut former: libc::sigaction = std::mem::zeroed();
+        assert_eq!(libc::sigaction(signal, std::ptr::null(), &mut former), 0);
+        assert_ne!(former.sa_flags & libc::SA_SIGINFO, 0, "the handler below takes all of this");
+        UNDER.store(former.sa_sigaction, Ordering::SeqCst);
+        action.sa_sigaction = handler as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        assert_eq!(libc::sigaction(signal, &action, std::ptr::null_mut()), 0);
+    }
 }
 
 /// The soft limit of descriptors.

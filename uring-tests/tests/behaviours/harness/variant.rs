@@ -5,7 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use ringpark::{Backend, Builder, Feature};
+use ringpark::runtime::Feature;
+use ringpark::{Backend, Builder};
 
 use super::log;
 
@@ -66,9 +67,9 @@ impl Variant {
 
     /// The variants that a behaviour is run on.
     pub fn all(on: On) -> Vec<Variant> {
-        let plain = Backend::HERE.iter().copied().map(Kind::Plain);
+        let plain = Backend::SUPPORTED.iter().copied().map(Kind::Plain);
         let without = Feature::ALL.iter().copied().map(Kind::Without);
-        let faults = Backend::HERE.iter().copied().map(Kind::Faults);
+        let faults = Backend::SUPPORTED.iter().copied().map(Kind::Faults);
         let spinning = SPINNING.iter().copied().map(Kind::Spinning);
         let kinds: Vec<Kind> = match on {
             On::Every => plain.chain(without).chain(spinning).chain(faults).collect(),
@@ -156,7 +157,11 @@ impl Variant {
         let mut output = None;
         // Behind a pointer, so that the runtime is compiled once and not for every test.
         let checked: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(async {
-            assert_eq!(ringpark::metrics().backend, self.backend(), "another backend runs");
+            assert_eq!(
+                ringpark::runtime::metrics().backend,
+                self.backend(),
+                "another backend runs"
+            );
             output = Some(main.await);
             drained().await;
         });
@@ -188,10 +193,10 @@ pub fn seed_from_env() -> Option<u64> {
 /// Waits until the kernel has answered for everything: what is given up is cancelled promptly.
 pub async fn drained() {
     for _ in 0..5000 {
-        if ringpark::metrics().in_flight == 0 {
+        if ringpark::runtime::metrics().in_flight == 0 {
             return;
         }
         ringpark::time::sleep(Duration::from_millis(1)).await;
     }
-    panic!("operations are left in flight: {:?}", ringpark::metrics());
+    panic!("operations are left in flight: {:?}", ringpark::runtime::metrics());
 }

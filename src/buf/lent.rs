@@ -17,7 +17,7 @@ use super::owned::IoBuf;
 use crate::completion::{Loan, Usage};
 
 /// The return of a buffer that was given to
-/// [`write_all_zero_copy`](crate::net::SocketStream::write_all_zero_copy): a future that yields the
+/// [`write_all_zero_copy`](crate::net::TcpStream::write_all_zero_copy): a future that yields the
 /// buffer, and what became of its bytes, when the kernel has let go of the memory.
 ///
 /// For bytes that were not copied that is when the peer has acknowledged all of them, or the

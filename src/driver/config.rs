@@ -150,7 +150,7 @@ features! {
     IncrementalBuffers = "incremental-buffers";
     /// Sends out of the memory that the bytes are in (6.0; since 6.2 the kernel says whether it has
     /// copied them all the same). Used by
-    /// [`write_all_zero_copy`](crate::net::SocketStream::write_all_zero_copy) alone.
+    /// [`write_all_zero_copy`](crate::net::TcpStream::write_all_zero_copy) alone.
     ZeroCopy = "zero-copy";
     /// splice(2) through pipes: relays move bulk inside the kernel. On every backend of Linux, and
     /// the only one of these features that has nothing to do with the ring.

@@ -3,9 +3,12 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 
 use super::File;
-use crate::net::SocketStream;
+use crate::handle::{incomplete, ready, send, IoHandle};
+use crate::io::Connection;
+use crate::op::{Interest, Send};
 use crate::sys;
 
 /// How many bytes are sent at a time: so much is read ahead where it is not in memory.
@@ -30,7 +33,13 @@ impl File {
     /// # Errors
     /// Those of reading the file and of writing to the connection; `TimedOut` after its write deadline. How
     /// much went before is told by [`io::written`](crate::io::written).
-    pub async fn sendfile(&self, stream: &SocketStream, at: u64, len: u64) -> io::Result<u64> {
+    pub async fn sendfile(
+        &self,
+        stream: &(impl Connection + ?Sized),
+        at: u64,
+        len: u64,
+    ) -> io::Result<u64> {
+        let stream = stream.user().handle();
         let (mut sent, mut copies) = (0, !sys::SENDS_FILES);
         while sent < len {
             let piece = usize::try_from(len - sent).unwrap_or(usize::MAX).min(PIECE);
@@ -42,26 +51,26 @@ impl File {
                 Err(error) if !copies && cannot_send(&error) => copies = true,
                 Ok(0) => break,
                 Ok(count) => sent += u64::from(count),
-                Err(error) => return Err(crate::handle::incomplete(sent as usize, error)),
+                Err(error) => return Err(incomplete(sent as usize, error)),
             }
         }
         Ok(sent)
     }
 
-    async fn send_piece(&self, stream: &SocketStream, at: u64, len: usize) -> io::Result<u32> {
+    async fn send_piece(&self, stream: &Rc<IoHandle>, at: u64, len: usize) -> io::Result<u32> {
         if !self.with_fd(|file| sys::is_cached(file, at, len)) {
             // Into the page cache, and from there to nowhere.
             self.elsewhere(move |file| file.read_at(&mut vec![0; len], at)).await?;
         }
         let file = self.as_raw_fd();
         let send = |socket: BorrowedFd<'_>| sys::sendfile(socket.as_raw_fd(), file, at, len);
-        stream.write_with(send).await
+        ready::with(stream, Interest::Writable, send).await
     }
 
-    async fn copy_piece(&self, stream: &SocketStream, at: u64, len: usize) -> io::Result<u32> {
+    async fn copy_piece(&self, stream: &Rc<IoHandle>, at: u64, len: usize) -> io::Result<u32> {
         let (result, bytes) = self.read_at(Vec::with_capacity(len), at).await;
         let count = result?;
-        stream.write_all(bytes).await.0?;
+        send::write_all(stream, bytes, Send::all).await.0?;
         Ok(count as u32)
     }
 }

@@ -1,15 +1,12 @@
 //! Descriptors of any kind: pipes, eventfds, terminals, devices.
 
-use std::fmt;
 use std::io;
-use std::ops::Deref;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
-use super::Pollable;
-use crate::buf::{IoBuf, IoBufMut};
-use crate::handle::Handle;
-use crate::handle::{recv, send};
+use super::{methods, User};
+use crate::buf::{IoBuf, IoBufMut, Lease};
+use crate::handle::{recv, send, Handle, IoHandle, NotPollable};
 use crate::op::{Mode, Read, Write};
 use crate::runtime::Core;
 use crate::sys;
@@ -17,8 +14,10 @@ use crate::sys;
 /// The room that is made for bytes of which nobody knows how many there are.
 const READ_TO_END_MIN: usize = 4096;
 
-/// A descriptor of any kind that the runtime reads, writes and waits for. Deadlines, readiness,
-/// calls of your own and closing are those of [`Pollable`], to which it dereferences.
+/// The room that is made for the bytes of a `recv`.
+const RECV_ROOM: usize = 16 << 10;
+
+/// A descriptor of any kind that the runtime reads, writes and waits for.
 ///
 /// On io_uring everything can be read and written. On the other backends a descriptor that cannot be
 /// waited for fails with [`NotPollable`](crate::io::NotPollable) when it would have to wait; a
@@ -40,7 +39,7 @@ const READ_TO_END_MIN: usize = 4096;
 /// # Ok(()) }) }
 /// ```
 pub struct Descriptor {
-    pollable: Pollable,
+    user: User,
     /// A regular file or a disk: it is never waited for, but takes its time.
     is_disk: bool,
 }
@@ -69,16 +68,36 @@ impl Descriptor {
 
     fn of(core: Rc<Core>, fd: OwnedFd, nonblocking: bool) -> Descriptor {
         let is_disk = sys::is_disk(fd.as_raw_fd());
-        Descriptor { pollable: Pollable::new(Handle::in_mode(core, fd, nonblocking)), is_disk }
+        Descriptor { user: User::new(Handle::in_mode(core, fd, nonblocking)), is_disk }
+    }
+
+    pub(crate) fn handle(&self) -> &Rc<IoHandle> {
+        self.user.handle()
     }
 
     /// How its operations wait.
     fn mode(&self) -> Mode {
-        match (self.is_disk, self.pollable.handle().is_nonblocking()) {
+        match (self.is_disk, self.handle().is_nonblocking()) {
             (true, _) => Mode::Disk,
             (false, true) => Mode::Nonblocking,
             (false, false) => Mode::Blocking,
         }
+    }
+
+    /// The next bytes; `None` at the end. While nothing arrives no buffer is held, unless the descriptor
+    /// is one that cannot be waited for. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// As for [`read`](Descriptor::read).
+    pub async fn recv(&self) -> io::Result<Option<Lease>> {
+        if !self.is_disk {
+            match self.readable().await {
+                Err(error) if NotPollable::is(&error) => {}
+                other => other?,
+            }
+        }
+        let (result, bytes) = self.read(Vec::with_capacity(RECV_ROOM)).await;
+        Ok((result? > 0).then(|| Lease::from_vec(bytes)))
     }
 
     /// Reads some bytes into the buffer's room; 0 is the end, unless the buffer has no room.
@@ -86,7 +105,7 @@ impl Descriptor {
     /// # Errors
     /// Those of read(2); `TimedOut` after the read deadline; [`Closed`](crate::Closed).
     pub async fn read<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
-        let handle = self.pollable.handle();
+        let handle = self.handle();
         let mode = self.mode();
         let direct = |permit, buffer| Read::new(permit, buffer, mode);
         recv::read(handle, buffer, direct).await
@@ -97,7 +116,7 @@ impl Descriptor {
     /// # Errors
     /// `UnexpectedEof` if the end comes before; those of [`read`](Descriptor::read).
     pub async fn read_exact<B: IoBufMut>(&self, buffer: B) -> (io::Result<()>, B) {
-        let handle = self.pollable.handle();
+        let handle = self.handle();
         let mode = self.mode();
         let direct = |permit, buffer| Read::new(permit, buffer, mode);
         recv::read_exact(handle, buffer, direct).await
@@ -130,7 +149,7 @@ impl Descriptor {
     /// # Errors
     /// Those of write(2); `TimedOut` after the write deadline; [`Closed`](crate::Closed).
     pub async fn write<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
-        let handle = self.pollable.handle();
+        let handle = self.handle();
         let mode = self.mode();
         let direct = |permit, buffer, start| Write::new(permit, buffer, start, mode);
         send::write(handle, buffer, direct).await
@@ -141,30 +160,16 @@ impl Descriptor {
     /// # Errors
     /// As for [`write`](Descriptor::write); [`written`](super::written) tells how many went out.
     pub async fn write_all<B: IoBuf>(&self, buffer: B) -> (io::Result<()>, B) {
-        let handle = self.pollable.handle();
+        let handle = self.handle();
         let mode = self.mode();
         let direct = |permit, buffer, start| Write::new(permit, buffer, start, mode);
         send::write_all(handle, buffer, direct).await
     }
+
+    methods::readable_methods!("descriptor");
+    methods::writable_methods!("descriptor");
+    methods::deadline_methods!();
+    methods::close_methods!("descriptor");
 }
 
-impl Deref for Descriptor {
-    type Target = Pollable;
-
-    fn deref(&self) -> &Pollable {
-        &self.pollable
-    }
-}
-
-impl AsRawFd for Descriptor {
-    /// The number; -1 if it has been closed.
-    fn as_raw_fd(&self) -> RawFd {
-        self.pollable.as_raw_fd()
-    }
-}
-
-impl fmt::Debug for Descriptor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Descriptor").field("fd", &self.as_raw_fd()).finish()
-    }
-}
+methods::descriptor_traits!(Descriptor);

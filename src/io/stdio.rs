@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 
-use super::{Descriptor, PipeReader, PipeWriter};
+use super::{methods, Descriptor};
+use crate::handle::IoHandle;
 
 /// The process's standard input, to read from without a buffer of its own: what
 /// [`std::io::stdin`] has read ahead is not found here.
@@ -17,7 +19,7 @@ use super::{Descriptor, PipeReader, PipeWriter};
 /// # Panics
 /// Outside a runtime.
 pub fn stdin() -> io::Result<Stdin> {
-    shared(io::stdin().as_fd()).map(PipeReader::of)
+    Ok(Stdin { descriptor: shared(io::stdin().as_fd())? })
 }
 
 /// The process's standard output, to write to without a buffer: the same as for [`stdin`]. What
@@ -29,7 +31,7 @@ pub fn stdin() -> io::Result<Stdin> {
 /// # Panics
 /// Outside a runtime.
 pub fn stdout() -> io::Result<Stdout> {
-    shared(io::stdout().as_fd()).map(PipeWriter::of)
+    Ok(Stdout { descriptor: shared(io::stdout().as_fd())? })
 }
 
 /// The process's standard error: the same as for [`stdout`].
@@ -40,17 +42,59 @@ pub fn stdout() -> io::Result<Stdout> {
 /// # Panics
 /// Outside a runtime.
 pub fn stderr() -> io::Result<Stderr> {
-    shared(io::stderr().as_fd()).map(PipeWriter::of)
+    Ok(Stderr { descriptor: shared(io::stderr().as_fd())? })
 }
 
 /// The standard input; see [`stdin`].
-pub type Stdin = PipeReader;
+pub struct Stdin {
+    descriptor: Descriptor,
+}
+
+impl Stdin {
+    fn handle(&self) -> &Rc<IoHandle> {
+        self.descriptor.handle()
+    }
+
+    methods::descriptor_read_methods!();
+    methods::readable_methods!("standard input");
+    methods::close_methods!("runtime's own descriptor of the standard input");
+}
+
+methods::descriptor_traits!(Stdin);
 
 /// The standard output; see [`stdout`].
-pub type Stdout = PipeWriter;
+pub struct Stdout {
+    descriptor: Descriptor,
+}
+
+impl Stdout {
+    fn handle(&self) -> &Rc<IoHandle> {
+        self.descriptor.handle()
+    }
+
+    methods::descriptor_write_methods!();
+    methods::writable_methods!("standard output");
+    methods::close_methods!("runtime's own descriptor of the standard output");
+}
+
+methods::descriptor_traits!(Stdout);
 
 /// The standard error; see [`stderr`].
-pub type Stderr = PipeWriter;
+pub struct Stderr {
+    descriptor: Descriptor,
+}
+
+impl Stderr {
+    fn handle(&self) -> &Rc<IoHandle> {
+        self.descriptor.handle()
+    }
+
+    methods::descriptor_write_methods!();
+    methods::writable_methods!("standard error");
+    methods::close_methods!("runtime's own descriptor of the standard error");
+}
+
+methods::descriptor_traits!(Stderr);
 
 fn shared(fd: std::os::fd::BorrowedFd<'_>) -> io::Result<Descriptor> {
     Ok(Descriptor::shared(fd.try_clone_to_owned()?))

@@ -1,16 +1,14 @@
 //! Whether a descriptor is what it is taken for, and the handles that are made of one.
 
 use std::io;
-use std::os::fd::OwnedFd;
-
-use socket2::{SockRef, Type};
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
-use crate::sys;
+use crate::sys::socket::{Socket, Type};
 
 /// What a socket may be taken for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+enum Kind {
     TcpStream,
     TcpListener,
     Udp,
@@ -37,19 +35,21 @@ impl Kind {
     }
 
     /// Fails if the descriptor is something else.
-    pub(crate) fn check(self, fd: &OwnedFd) -> io::Result<()> {
+    fn check(self, fd: &OwnedFd) -> io::Result<()> {
         let invalid = |what: &str| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("the descriptor is no {what}"))
         };
         let (kind, listens, what) = self.looks();
-        let socket = SockRef::from(fd);
-        let is_kind = socket.r#type().map_err(|_| invalid("socket"))? == kind;
+        let fd = fd.as_fd();
+        let socket = Socket::new(&fd);
+        let is_kind = socket.kind().map_err(|_| invalid("socket"))? == kind;
         let address = socket.local_addr()?;
         let is_family = match self.is_unix() {
             true => address.is_unix(),
             false => address.as_socket().is_some(),
         };
-        match is_kind && is_family && sys::is_listener(fd)? == listens {
+        let is_role = socket.is_listener()?.unwrap_or(listens) == listens;
+        match is_kind && is_family && is_role {
             true => Ok(()),
             false => Err(invalid(what)),
         }

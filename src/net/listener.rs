@@ -1,22 +1,23 @@
 //! A TCP listener.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
-use socket2::Domain;
-
 use super::acceptor::Acceptor;
+use super::connect::{bind, open};
 use super::handoff::{sealed::Sealed, Carried, HandOver, Handoff};
+use super::options;
 use super::ports::{self, Protocol, Sharing};
 use super::resolve::{resolve, ToSocketAddrs};
-use super::{options, TcpSocket, TcpStream};
-use crate::handle::accept::BACKLOG;
+use super::stream::TcpStream;
+use crate::handle::accept::{Listening, BACKLOG};
+use crate::io::methods;
+use crate::op::Socket;
 use crate::runtime::Core;
-use crate::sys;
+use crate::sys::socket::Domain;
 
 /// Accepts TCP connections.
 ///
@@ -59,31 +60,22 @@ impl TcpListener {
     }
 
     async fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
-        let socket = TcpSocket::of(Domain::for_address(address)).await?;
-        socket.set_reuseaddr(true)?;
+        let handle = open(Socket::stream(Domain::for_address(address))).await?;
+        let listen = |sharing| {
+            options::with(&handle, |socket| {
+                socket.set_reuse_address(true)?;
+                bind(&socket, address, sharing)?;
+                socket.listen(BACKLOG)
+            })?;
+            handle.take_fd()
+        };
         let core = Core::current();
         if ports::is_dispatched(&core, address) {
-            let seated = ports::sit(&core, address, || {
-                socket.bind(address)?;
-                socket.listen(BACKLOG)?.acceptor.handle().take_fd()
-            })?;
+            let seated = ports::sit(&core, address, || listen(Sharing::No))?;
             return Ok(TcpListener { acceptor: Acceptor::seated(core, seated) });
         }
-        ports::bind_shared(&core, Protocol::Tcp, address, |sharing| {
-            match sharing {
-                Sharing::No => socket.bind(address)?,
-                // Bound without sharing, so that a foreign listener is noticed, then opened up.
-                Sharing::AsFirst if sys::SHARES_PORT_LATER => {
-                    socket.bind(address)?;
-                    socket.set_reuseport(true)?;
-                }
-                Sharing::AsFirst | Sharing::WithOthers => {
-                    socket.set_reuseport(true)?;
-                    socket.bind(address)?;
-                }
-            }
-            socket.listen(BACKLOG)
-        })
+        let fd = ports::bind_shared(&core, Protocol::Tcp, address, listen)?;
+        Ok(TcpListener::of(core, fd))
     }
 
     /// Takes a listener over, made by std or handed in by somebody else. Where one acceptor serves
@@ -107,6 +99,10 @@ impl TcpListener {
     /// A non-blocking socket that listens already.
     pub(super) fn of(core: Rc<Core>, fd: OwnedFd) -> TcpListener {
         TcpListener { acceptor: Acceptor::new(core, fd) }
+    }
+
+    fn handle(&self) -> &Listening {
+        self.acceptor.handle()
     }
 
     /// The next connection, and the address that it comes from. Connections that were given up
@@ -142,18 +138,12 @@ impl TcpListener {
         Ok(TcpStream::from_handle(self.acceptor.accept().await?))
     }
 
-    /// Sets `TCP_NODELAY` for the connections that will come, which inherit it: one system call for
-    /// all of them. See [`TcpStream::set_nodelay`].
+    /// The address that it listens on.
     ///
     /// # Errors
     /// [`Closed`](crate::Closed).
-    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        options::with(self.acceptor.handle(), |socket| socket.set_tcp_nodelay(on))
-    }
-
-    /// The address that it listens on.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        options::local_addr(self.acceptor.handle())
+        options::local_addr(self.handle())
     }
 
     /// When accepts fail with `TimedOut`; `None` for never. It may be moved while one waits.
@@ -209,6 +199,10 @@ impl TcpListener {
     pub async fn close(&self) -> io::Result<()> {
         self.acceptor.close().await
     }
+
+    options::tcp_options!();
+    options::ip_options!();
+    options::socket_options!();
 }
 
 impl HandOver for TcpListener {
@@ -250,15 +244,4 @@ impl Sealed for TcpListener {
     }
 }
 
-impl AsRawFd for TcpListener {
-    /// The number; -1 if it has been closed.
-    fn as_raw_fd(&self) -> RawFd {
-        self.acceptor.as_raw_fd()
-    }
-}
-
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpListener").field("fd", &self.as_raw_fd()).finish()
-    }
-}
+methods::descriptor_traits!(TcpListener);

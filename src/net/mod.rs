@@ -4,6 +4,7 @@
 //! operation under way; others wait for their turn, in order. Dropped reads and accepts lose nothing.
 
 mod acceptor;
+mod connect;
 mod dispatch;
 mod handoff;
 mod kind;
@@ -13,18 +14,15 @@ mod ports;
 mod race;
 mod resolve;
 mod socket;
-mod socket_stream;
 mod split;
 mod stream;
 mod udp;
 mod unix;
 
 pub use handoff::{HandOver, Handoff};
-pub(crate) use kind::Kind;
 pub use listener::TcpListener;
 pub use resolve::{lookup_host, Addresses, ToSocketAddrs};
 pub use socket::TcpSocket;
-pub use socket_stream::SocketStream;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError, Split};
 pub use stream::TcpStream;
 pub use udp::{Datagram, Ecn, Received, Transmit, UdpSocket};

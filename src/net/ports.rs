@@ -9,10 +9,9 @@ use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use socket2::SockRef;
-
 use super::dispatch::{Dispatcher, Seat};
 use crate::runtime::{Accept, Core};
+use crate::sys::socket::Socket;
 
 /// What the cores of a group have bound.
 #[derive(Default)]
@@ -76,7 +75,7 @@ pub(super) fn take_seat(
     core: &Core,
     socket: BorrowedFd<'_>,
 ) -> io::Result<Option<(Seat, OwnedFd)>> {
-    match SockRef::from(&socket).local_addr()?.as_socket() {
+    match Socket::new(&socket).local_addr()?.as_socket() {
         Some(address) if is_dispatched(core, address) => {
             sit(core, address, || socket.try_clone_to_owned()).map(Some)
         }

@@ -1,22 +1,18 @@
 //! A TCP socket that is not connected yet.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Instant;
 
-use socket2::{Domain, SockAddr, SockRef};
-
-use super::{TcpListener, TcpStream};
-use crate::handle::permit::{acquire, perform};
+use super::connect::{connect, open};
+use super::listener::TcpListener;
+use super::options;
+use super::stream::TcpStream;
 use crate::handle::IoHandle;
-use crate::handle::Submission;
-use crate::handle::{close, Handle};
-use crate::op::{Connect, Interest, Socket};
-use crate::runtime::Core;
-use crate::sys;
+use crate::io::{methods, User};
+use crate::op::{Interest, Socket};
+use crate::sys::socket::Domain;
 
 /// A TCP socket before it is connected or listens, to set options on.
 ///
@@ -30,7 +26,7 @@ use crate::sys;
 /// # drop(listener); Ok(()) }) }
 /// ```
 pub struct TcpSocket {
-    handle: Rc<IoHandle>,
+    user: User,
 }
 
 impl TcpSocket {
@@ -44,45 +40,77 @@ impl TcpSocket {
         TcpSocket::of(Domain::IPV6).await
     }
 
-    pub(super) async fn of(domain: Domain) -> io::Result<TcpSocket> {
-        let core = Core::current();
-        let fd = Submission::new(core.clone(), Socket::stream(domain)).await?;
-        Ok(TcpSocket { handle: Handle::new(core, fd) })
+    async fn of(domain: Domain) -> io::Result<TcpSocket> {
+        Ok(TcpSocket { user: User::new(open(Socket::stream(domain)).await?) })
+    }
+
+    fn handle(&self) -> &Rc<IoHandle> {
+        self.user.handle()
     }
 
     /// Whether the address may be bound although connections of an earlier listener linger on it
     /// (`SO_REUSEADDR`).
-    pub fn set_reuseaddr(&self, on: bool) -> io::Result<()> {
-        self.with(|socket| socket.set_reuse_address(on))
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
+    pub fn reuseaddr(&self) -> io::Result<bool> {
+        options::with(self.handle(), |socket| socket.reuse_address())
     }
 
-    /// Whether several sockets of this user may be bound to the same address, among which the kernel
-    /// spreads connections (`SO_REUSEPORT`; on FreeBSD `SO_REUSEPORT_LB`). macOS, OpenBSD and NetBSD
-    /// give all connections to one of them.
+    /// Sets whether the address may be bound although connections of an earlier listener linger on it.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
+    pub fn set_reuseaddr(&self, on: bool) -> io::Result<()> {
+        options::with(self.handle(), |socket| socket.set_reuse_address(on))
+    }
+
+    /// Whether several sockets of this user may be bound to the same address (`SO_REUSEPORT`; on FreeBSD
+    /// `SO_REUSEPORT_LB`).
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
+    pub fn reuseport(&self) -> io::Result<bool> {
+        options::with(self.handle(), |socket| socket.shares_port())
+    }
+
+    /// Sets whether several sockets of this user may be bound to the same address, among which the kernel
+    /// spreads connections. macOS, OpenBSD and NetBSD give all connections to one of them.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
     pub fn set_reuseport(&self, on: bool) -> io::Result<()> {
-        self.with(|socket| sys::share_port(&socket, on))
+        options::with(self.handle(), |socket| socket.share_port(on))
     }
 
     /// Gives the socket an address of its own.
+    ///
+    /// # Errors
+    /// Those of bind(2), above all `AddrInUse`; [`Closed`](crate::Closed).
     pub fn bind(&self, address: SocketAddr) -> io::Result<()> {
-        self.with(|socket| socket.bind(&address.into()))
+        options::with(self.handle(), |socket| socket.bind(&address.into()))
     }
 
     /// The socket's own address.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        super::options::local_addr(&self.handle)
+        options::local_addr(self.handle())
     }
 
     /// Lets the socket listen; `backlog` connections may wait to be accepted.
+    ///
+    /// # Errors
+    /// Those of listen(2); [`Closed`](crate::Closed).
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
-        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-        self.with(|socket| socket.listen(backlog))?;
-        Ok(TcpListener::of(self.handle.core.clone(), self.handle.take_fd()?))
+        options::with(self.handle(), |socket| socket.listen(backlog))?;
+        Ok(TcpListener::of(self.handle().core.clone(), self.handle().take_fd()?))
     }
 
     /// When `connect` fails with `TimedOut`; `None` for never. It may be moved while it waits.
     pub fn set_connect_deadline(&self, at: Option<Instant>) {
-        self.handle.set_deadline(Interest::Writable, at);
+        self.handle().set_deadline(Interest::Writable, at);
     }
 
     /// Connects. Dropping the future ends the attempt; a connection that comes about all the same is
@@ -91,41 +119,16 @@ impl TcpSocket {
     /// # Errors
     /// Those of connect(2); `TimedOut` after the deadline; [`Closed`](crate::Closed).
     pub async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let permit = acquire(&self.handle, Interest::Writable).await?;
-        let address = SockAddr::from(address);
-        let op = Connect::new(permit, address);
-        drop(perform(&self.handle, Interest::Writable, op).await?);
-        self.handle.set_deadline(Interest::Writable, None);
-        self.handle.add_user();
-        Ok(TcpStream::from_handle(self.handle.clone()))
+        connect(self.handle(), address.into()).await?;
+        self.set_connect_deadline(None);
+        Ok(TcpStream::from_user(self.user.share()))
     }
 
-    /// Calls `call` with the descriptor, for what has no method here: an option, say, with socket2.
-    ///
-    /// # Errors
-    /// [`Closed`](crate::Closed).
-    pub fn with_fd<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> R) -> io::Result<R> {
-        self.handle.with_fd(call)
-    }
-
-    /// Closes the socket; a `connect` that waits fails with [`Closed`](crate::Closed).
-    pub async fn close(&self) -> io::Result<()> {
-        close(&self.handle).await
-    }
-
-    fn with<R>(&self, call: impl FnOnce(SockRef<'_>) -> io::Result<R>) -> io::Result<R> {
-        super::options::with(&self.handle, call)
-    }
+    methods::close_methods!("socket");
+    options::tcp_options!();
+    options::connection_options!();
+    options::ip_options!();
+    options::socket_options!();
 }
 
-impl fmt::Debug for TcpSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpSocket").field("fd", &self.handle.fd()).finish()
-    }
-}
-
-impl Drop for TcpSocket {
-    fn drop(&mut self) {
-        self.handle.remove_user();
-    }
-}
+methods::descriptor_traits!(TcpSocket);

@@ -2,37 +2,39 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
-use std::ops::Deref;
+use std::net::Shutdown;
 use std::rc::Rc;
-use std::time::Instant;
 
-use socket2::SockRef;
+use super::options;
+use super::stream::TcpStream;
+use crate::handle::IoHandle;
+use crate::io::{methods, Connection};
 
-use super::{SocketStream, TcpStream, UnixStream};
-use crate::buf::{IoBuf, IoBufMut, Lease};
+/// A connection that has two halves: [`TcpStream`] or [`UnixStream`](super::UnixStream). This trait is
+/// sealed.
+pub trait Split: Connection + Sized {
+    /// An address of either side.
+    type Addr;
 
-/// A connection that has two halves: [`TcpStream`] or [`UnixStream`]. This trait is sealed.
-pub trait Split: Deref<Target = SocketStream> + sealed::Sealed {
     /// Another user of the same connection.
     #[doc(hidden)]
     fn share(&self) -> Self;
+
+    #[doc(hidden)]
+    fn peer_addr(&self) -> io::Result<Self::Addr>;
+
+    #[doc(hidden)]
+    fn local_addr(&self) -> io::Result<Self::Addr>;
 }
 
-mod sealed {
-    pub trait Sealed: Sized {}
-    impl Sealed for super::TcpStream {}
-    impl Sealed for super::UnixStream {}
-}
-
-/// The reading half of a connection; the methods are those of the stream.
+/// The reading half of a connection.
 #[derive(Debug)]
 pub struct OwnedReadHalf<S: Split = TcpStream> {
     stream: S,
 }
 
-/// The writing half of a connection; the methods are those of the stream. Dropping it shuts writing
-/// down, so that the other side finds the end of the stream.
+/// The writing half of a connection. Dropping it shuts writing down, so that the other side finds the
+/// end of the stream.
 #[derive(Debug)]
 pub struct OwnedWriteHalf<S: Split = TcpStream> {
     /// Taken when the halves are put together again.
@@ -45,29 +47,28 @@ pub(super) fn split<S: Split>(stream: S) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>
 }
 
 impl<S: Split> OwnedReadHalf<S> {
-    /// See [`SocketStream::recv`].
-    pub async fn recv(&self) -> io::Result<Option<Lease>> {
-        self.stream.recv().await
+    pub(super) fn stream(&self) -> &S {
+        &self.stream
     }
 
-    /// See [`SocketStream::read`].
-    pub async fn read<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
-        self.stream.read(buffer).await
+    fn handle(&self) -> &Rc<IoHandle> {
+        self.stream.user().handle()
     }
 
-    /// See [`SocketStream::read_exact`].
-    pub async fn read_exact<B: IoBufMut>(&self, buffer: B) -> (io::Result<()>, B) {
-        self.stream.read_exact(buffer).await
+    /// The address of the other side.
+    ///
+    /// # Errors
+    /// As for the whole connection.
+    pub fn peer_addr(&self) -> io::Result<S::Addr> {
+        self.stream.peer_addr()
     }
 
-    /// See [`SocketStream::peek`].
-    pub async fn peek<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
-        self.stream.peek(buffer).await
-    }
-
-    /// See [`Pollable::set_read_deadline`](crate::io::Pollable::set_read_deadline).
-    pub fn set_read_deadline(&self, at: Option<Instant>) {
-        self.stream.set_read_deadline(at);
+    /// The address of this side.
+    ///
+    /// # Errors
+    /// As for the whole connection.
+    pub fn local_addr(&self) -> io::Result<S::Addr> {
+        self.stream.local_addr()
     }
 
     /// Puts the halves of one connection together again.
@@ -75,69 +76,59 @@ impl<S: Split> OwnedReadHalf<S> {
     /// # Errors
     /// Both halves, if they are of two connections.
     pub fn reunite(self, mut write: OwnedWriteHalf<S>) -> Result<S, ReuniteError<S>> {
-        if !Rc::ptr_eq(self.stream.handle(), write.stream().handle()) {
+        if !Rc::ptr_eq(self.handle(), write.handle()) {
             return Err(ReuniteError(self, write));
         }
         drop(write.stream.take());
         Ok(self.stream)
     }
+
+    methods::stream_read_methods!(S);
+    methods::readable_methods!("connection");
 }
 
 impl<S: Split> OwnedWriteHalf<S> {
-    fn stream(&self) -> &S {
+    pub(super) fn stream(&self) -> &S {
         self.stream.as_ref().expect("a half has its stream until it is reunited")
     }
 
-    /// See [`SocketStream::write`].
-    pub async fn write<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
-        self.stream().write(buffer).await
+    fn handle(&self) -> &Rc<IoHandle> {
+        self.stream().user().handle()
     }
 
-    /// See [`SocketStream::write_all`].
-    pub async fn write_all<B: IoBuf>(&self, buffer: B) -> (io::Result<()>, B) {
-        self.stream().write_all(buffer).await
+    /// The address of the other side.
+    ///
+    /// # Errors
+    /// As for the whole connection.
+    pub fn peer_addr(&self) -> io::Result<S::Addr> {
+        self.stream().peer_addr()
     }
 
-    /// See [`SocketStream::write_vectored`].
-    pub async fn write_vectored<B: IoBuf>(&self, buffers: Vec<B>) -> (io::Result<usize>, Vec<B>) {
-        self.stream().write_vectored(buffers).await
-    }
-
-    /// See [`SocketStream::write_vectored_all`].
-    pub async fn write_vectored_all<B: IoBuf>(&self, buffers: Vec<B>) -> (io::Result<()>, Vec<B>) {
-        self.stream().write_vectored_all(buffers).await
+    /// The address of this side.
+    ///
+    /// # Errors
+    /// As for the whole connection.
+    pub fn local_addr(&self) -> io::Result<S::Addr> {
+        self.stream().local_addr()
     }
 
     /// Shuts writing down: the other side finds the end of the stream.
+    ///
+    /// # Errors
+    /// Those of shutdown(2); [`Closed`](crate::Closed).
     pub async fn shutdown(&self) -> io::Result<()> {
-        self.stream().shutdown(Shutdown::Write).await
+        crate::handle::send::shutdown(self.handle(), Shutdown::Write)?.await
     }
 
-    /// See [`Pollable::set_write_deadline`](crate::io::Pollable::set_write_deadline).
-    pub fn set_write_deadline(&self, at: Option<Instant>) {
-        self.stream().set_write_deadline(at);
-    }
-}
-
-impl OwnedReadHalf {
-    /// The address of the other side.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.peer_addr()
-    }
-}
-
-impl OwnedWriteHalf {
-    /// The address of the other side.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.stream().peer_addr()
-    }
+    methods::stream_write_methods!(S);
+    methods::writable_methods!("connection");
 }
 
 impl<S: Split> Drop for OwnedWriteHalf<S> {
     fn drop(&mut self) {
         let Some(stream) = &self.stream else { return };
         // A connection that is gone already has nothing to shut down.
-        let _ = stream.with_fd(|fd| SockRef::from(&fd).shutdown(Shutdown::Write));
+        let _ = options::with(stream.user().handle(), |socket| socket.shut_write());
     }
 }
 

@@ -1,33 +1,47 @@
 //! A TCP connection.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::ops::Deref;
-use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use socket2::Domain;
-
+use super::connect::{connect, open};
+use super::options;
 use super::race::race;
 use super::resolve::{resolve, ToSocketAddrs};
-use super::{options, OwnedReadHalf, OwnedWriteHalf, SocketStream, TcpSocket};
+use super::split::{split, OwnedReadHalf, OwnedWriteHalf, Split};
 use crate::handle::IoHandle;
+use crate::io::{methods, Connection, User};
+use crate::op::Socket;
+use crate::sys::socket::Domain;
 use crate::timer::clock;
 
-/// A TCP connection. Reading, writing and shutting down are those of [`SocketStream`], to which it
-/// dereferences; deadlines, readiness and closing those of [`Pollable`](crate::io::Pollable).
+/// A TCP connection.
 ///
 /// All methods take `&self`: one task may read while another writes. Buffers are given to an operation
-/// and come back with its result; [`recv`](SocketStream::recv) needs none.
+/// and come back with its result; [`recv`](TcpStream::recv) needs none.
+///
+/// Reading and writing are separate directions. In each, one operation is under way at a time, and
+/// others wait for their turn, in order. Dropping the future of a read loses nothing: bytes that arrive
+/// for it are given to the next read. Dropping the future of a write leaves open how much was written,
+/// as everywhere.
+///
+/// Dropping the connection ends what is in flight on it, and closes it a moment later.
 pub struct TcpStream {
-    stream: SocketStream,
+    user: User,
 }
 
 impl TcpStream {
     pub(super) fn from_handle(handle: Rc<IoHandle>) -> TcpStream {
-        TcpStream { stream: SocketStream::new(handle) }
+        TcpStream::from_user(User::new(handle))
+    }
+
+    pub(super) fn from_user(user: User) -> TcpStream {
+        TcpStream { user }
+    }
+
+    pub(crate) fn handle(&self) -> &Rc<IoHandle> {
+        self.user.handle()
     }
 
     /// Connects to an address; of several, to the first that answers: the families take turns, and one
@@ -67,9 +81,12 @@ impl TcpStream {
     ) -> io::Result<TcpStream> {
         let addresses: Vec<_> = resolve(address).await?.collect();
         race(addresses, deadline, |address, until| async move {
-            let socket = TcpSocket::of(Domain::for_address(address)).await?;
-            socket.set_connect_deadline(until);
-            socket.connect(address).await
+            let stream = open(Socket::stream(Domain::for_address(address))).await?;
+            let stream = TcpStream::from_handle(stream);
+            stream.set_write_deadline(until);
+            connect(stream.handle(), address.into()).await?;
+            stream.set_write_deadline(None);
+            Ok(stream)
         })
         .await
     }
@@ -82,7 +99,7 @@ impl TcpStream {
     /// # Panics
     /// Outside a runtime.
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<TcpStream> {
-        Ok(TcpStream { stream: SocketStream::take_over(stream.into())? })
+        Ok(TcpStream { user: User::take_over(stream.into())? })
     }
 
     /// The address of the other side.
@@ -95,61 +112,44 @@ impl TcpStream {
         options::local_addr(self.handle())
     }
 
-    /// Whether small writes go out at once and are not gathered (`TCP_NODELAY`).
-    pub fn nodelay(&self) -> io::Result<bool> {
-        options::with(self.handle(), |socket| socket.tcp_nodelay())
-    }
-
-    /// Sets `TCP_NODELAY`. Accepted connections inherit it from their listener
-    /// ([`TcpListener::set_nodelay`](crate::net::TcpListener::set_nodelay)).
-    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        options::with(self.handle(), |socket| socket.set_tcp_nodelay(on))
-    }
-
-    /// How long closing waits for unsent bytes (`SO_LINGER`). Zero resets the connection on close.
-    pub fn set_linger(&self, time: Option<Duration>) -> io::Result<()> {
-        options::with(self.handle(), |socket| socket.set_linger(time))
-    }
-
-    /// Whether an idle connection is probed (`SO_KEEPALIVE`).
-    pub fn set_keepalive(&self, on: bool) -> io::Result<()> {
-        options::with(self.handle(), |socket| socket.set_keepalive(on))
-    }
-
-    /// The hop limit of packets sent (`IP_TTL`).
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        options::with(self.handle(), |socket| socket.set_ttl_v4(ttl))
-    }
-
     /// Two halves, for two tasks. Dropping the writing one shuts writing down.
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        super::split::split(self)
+        split(self)
+    }
+
+    methods::stream_read_methods!();
+    methods::readable_methods!("connection");
+    methods::stream_write_methods!();
+    methods::writable_methods!("connection");
+    methods::shutdown_methods!();
+    methods::deadline_methods!();
+    methods::close_methods!("connection");
+    options::tcp_options!();
+    options::connection_options!();
+    options::ip_options!();
+    options::socket_options!();
+}
+
+impl Connection for TcpStream {
+    fn user(&self) -> &User {
+        &self.user
     }
 }
 
-impl super::split::Split for TcpStream {
+impl Split for TcpStream {
+    type Addr = SocketAddr;
+
     fn share(&self) -> TcpStream {
-        TcpStream { stream: self.stream.share() }
+        TcpStream { user: self.user.share() }
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.peer_addr()
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
     }
 }
 
-impl Deref for TcpStream {
-    type Target = SocketStream;
-
-    fn deref(&self) -> &SocketStream {
-        &self.stream
-    }
-}
-
-impl AsRawFd for TcpStream {
-    /// The number; -1 if it has been closed.
-    fn as_raw_fd(&self) -> RawFd {
-        self.stream.as_raw_fd()
-    }
-}
-
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpStream").field("fd", &self.as_raw_fd()).finish()
-    }
-}
+methods::descriptor_traits!(TcpStream);

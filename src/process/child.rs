@@ -7,8 +7,7 @@ use std::process::{ExitStatus, Output};
 use std::rc::Rc;
 
 use super::ending::Process;
-use super::{read_all, ChildStderr, ChildStdin, ChildStdout};
-use crate::io::{PipeReader, PipeWriter};
+use super::pipes::{read_all, ChildStderr, ChildStdin, ChildStdout};
 
 /// A process that has been started.
 ///
@@ -31,9 +30,9 @@ impl Child {
         let pid = child.id() as libc::pid_t;
         let mut made = || -> io::Result<_> {
             let process = Process::new(pid)?;
-            let stdin = child.stdin.take().map(|it| PipeWriter::new(it.into())).transpose()?;
-            let stdout = child.stdout.take().map(|it| PipeReader::new(it.into())).transpose()?;
-            let stderr = child.stderr.take().map(|it| PipeReader::new(it.into())).transpose()?;
+            let stdin = child.stdin.take().map(|it| ChildStdin::new(it.into())).transpose()?;
+            let stdout = child.stdout.take().map(|it| ChildStdout::new(it.into())).transpose()?;
+            let stderr = child.stderr.take().map(|it| ChildStderr::new(it.into())).transpose()?;
             Ok(Child { stdin, stdout, stderr, process, kill_on_drop })
         };
         match made() {
@@ -83,7 +82,8 @@ impl Child {
     /// As for [`wait`](Child::wait), and those of reading.
     pub async fn wait_with_output(mut self) -> io::Result<Output> {
         let core = self.process.core().clone();
-        let (out, err) = (self.stdout.take(), self.stderr.take());
+        let out = self.stdout.take().map(|pipe| pipe.descriptor);
+        let err = self.stderr.take().map(|pipe| pipe.descriptor);
         drop(self.stdin.take());
         // Both at once: a process may fill one while the other is read.
         let errors = core.spawn(read_all(err), Location::caller());

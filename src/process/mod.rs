@@ -6,15 +6,16 @@ use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::io::{PipeReader, PipeWriter};
 use crate::runtime::blocking;
 
 mod child;
 mod ending;
 #[cfg_attr(any(not(target_os = "linux"), ringpark_kqueue), path = "no_pidfd.rs")]
 mod pidfd;
+mod pipes;
 
 pub use child::Child;
+pub use pipes::{ChildStderr, ChildStdin, ChildStdout};
 
 /// A process to be started; the methods are those of [`std::process::Command`].
 ///
@@ -205,23 +206,3 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A command is changed in single steps: a panic leaves nothing half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// Reads a pipe to its end, if there is one.
-async fn read_all(pipe: Option<PipeReader>) -> io::Result<Vec<u8>> {
-    match pipe {
-        Some(pipe) => {
-            let (result, bytes) = pipe.read_to_end(Vec::new()).await;
-            result.map(|_| bytes)
-        }
-        None => Ok(Vec::new()),
-    }
-}
-
-/// The child's standard input, which one writes to.
-pub type ChildStdin = PipeWriter;
-
-/// The child's standard output, which one reads from.
-pub type ChildStdout = PipeReader;
-
-/// The child's standard error, which one reads from.
-pub type ChildStderr = PipeReader;

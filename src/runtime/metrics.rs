@@ -88,7 +88,7 @@ counters! {
     /// Bytes that relays have received into pipes: see [`RelayPath`](crate::io::RelayPath).
     relayed_spliced: Grows, "Bytes that relays have received into pipes.";
     /// Bytes that zero-copy sends have carried, and whose memory the kernel has let go of: see
-    /// [`write_all_zero_copy`](crate::net::SocketStream::write_all_zero_copy).
+    /// [`write_all_zero_copy`](crate::net::TcpStream::write_all_zero_copy).
     zero_copy_sent: Grows, "Bytes that zero-copy sends have carried.";
     /// Of these, bytes that the kernel says it has copied all the same (6.2).
     zero_copy_copied: Grows, "Bytes of zero-copy sends that the kernel has copied all the same.";

@@ -92,7 +92,27 @@ pub(crate) const SENDS_FILES: bool = false;
 
 /// Lets the kernel put datagrams together: none does.
 pub(crate) fn set_udp_gro(_socket: &socket2::Socket, _on: bool) -> io::Result<()> {
-    Err(io::Error::from_raw_os_error(libc::ENOPROTOOPT))
+    Err(unknown())
+}
+
+/// Whether it does.
+pub(crate) fn udp_gro(_socket: &socket2::Socket) -> io::Result<bool> {
+    Err(unknown())
+}
+
+/// Whether what comes is acknowledged at once: only Linux can be asked.
+pub(crate) fn quickack(_socket: &socket2::Socket) -> io::Result<bool> {
+    Err(unknown())
+}
+
+/// Lets what comes be acknowledged at once: only Linux does.
+pub(crate) fn set_quickack(_socket: &socket2::Socket, _on: bool) -> io::Result<()> {
+    Err(unknown())
+}
+
+/// The error of an option that the system does not know.
+fn unknown() -> io::Error {
+    io::Error::from_raw_os_error(libc::ENOPROTOOPT)
 }
 
 /// An option of a socket.

@@ -4,12 +4,18 @@
 use std::io;
 use std::net::Ipv4Addr;
 
-use super::{set_option, Control, Told};
+use super::flag::{get_flag, set_flag};
+use super::{Control, Told};
 
 /// Lets datagrams tell where they were sent to.
 pub(super) fn set_recv_destination_v4(socket: &socket2::Socket, on: bool) -> io::Result<()> {
-    set_option(socket, libc::IPPROTO_IP, libc::IP_RECVDSTADDR, on)?;
-    set_option(socket, libc::IPPROTO_IP, libc::IP_RECVIF, on)
+    set_flag(socket, libc::IPPROTO_IP, libc::IP_RECVDSTADDR, on)?;
+    set_flag(socket, libc::IPPROTO_IP, libc::IP_RECVIF, on)
+}
+
+/// Whether they do.
+pub(super) fn recv_destination_v4(socket: &socket2::Socket) -> io::Result<bool> {
+    get_flag(socket, libc::IPPROTO_IP, libc::IP_RECVDSTADDR)
 }
 
 /// What a control message of IPv4 tells of where its datagram was sent to: one tells the address, one

@@ -30,6 +30,14 @@ pub(crate) fn set_recv_ecn(socket: &socket2::Socket, v6: bool, on: bool) -> io::
     }
 }
 
+/// Whether they do.
+pub(crate) fn recv_ecn(socket: &socket2::Socket, v6: bool) -> io::Result<bool> {
+    match v6 {
+        true => socket.recv_tclass_v6(),
+        false => socket.recv_tos_v4(),
+    }
+}
+
 /// What a control message of IPv4 tells of congestion: two bits.
 pub(crate) fn ecn_v4(kind: libc::c_int, data: &[u8]) -> Option<u8> {
     data.first().filter(|_| kind == TOLD).map(|class| class & 0b11)

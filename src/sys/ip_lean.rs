@@ -3,13 +3,22 @@
 use std::io;
 use std::net::Ipv4Addr;
 
-use super::{interface, set_option, Control};
+use super::flag::{get_flag, set_flag};
+use super::{interface, Control};
 
 /// Lets each datagram tell its congestion notification (`IPV6_RECVTCLASS`). Those of IPv4 do not
 /// (ENOPROTOOPT).
 pub(crate) fn set_recv_ecn(socket: &socket2::Socket, v6: bool, on: bool) -> io::Result<()> {
     match v6 {
-        true => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, on),
+        true => set_flag(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, on),
+        false => Err(io::Error::from_raw_os_error(libc::ENOPROTOOPT)),
+    }
+}
+
+/// Whether they do.
+pub(crate) fn recv_ecn(socket: &socket2::Socket, v6: bool) -> io::Result<bool> {
+    match v6 {
+        true => get_flag(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
         false => Err(io::Error::from_raw_os_error(libc::ENOPROTOOPT)),
     }
 }

@@ -4,7 +4,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use super::{cvt, position, read, scratch, set_option, write, Notify};
+use super::flag::{get_flag, set_flag};
+use super::{cvt, position, read, scratch, write, Notify};
 
 /// What poll(2) says when the peer has closed its writing side.
 pub(crate) const POLLRDHUP: libc::c_short = libc::POLLRDHUP;
@@ -16,6 +17,11 @@ pub(crate) const SHARES_PORT_LATER: bool = true;
 /// spread.
 pub(crate) fn share_port(socket: &socket2::Socket, on: bool) -> io::Result<()> {
     socket.set_reuse_port(on)
+}
+
+/// Whether they may.
+pub(crate) fn shares_port(socket: &socket2::Socket) -> io::Result<bool> {
+    socket.reuse_port()
 }
 
 /// What the selectors that watch a descriptor are woken through.
@@ -139,7 +145,22 @@ fn set_timer_slack(nanos: libc::c_ulong) -> io::Result<()> {
 
 /// Lets the kernel put datagrams together (5.0).
 pub(crate) fn set_udp_gro(socket: &socket2::Socket, on: bool) -> io::Result<()> {
-    set_option(socket, libc::SOL_UDP, libc::UDP_GRO, on)
+    set_flag(socket, libc::SOL_UDP, libc::UDP_GRO, on)
+}
+
+/// Whether it does.
+pub(crate) fn udp_gro(socket: &socket2::Socket) -> io::Result<bool> {
+    get_flag(socket, libc::SOL_UDP, libc::UDP_GRO)
+}
+
+/// Whether what comes is acknowledged at once (`TCP_QUICKACK`).
+pub(crate) fn quickack(socket: &socket2::Socket) -> io::Result<bool> {
+    socket.tcp_quickack()
+}
+
+/// Lets what comes be acknowledged at once, for as long as the kernel sees fit.
+pub(crate) fn set_quickack(socket: &socket2::Socket, on: bool) -> io::Result<()> {
+    socket.set_tcp_quickack(on)
 }
 
 /// Whether the kernel cuts a message into a series of datagrams (`UDP_SEGMENT`, 4.18). The tests of

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 // Each of these pairs is one list of names, made in two ways.
@@ -28,9 +28,12 @@ mod calls;
 mod destination;
 #[cfg_attr(any(target_os = "netbsd", target_os = "openbsd"), path = "ip_lean.rs")]
 mod ip;
+#[cfg_attr(target_os = "openbsd", path = "keepalive_lean.rs")]
+mod keepalive;
 
 mod child;
 mod file;
+mod flag;
 #[cfg(any(target_os = "netbsd", target_os = "openbsd", test))]
 mod interface;
 #[cfg(any(not(target_os = "linux"), ringpark_kqueue))]
@@ -42,6 +45,7 @@ mod message;
 #[cfg(target_os = "linux")]
 pub(crate) mod scratch;
 pub(crate) mod signals;
+pub(crate) mod socket;
 #[cfg(target_os = "linux")]
 pub(crate) mod splice;
 pub(crate) mod stall;
@@ -53,10 +57,11 @@ pub(crate) use calls::*;
 pub(crate) use child::*;
 pub(crate) use destination::{destination_v4, push_source_v4};
 pub(crate) use file::*;
-pub(crate) use ip::*;
+pub(crate) use ip::{ecn_v4, push_ecn_v4};
 #[cfg(target_os = "linux")]
 pub(crate) use mapping::Mapping;
 pub(crate) use message::{recvmsg, sendmmsg, sendmsg, Control, ControlMessages};
+pub(crate) use socket::Socket;
 pub(crate) use system::*;
 pub(crate) use thread::{at_fork_in_child, coarse_now, ThreadClock};
 
@@ -120,22 +125,6 @@ pub(crate) fn set_nonblocking(fd: RawFd, on: bool) -> io::Result<bool> {
 /// What a control message tells: the address that a datagram was sent to, and the number of the
 /// interface that it came in by.
 pub(crate) type Told = (Option<IpAddr>, Option<u32>);
-
-/// Lets datagrams tell where they were sent to.
-pub(crate) fn set_recv_pktinfo(socket: &socket2::Socket, v6: bool, on: bool) -> io::Result<()> {
-    match v6 {
-        true => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, on),
-        false => destination::set_recv_destination_v4(socket, on),
-    }
-}
-
-/// Sets an option that is on or off.
-fn set_option(socket: &socket2::Socket, level: i32, name: i32, on: bool) -> io::Result<()> {
-    let value = libc::c_int::from(on);
-    let (fd, length) = (socket.as_raw_fd(), size_of_val(&value) as libc::socklen_t);
-    // SAFETY: the pointer is to a local of that length.
-    cvt(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) }).map(drop)
-}
 
 /// Whether a number is an open descriptor.
 pub(crate) fn is_open(fd: RawFd) -> bool {

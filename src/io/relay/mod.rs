@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::handle::timed_out;
-use crate::handle::IoHandle;
-use crate::net::SocketStream;
+use super::Connection;
+use crate::handle::{timed_out, IoHandle};
 use crate::op::Interest;
 use crate::time::sleep_until;
 use crate::timer::clock;
@@ -55,10 +54,13 @@ use way::Way;
 /// println!("{} bytes up, {} bytes down", carried.a_to_b, carried.b_to_a);
 /// # Ok(()) }
 /// ```
-pub fn relay<'a>(a: &'a SocketStream, b: &'a SocketStream) -> Relay<'a> {
+pub fn relay<'a>(
+    a: &'a (impl Connection + ?Sized),
+    b: &'a (impl Connection + ?Sized),
+) -> Relay<'a> {
     Relay {
-        a: a.handle(),
-        b: b.handle(),
+        a: a.user().handle(),
+        b: b.user().handle(),
         path: RelayPath::Auto,
         idle_timeout: None,
         timeout: None,

@@ -1,34 +1,26 @@
 //! A UDP socket.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::ops::Deref;
-use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 
-use socket2::{Domain, SockAddr};
-
+use super::connect::{bind, connect, open};
 use super::options;
-use super::ports::{self, Protocol, Sharing};
+use super::ports::{self, Protocol};
 use super::resolve::{resolve, ToSocketAddrs};
 use crate::buf::{IoBuf, IoBufMut, Lease};
-use crate::handle::permit::{acquire, perform};
-use crate::handle::Handle;
-use crate::handle::IoHandle;
-use crate::handle::{datagram, incomplete, message, Submission};
-use crate::io::Pollable;
-use crate::op::{Ancillary, Connect, Envelope, Interest, Outgoing, Socket};
+use crate::handle::{datagram, incomplete, message, IoHandle};
+use crate::io::{methods, User};
+use crate::op::{Ancillary, Envelope, Outgoing, Socket};
 use crate::runtime::Core;
-use crate::sys;
+use crate::sys::socket::Domain;
 
 mod packet;
 mod settings;
 
 pub use packet::{Datagram, Ecn, Received, Transmit};
 
-/// A UDP socket. Deadlines, readiness and closing are those of [`Pollable`], to which it
-/// dereferences; multicast and what a datagram tells beside its bytes are options.
+/// A UDP socket. Multicast and what a datagram tells beside its bytes are options.
 ///
 /// Datagrams come in one of two ways: [`recv`](UdpSocket::recv) gives them out in a [`Lease`] of the
 /// core's own buffers, which on io_uring the kernel fills without being asked each time (6.0), and
@@ -51,8 +43,8 @@ pub use packet::{Datagram, Ecn, Received, Transmit};
 /// # Ok(()) }) }
 /// ```
 pub struct UdpSocket {
-    pollable: Pollable,
-    /// Whether it is of IPv6, and so takes the options of both families.
+    user: User,
+    /// Whether it is of IPv6, and so sends by both families.
     v6: bool,
 }
 
@@ -76,25 +68,10 @@ impl UdpSocket {
     }
 
     async fn bind_one(address: SocketAddr) -> io::Result<UdpSocket> {
-        let core = Core::current();
-        let socket = Socket::datagram(Domain::for_address(address));
-        let fd = Submission::new(core.clone(), socket).await?;
-        let handle = Handle::new(core.clone(), fd);
-        let socket = UdpSocket { pollable: Pollable::new(handle), v6: address.is_ipv6() };
-        let raw = SockAddr::from(address);
-        ports::bind_shared(&core, Protocol::Udp, address, |sharing| {
-            socket.with(|socket| match sharing {
-                Sharing::No => socket.bind(&raw),
-                // Bound without sharing, so that a foreign socket is noticed, then opened up.
-                Sharing::AsFirst if sys::SHARES_PORT_LATER => {
-                    socket.bind(&raw)?;
-                    sys::share_port(&socket, true)
-                }
-                Sharing::AsFirst | Sharing::WithOthers => {
-                    sys::share_port(&socket, true)?;
-                    socket.bind(&raw)
-                }
-            })
+        let handle = open(Socket::datagram(Domain::for_address(address))).await?;
+        let socket = UdpSocket { user: User::new(handle), v6: address.is_ipv6() };
+        ports::bind_shared(&Core::current(), Protocol::Udp, address, |sharing| {
+            options::with(socket.handle(), |socket| bind(&socket, address, sharing))
         })?;
         Ok(socket)
     }
@@ -108,11 +85,11 @@ impl UdpSocket {
     /// Outside a runtime.
     pub fn from_std(socket: std::net::UdpSocket) -> io::Result<UdpSocket> {
         let v6 = socket.local_addr()?.is_ipv6();
-        Ok(UdpSocket { pollable: Pollable::take_over(socket.into())?, v6 })
+        Ok(UdpSocket { user: User::take_over(socket.into())?, v6 })
     }
 
     fn handle(&self) -> &Rc<IoHandle> {
-        self.pollable.handle()
+        self.user.handle()
     }
 
     /// Sets where [`send`](UdpSocket::send) sends to; of several addresses, the first that can be
@@ -125,10 +102,8 @@ impl UdpSocket {
         let handle = self.handle();
         let mut last = None;
         for address in resolve(address).await? {
-            let permit = acquire(handle, Interest::Writable).await?;
-            let op = Connect::new(permit, address.into());
-            match perform(handle, Interest::Writable, op).await {
-                Ok(_permit) => return Ok(()),
+            match connect(handle, address.into()).await {
+                Ok(()) => return Ok(()),
                 Err(error) => last = Some(error),
             }
         }
@@ -243,33 +218,27 @@ impl UdpSocket {
     }
 
     /// The address of this side.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         options::local_addr(self.handle())
     }
 
     /// The address that the socket is connected to.
+    ///
+    /// # Errors
+    /// `NotConnected`; [`Closed`](crate::Closed).
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         options::peer_addr(self.handle())
     }
+
+    methods::readable_methods!("socket");
+    methods::writable_methods!("socket");
+    methods::deadline_methods!();
+    methods::close_methods!("socket");
+    options::ip_options!();
+    options::socket_options!();
 }
 
-impl Deref for UdpSocket {
-    type Target = Pollable;
-
-    fn deref(&self) -> &Pollable {
-        &self.pollable
-    }
-}
-
-impl AsRawFd for UdpSocket {
-    /// The number; -1 if it has been closed.
-    fn as_raw_fd(&self) -> RawFd {
-        self.pollable.as_raw_fd()
-    }
-}
-
-impl fmt::Debug for UdpSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UdpSocket").field("fd", &self.as_raw_fd()).finish()
-    }
-}
+methods::descriptor_traits!(UdpSocket);

@@ -1,22 +1,22 @@
 //! Datagrams within a machine.
 
-use std::fmt;
 use std::io;
-use std::ops::Deref;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
+use std::rc::Rc;
 
 use super::{check_fds, to_raw, UnixMessage};
 use crate::buf::{IoBuf, IoBufMut};
-use crate::handle::message;
-use crate::io::Pollable;
+use crate::handle::{message, IoHandle};
+use crate::io::{methods, User};
+use crate::net::connect::open;
 use crate::net::options;
 use crate::op::{Envelope, Socket};
+use crate::sys::socket::Domain;
 
 /// A Unix socket for datagrams, which are never lost, reordered or merged: a sender waits while the
-/// other side's queue is full. Deadlines, readiness and closing are those of [`Pollable`], to which it
-/// dereferences.
+/// other side's queue is full.
 ///
 /// Dropping the future of a receive loses nothing: a datagram that comes for it is given to the next
 /// one. Dropping the future of a send leaves open whether it went out.
@@ -31,7 +31,7 @@ use crate::op::{Envelope, Socket};
 /// # Ok(()) }) }
 /// ```
 pub struct UnixDatagram {
-    pollable: Pollable,
+    user: User,
 }
 
 impl UnixDatagram {
@@ -59,8 +59,12 @@ impl UnixDatagram {
     /// # Errors
     /// Those of socket(2).
     pub async fn unbound() -> io::Result<UnixDatagram> {
-        let handle = super::socket(Socket::datagram).await?;
-        Ok(UnixDatagram { pollable: Pollable::new(handle) })
+        let handle = open(Socket::datagram(Domain::UNIX)).await?;
+        Ok(UnixDatagram { user: User::new(handle) })
+    }
+
+    fn handle(&self) -> &Rc<IoHandle> {
+        self.user.handle()
     }
 
     /// Two sockets that are connected to each other.
@@ -83,7 +87,7 @@ impl UnixDatagram {
     /// # Panics
     /// Outside a runtime.
     pub fn from_std(socket: std::os::unix::net::UnixDatagram) -> io::Result<UnixDatagram> {
-        Ok(UnixDatagram { pollable: Pollable::take_over(socket.into())? })
+        Ok(UnixDatagram { user: User::take_over(socket.into())? })
     }
 
     /// Sets where [`send`](UnixDatagram::send) sends to. From then on only what comes from there is
@@ -190,33 +194,26 @@ impl UnixDatagram {
     }
 
     /// The address of this side.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         super::local_addr(self.handle())
     }
 
     /// The address that the socket is connected to.
+    ///
+    /// # Errors
+    /// `NotConnected`; [`Closed`](crate::Closed).
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         super::peer_addr(self.handle())
     }
+
+    methods::readable_methods!("socket");
+    methods::writable_methods!("socket");
+    methods::deadline_methods!();
+    methods::close_methods!("socket");
+    options::socket_options!();
 }
 
-impl Deref for UnixDatagram {
-    type Target = Pollable;
-
-    fn deref(&self) -> &Pollable {
-        &self.pollable
-    }
-}
-
-impl AsRawFd for UnixDatagram {
-    /// The number; -1 if it has been closed.
-    fn as_raw_fd(&self) -> RawFd {
-        self.pollable.as_raw_fd()
-    }
-}
-
-impl fmt::Debug for UnixDatagram {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnixDatagram").field("fd", &self.as_raw_fd()).finish()
-    }
-}
+methods::descriptor_traits!(UnixDatagram);

@@ -1,19 +1,21 @@
 //! A listener of Unix connections.
 
-use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Instant;
 
-use super::UnixStream;
-use crate::handle::accept::BACKLOG;
+use super::stream::UnixStream;
+use crate::handle::accept::{Listening, BACKLOG};
+use crate::io::methods;
 use crate::net::acceptor::Acceptor;
+use crate::net::connect::open;
 use crate::net::handoff::{sealed::Sealed, Carried, HandOver, Handoff};
 use crate::net::options;
 use crate::op::Socket;
 use crate::runtime::Core;
+use crate::sys::socket::Domain;
 
 /// Accepts connections to a Unix socket.
 ///
@@ -56,10 +58,10 @@ impl UnixListener {
     /// As for [`bind`](UnixListener::bind).
     pub async fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
         let address = super::to_raw(address)?;
-        let handle = super::socket(Socket::stream).await?;
+        let handle = open(Socket::stream(Domain::UNIX)).await?;
         options::with(&handle, |socket| {
             socket.bind(&address)?;
-            socket.listen(BACKLOG as i32)
+            socket.listen(BACKLOG)
         })?;
         let fd = handle.take_fd()?;
         Ok(UnixListener { acceptor: Acceptor::new(handle.core.clone(), fd) })
@@ -75,6 +77,10 @@ impl UnixListener {
     pub fn from_std(listener: std::os::unix::net::UnixListener) -> io::Result<UnixListener> {
         listener.set_nonblocking(true)?;
         Ok(UnixListener { acceptor: Acceptor::new(Core::current(), listener.into()) })
+    }
+
+    fn handle(&self) -> &Listening {
+        self.acceptor.handle()
     }
 
     /// The next connection, and the address that it comes from, which is unnamed unless the other
@@ -101,8 +107,11 @@ impl UnixListener {
     }
 
     /// The address that it listens on.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        super::local_addr(self.acceptor.handle())
+        super::local_addr(self.handle())
     }
 
     /// When accepts fail with `TimedOut`; `None` for never. It may be moved while one waits.
@@ -159,6 +168,8 @@ impl UnixListener {
     pub async fn close(&self) -> io::Result<()> {
         self.acceptor.close().await
     }
+
+    options::socket_options!();
 }
 
 impl HandOver for UnixListener {
@@ -184,15 +195,4 @@ impl Sealed for UnixListener {
     }
 }
 
-impl AsRawFd for UnixListener {
-    /// The number; -1 if it has been closed.
-    fn as_raw_fd(&self) -> RawFd {
-        self.acceptor.as_raw_fd()
-    }
-}
-
-impl fmt::Debug for UnixListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnixListener").field("fd", &self.as_raw_fd()).finish()
-    }
-}
+methods::descriptor_traits!(UnixListener);

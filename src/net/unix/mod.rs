@@ -9,16 +9,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
 use std::rc::Rc;
 
-use socket2::{Domain, SockAddr};
-
 use super::options;
 use crate::handle::message::Pause;
-use crate::handle::permit::{acquire, perform};
-use crate::handle::Handle;
-use crate::handle::IoHandle;
-use crate::handle::Submission;
-use crate::op::{is_busy, Ancillary, Connect, Interest, Socket, FDS_MAX};
-use crate::runtime::Core;
+use crate::handle::{Handle, IoHandle};
+use crate::op::{is_busy, Ancillary, FDS_MAX};
+use crate::sys::socket::SockAddr;
 
 mod datagram;
 mod listener;
@@ -115,23 +110,14 @@ fn check_fds(fds: &[OwnedFd]) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
-/// A new socket of this family.
-async fn socket(make: impl FnOnce(Domain) -> Socket) -> io::Result<Rc<IoHandle>> {
-    let core = Core::current();
-    let fd = Submission::new(core.clone(), make(Domain::UNIX)).await?;
-    Ok(Handle::new(core, fd))
-}
-
 /// Connects, and waits while the other side's queue is full.
 async fn connect(handle: &Rc<IoHandle>, address: &SocketAddr) -> io::Result<()> {
     let address = to_raw(address)?;
     let mut pause = Pause::new();
     loop {
-        let permit = acquire(handle, Interest::Writable).await?;
-        let op = Connect::new(permit, address.clone());
-        match perform(handle, Interest::Writable, op).await {
+        match super::connect::connect(handle, address.clone()).await {
             Err(error) if is_busy(&error) => pause.wait(handle).await,
-            other => return other.map(drop),
+            other => return other,
         }
     }
 }

@@ -1,25 +1,29 @@
 //! A Unix connection.
 
-use std::fmt;
 use std::io;
-use std::ops::Deref;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 
 use super::{check_fds, Credentials, UnixMessage};
 use crate::buf::{IoBuf, IoBufMut};
-use crate::handle::message;
-use crate::handle::IoHandle;
-use crate::net::split::{split, Split};
-use crate::net::{OwnedReadHalf, OwnedWriteHalf, SocketStream};
+use crate::handle::{message, IoHandle};
+use crate::io::{methods, Connection, User};
+use crate::net::connect::open;
+use crate::net::options;
+use crate::net::split::{split, OwnedReadHalf, OwnedWriteHalf, Split};
 use crate::op::{Envelope, Socket};
-use crate::sys;
+use crate::sys::socket::Domain;
 
-/// A connection to a Unix socket. Reading, writing and shutting down are those of [`SocketStream`],
-/// to which it dereferences; deadlines, readiness and closing those of
-/// [`Pollable`](crate::io::Pollable).
+/// A connection to a Unix socket.
+///
+/// All methods take `&self`: one task may read while another writes. Buffers are given to an operation
+/// and come back with its result; [`recv`](UnixStream::recv) needs none. Reading and writing are
+/// separate directions. In each, one operation is under way at a time, and others wait for their turn,
+/// in order.
+///
+/// Dropping the connection ends what is in flight on it, and closes it a moment later.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> { ringpark::block_on(async {
@@ -33,12 +37,16 @@ use crate::sys;
 /// # Ok(()) }) }
 /// ```
 pub struct UnixStream {
-    stream: SocketStream,
+    user: User,
 }
 
 impl UnixStream {
     pub(in crate::net) fn from_handle(handle: Rc<IoHandle>) -> UnixStream {
-        UnixStream { stream: SocketStream::new(handle) }
+        UnixStream { user: User::new(handle) }
+    }
+
+    pub(crate) fn handle(&self) -> &Rc<IoHandle> {
+        self.user.handle()
     }
 
     /// Connects to the socket at a path. While the listener's queue is full this tries again and
@@ -56,7 +64,7 @@ impl UnixStream {
     /// # Errors
     /// As for [`connect`](UnixStream::connect).
     pub async fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
-        let stream = UnixStream::from_handle(super::socket(Socket::stream).await?);
+        let stream = UnixStream::from_handle(open(Socket::stream(Domain::UNIX)).await?);
         super::connect(stream.handle(), address).await?;
         Ok(stream)
     }
@@ -81,7 +89,7 @@ impl UnixStream {
     /// # Panics
     /// Outside a runtime.
     pub fn from_std(stream: std::os::unix::net::UnixStream) -> io::Result<UnixStream> {
-        Ok(UnixStream { stream: SocketStream::take_over(stream.into())? })
+        Ok(UnixStream { user: User::take_over(stream.into())? })
     }
 
     /// Writes all of the buffer's bytes, of which there must be one at least, with descriptors beside
@@ -91,7 +99,7 @@ impl UnixStream {
     /// Dropping the future leaves open whether they have gone, and how many bytes.
     ///
     /// # Errors
-    /// Those of sendmsg(2), and of [`write_all`](SocketStream::write_all); `InvalidInput` without
+    /// Those of sendmsg(2), and of [`write_all`](UnixStream::write_all); `InvalidInput` without
     /// bytes or with too many descriptors.
     pub async fn send_fds<B: IoBuf>(&self, buffer: B, fds: Vec<OwnedFd>) -> (io::Result<()>, B) {
         match check_fds(&fds) {
@@ -108,7 +116,7 @@ impl UnixStream {
     /// nothing.
     ///
     /// The other ways of reading take bytes only, and descriptors beside those are closed by the
-    /// kernel; [`recv`](SocketStream::recv) reads ahead of the caller: do not mix it with this.
+    /// kernel; [`recv`](UnixStream::recv) reads ahead of the caller: do not mix it with this.
     ///
     /// # Errors
     /// Those of recvmsg(2); `TimedOut` after the read deadline; [`Closed`](crate::Closed).
@@ -126,16 +134,22 @@ impl UnixStream {
     /// # Errors
     /// Those of getsockopt(2); [`Closed`](crate::Closed).
     pub fn peer_cred(&self) -> io::Result<Credentials> {
-        let (pid, uid, gid) = self.with_fd(|fd| sys::peer_credentials(fd.as_raw_fd()))??;
+        let (pid, uid, gid) = options::with(self.handle(), |socket| socket.peer_credentials())?;
         Ok(Credentials { pid, uid, gid })
     }
 
     /// The address of the other side: unnamed unless it was bound.
+    ///
+    /// # Errors
+    /// `NotConnected`; [`Closed`](crate::Closed).
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         super::peer_addr(self.handle())
     }
 
     /// The address of this side.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         super::local_addr(self.handle())
     }
@@ -144,31 +158,59 @@ impl UnixStream {
     pub fn into_split(self) -> (OwnedReadHalf<UnixStream>, OwnedWriteHalf<UnixStream>) {
         split(self)
     }
+
+    methods::stream_read_methods!();
+    methods::readable_methods!("connection");
+    methods::stream_write_methods!();
+    methods::writable_methods!("connection");
+    methods::shutdown_methods!();
+    methods::deadline_methods!();
+    methods::close_methods!("connection");
+    options::socket_options!();
+}
+
+impl Connection for UnixStream {
+    fn user(&self) -> &User {
+        &self.user
+    }
 }
 
 impl Split for UnixStream {
+    type Addr = SocketAddr;
+
     fn share(&self) -> UnixStream {
-        UnixStream { stream: self.stream.share() }
+        UnixStream { user: self.user.share() }
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.peer_addr()
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
     }
 }
 
-impl Deref for UnixStream {
-    type Target = SocketStream;
-
-    fn deref(&self) -> &SocketStream {
-        &self.stream
+impl OwnedReadHalf<UnixStream> {
+    /// Reads some bytes, and takes the descriptors that came beside them: see
+    /// [`UnixStream::recv_fds`].
+    ///
+    /// # Errors
+    /// As for the whole connection.
+    pub async fn recv_fds<B: IoBufMut>(&self, buffer: B) -> (io::Result<UnixMessage>, B) {
+        self.stream().recv_fds(buffer).await
     }
 }
 
-impl AsRawFd for UnixStream {
-    /// The number; -1 if it has been closed.
-    fn as_raw_fd(&self) -> RawFd {
-        self.stream.as_raw_fd()
+impl OwnedWriteHalf<UnixStream> {
+    /// Writes all of the buffer's bytes, with descriptors beside the first one: see
+    /// [`UnixStream::send_fds`].
+    ///
+    /// # Errors
+    /// As for the whole connection.
+    pub async fn send_fds<B: IoBuf>(&self, buffer: B, fds: Vec<OwnedFd>) -> (io::Result<()>, B) {
+        self.stream().send_fds(buffer, fds).await
     }
 }
 
-impl fmt::Debug for UnixStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnixStream").field("fd", &self.as_raw_fd()).finish()
-    }
-}
+methods::descriptor_traits!(UnixStream);

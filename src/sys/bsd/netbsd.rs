@@ -15,6 +15,11 @@ pub(crate) fn share_port(socket: &socket2::Socket, on: bool) -> io::Result<()> {
     socket.set_reuse_port(on)
 }
 
+/// Whether they may.
+pub(crate) fn shares_port(socket: &socket2::Socket) -> io::Result<bool> {
+    socket.reuse_port()
+}
+
 /// Who made the other end of a local connection: process, user, group.
 pub(crate) fn peer_credentials(fd: RawFd) -> io::Result<(i32, u32, u32)> {
     // SAFETY: plain numbers.

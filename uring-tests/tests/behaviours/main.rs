@@ -33,6 +33,7 @@ mod idle;
 mod insight;
 mod machine;
 mod moves;
+mod options;
 mod placement;
 mod probe;
 mod processes;
@@ -79,6 +80,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     cores::LIST,
     wakes::LIST,
     channels::LIST,
+    options::LIST,
     placement::LIST,
     handoff::LIST,
     moves::LIST,

@@ -26,9 +26,9 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "Z11" => handoffs_of_every_kind_close_when_they_are_dropped,
     Every: "Z5" => a_stopped_unix_listener_serves_whom_it_has_let_in,
     Every: "Z5" => a_stop_ends_unix_accepts_that_wait,
-    Every: "A17" => a_stream_goes_back_to_std_with_what_was_received_ahead,
-    Every: "A17" => a_listener_goes_back_to_std_with_whom_it_has_accepted,
-    Every: "A18" => a_descriptor_is_taken_over_by_its_kind,
+    Every: "A18" => a_stream_goes_back_to_std_with_what_was_received_ahead,
+    Every: "A18" => a_listener_goes_back_to_std_with_whom_it_has_accepted,
+    Every: "A19" => a_descriptor_is_taken_over_by_its_kind,
 ];
 
 /// Bytes that one core has received are read on the other, before those that come later.

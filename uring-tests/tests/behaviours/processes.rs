@@ -8,8 +8,8 @@ use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use ringpark::io::{pipe, PipeReader};
-use ringpark::process::Command;
+use ringpark::io::pipe;
+use ringpark::process::{ChildStdout, Command};
 use ringpark::signal::SignalKind;
 use ringpark::time::timeout;
 
@@ -258,7 +258,7 @@ fn a_child_can_be_killed(variant: &Variant) {
         let mut command = shell("exec sleep 1000");
         let child = command.kill_on_drop(true).stdout(Stdio::piped()).spawn().await;
         let mut child = child.expect("it runs");
-        let out: PipeReader = child.stdout.take().expect("a pipe");
+        let out: ChildStdout = child.stdout.take().expect("a pipe");
         drop(child);
         let (result, _) = promptly("its output", out.read_to_end(Vec::new())).await;
         assert_eq!(result.expect("it is dead"), 0);

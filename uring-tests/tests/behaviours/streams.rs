@@ -5,8 +5,11 @@ use std::net::Shutdown;
 use std::pin::pin;
 use std::rc::Rc;
 
-use ringpark::net::TcpStream;
+use ringpark::buf::Lease;
+use ringpark::io::Descriptor;
+use ringpark::net::{TcpStream, UnixStream};
 use ringpark::time::{sleep, timeout};
+use socket2::SockRef;
 
 use crate::harness::*;
 
@@ -20,10 +23,12 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "R11" => peek_shows_what_the_next_read_gets,
     Every: "R11" => peek_shows_bytes_that_a_dropped_recv_left,
     Every: "R11" => a_small_read_leaves_the_rest_of_a_message,
+    Every: "R11" => every_kind_of_stream_is_received_from_in_one_way,
     Every: "R12" => half_close_with_owned_halves,
     Every: "R12" => dropping_the_write_half_shuts_down_writing,
     Every: "R12" => dropping_the_read_half_leaves_writing_alone,
     Every: "R12" => halves_reunite,
+    Every: "R12" => halves_do_what_the_whole_does,
     Every: "R12" => halves_of_two_streams_do_not_reunite,
     Every: "A11" => streams_of_the_standard_library_can_join,
     Every: "M2" => many_connections_echo_at_once,
@@ -322,6 +327,88 @@ fn half_close_with_owned_halves(variant: &Variant) {
         plain.write_all(b"a late answer").expect("there is room");
         drop(plain);
         assert_eq!(promptly("the reader", reading).await.expect("no panic"), b"a late answer");
+    });
+}
+
+/// Connections, halves, pipes, and descriptors of any kind.
+fn every_kind_of_stream_is_received_from_in_one_way(variant: &Variant) {
+    /// Bytes that come late, bytes that a dropped `recv` has waited for, the end.
+    macro_rules! received {
+        ($reader:expr, $writer:expr) => {
+            let mut late = pin!($reader.recv());
+            assert!(poll_once(late.as_mut()).await.is_pending());
+            $writer.write_all("late").await.0.expect("there is room");
+            let lease: Option<Lease> = promptly("bytes", late).await.expect("they come");
+            assert_eq!(&lease.expect("no end yet")[..], b"late");
+            assert!(poll_once(pin!($reader.recv())).await.is_pending());
+            $writer.write_all("kept").await.0.expect("there is room");
+            let lease = promptly("bytes", $reader.recv()).await.expect("they come");
+            assert_eq!(&lease.expect("no end yet")[..], b"kept");
+            drop($writer);
+            assert!(promptly("the end", $reader.recv()).await.expect("a clean end").is_none());
+        };
+    }
+    variant.run(async {
+        let (reader, writer) = pair();
+        received!(reader, writer);
+        let (reader, writer) = pair();
+        let ((reader, _writing), (_reading, writer)) = (reader.into_split(), writer.into_split());
+        received!(reader, writer);
+        let (reader, writer) = UnixStream::pair().expect("a pair");
+        received!(reader, writer);
+        let (reader, writer) = ringpark::io::pipe().expect("a pipe");
+        received!(reader, writer);
+        let (reader, writer) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let descriptor = |fd| Descriptor::new(fd).expect("it is open");
+        let (reader, writer) = (descriptor(reader.into()), descriptor(writer.into()));
+        received!(reader, writer);
+
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let file = descriptor(std::fs::File::open(path).expect("it is there").into());
+        let lease = promptly("bytes", file.recv()).await.expect("they are there");
+        assert_eq!(&lease.expect("no end yet")[..], std::fs::read(path).expect("it is there"));
+        assert!(promptly("the end", file.recv()).await.expect("it can be read").is_none());
+    });
+}
+
+/// Addresses, readiness, deadlines, and all ways to read and write.
+fn halves_do_what_the_whole_does(variant: &Variant) {
+    variant.run(async {
+        let (ours, theirs) = pair();
+        let ours_at = theirs.peer_addr().expect("it is connected");
+        let theirs_at = ours.peer_addr().expect("it is connected");
+        let (reader, writer) = ours.into_split();
+        let local = (reader.local_addr().expect("bound"), writer.local_addr().expect("bound"));
+        assert_eq!(local, (ours_at, ours_at));
+        let peer = (reader.peer_addr().expect("connected"), writer.peer_addr().expect("connected"));
+        assert_eq!(peer, (theirs_at, theirs_at));
+
+        promptly("room", writer.writable()).await.expect("there is room");
+        writer.write_vectored_all(vec!["one", " two"]).await.0.expect("there is room");
+        let (written, _) = writer.write_vectored(vec![" ", "three"]).await;
+        assert_eq!(written.expect("there is room"), 6);
+        let (result, lent) = writer.write_all_zero_copy(vec![b'4'; 5]).await;
+        result.expect("there is room");
+        assert_eq!(receive(&theirs, 18).await, b"one two three44444");
+        assert_eq!(promptly("the memory", lent).await.0, [b'4'; 5]);
+        let sent =
+            writer.write_with(|fd| SockRef::from(&fd).send(b"raw")).await.expect("there is room");
+        assert_eq!(receive(&theirs, sent).await, b"raw"[..sent]);
+
+        let mut readable = pin!(reader.readable());
+        assert!(poll_once(readable.as_mut()).await.is_pending());
+        theirs.write_all("answer").await.0.expect("there is room");
+        promptly("bytes", readable).await.expect("they come");
+        let (peeked, buffer) = reader.peek(Vec::with_capacity(3)).await;
+        assert_eq!(&buffer[..peeked.expect("they are there")], b"ans");
+        let (result, buffer) = reader.read_exact(Vec::with_capacity(6)).await;
+        result.expect("they are there");
+        assert_eq!(buffer, b"answer");
+        reader.set_read_deadline(Some(past()));
+        assert_timed_out(reader.read_with(|_| Ok(())).await);
+        writer.write_all("on").await.0.expect("the other deadline is another");
+        writer.set_write_deadline(Some(past()));
+        assert_timed_out(writer.write(vec![1]).await.0);
     });
 }
 

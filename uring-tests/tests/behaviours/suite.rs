@@ -44,15 +44,17 @@ const OPERATIONS: &[(&str, &str)] = &[
 
 /// Sources of what users call, files or folders, and the files here that call all of it.
 const SURFACE: &[(&str, &[&str])] = &[
-    ("net/udp", &["udp", "udp_options"]),
+    ("net/udp", &["udp", "udp_options", "options"]),
     ("net/unix", &["unix", "unix_datagrams"]),
-    ("net/socket_stream.rs", &["streams", "read_write", "connect", "zero_copy"]),
+    ("net/split.rs", &["streams", "unix"]),
+    ("net/socket.rs", &["connect", "options"]),
+    ("net/options.rs", &["options"]),
     ("net/resolve.rs", &["connect"]),
     ("io/pipe.rs", &["processes"]),
     ("io/stdio.rs", &["processes"]),
     ("process", &["processes"]),
     ("io/descriptor.rs", &["read_write", "files"]),
-    ("io/pollable.rs", &["read_write", "close", "deadlines", "udp", "udp_options"]),
+    ("io/methods.rs", &["streams", "read_write", "close", "deadlines", "zero_copy"]),
     ("fs", &["files"]),
     ("buf/aligned.rs", &["files"]),
     ("buf/fixed.rs", &["fixed_buffers"]),

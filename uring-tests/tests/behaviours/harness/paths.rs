@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
+use ringpark::io::Connection;
 use ringpark::io::{Relay, RelayPath};
-use ringpark::net::SocketStream;
 
 use super::Variant;
 
@@ -13,7 +13,7 @@ thread_local! {
 }
 
 /// A relay by the path of this trial.
-pub fn relay<'a>(a: &'a SocketStream, b: &'a SocketStream) -> Relay<'a> {
+pub fn relay<'a>(a: &'a impl Connection, b: &'a impl Connection) -> Relay<'a> {
     ringpark::io::relay(a, b).path(PATH.get())
 }
 

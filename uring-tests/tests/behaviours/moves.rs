@@ -2,11 +2,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream as StdTcp};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnix;
 use std::pin::pin;
 use std::time::Instant;
 
+use ringpark::fs::File;
 use ringpark::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use ringpark::time::{sleep, timeout};
 use ringpark::{spawn_on, Accept, CoreHandle};
@@ -28,6 +29,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "Z5" => a_stop_ends_unix_accepts_that_wait,
     Every: "A18" => a_stream_goes_back_to_std_with_what_was_received_ahead,
     Every: "A18" => a_listener_goes_back_to_std_with_whom_it_has_accepted,
+    Every: "A18" | "A19" => a_file_goes_back_to_std_when_its_operations_have_ended,
     Every: "A19" => a_descriptor_is_taken_over_by_its_kind,
 ];
 
@@ -359,6 +361,25 @@ fn a_listener_goes_back_to_std_with_whom_it_has_accepted(variant: &Variant) {
         for client in &mut clients[1..] {
             client.read_exact(&mut [0]).expect("it is served");
         }
+    });
+}
+
+/// The file comes from a descriptor, and goes back open.
+fn a_file_goes_back_to_std_when_its_operations_have_ended(variant: &Variant) {
+    let place = Place::new();
+    let path = place.path("file");
+    std::fs::write(&path, b"on the disk").expect("there is room");
+    variant.run(async {
+        let open = std::fs::File::open(&path).expect("it is there");
+        let number = open.as_raw_fd();
+        let file = File::from(OwnedFd::from(open));
+        assert_eq!(file.as_fd().as_raw_fd(), number);
+        let _ = poll_once(pin!(file.read_at(vec![0; 4], 0))).await;
+        let mut std = promptly("the file", file.into_std()).await;
+        assert_eq!(std.as_raw_fd(), number);
+        let mut text = String::new();
+        std.read_to_string(&mut text).expect("it is open");
+        assert_eq!(text, "on the disk");
     });
 }
 

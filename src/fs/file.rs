@@ -304,22 +304,34 @@ impl File {
         call(self.open.fd())
     }
 
+    /// Gives the file back to std, when operations whose futures were dropped have ended too. Dropping
+    /// the future closes it.
+    pub async fn into_std(self) -> std::fs::File {
+        self.take().await.1.into()
+    }
+
     /// Closes the file, when operations whose futures were dropped have ended too. Dropping it closes
     /// it too, a moment later.
     ///
     /// # Errors
     /// Those of close(2): what could not be written, on some file systems.
     pub async fn close(self) -> io::Result<()> {
+        let (core, fd) = self.take().await;
+        Submission::new(core, Close::new(fd)).await
+    }
+
+    /// Waits until nobody else has the file, and takes its descriptor.
+    async fn take(self) -> (Rc<Core>, OwnedFd) {
         let mut open = self.open;
-        let fd = poll_fn(|cx| {
+        poll_fn(|cx| {
             if let Some(open) = Rc::get_mut(&mut open) {
-                return Poll::Ready(open.fd.take().expect("a file is closed once"));
+                let fd = open.fd.take().expect("a file is taken once");
+                return Poll::Ready((open.core.clone(), fd));
             }
             open.closing.set(Some(cx.waker().clone()));
             Poll::Pending
         })
-        .await;
-        Submission::new(open.core.clone(), Close::new(fd)).await
+        .await
     }
 }
 
@@ -340,6 +352,22 @@ async fn read_exact<B: IoBufMut>(
         }
     }
     (Ok(()), buffer)
+}
+
+impl From<OwnedFd> for File {
+    /// Takes a file over: see [`File::from_std`].
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    fn from(fd: OwnedFd) -> File {
+        File::from_std(fd.into())
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.open.fd()
+    }
 }
 
 impl AsRawFd for File {

@@ -25,7 +25,8 @@ use crate::runtime::{spawn, JoinHandle};
 use crate::time::timeout;
 
 /// How far the end of a server has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 #[repr(u8)]
 pub enum Stage {
     /// Connections are accepted and served.

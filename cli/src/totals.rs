@@ -81,12 +81,18 @@ impl fmt::Display for Totals {
 mod tests {
     use super::*;
 
+    fn carried(a_to_b: u64, b_to_a: u64) -> Transferred {
+        let mut carried = Transferred::default();
+        (carried.a_to_b, carried.b_to_a) = (a_to_b, b_to_a);
+        carried
+    }
+
     #[test]
     fn every_ending_is_counted_in_its_place() {
         let totals = Totals::default();
-        totals.ended(Ending::Whole, Transferred { a_to_b: 1, b_to_a: 2 });
-        totals.ended(Ending::Broken, Transferred { a_to_b: 10, b_to_a: 20 });
-        totals.ended(Ending::Cut, Transferred { a_to_b: 100, b_to_a: 200 });
+        totals.ended(Ending::Whole, carried(1, 2));
+        totals.ended(Ending::Broken, carried(10, 20));
+        totals.ended(Ending::Cut, carried(100, 200));
         totals.refused();
         totals.cut_unconnected();
         assert_eq!(

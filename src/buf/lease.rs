@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::owned::IoBuf;
 use super::pool::Buffer;
@@ -83,9 +83,12 @@ impl Lease {
         Lease { bytes, memory, len: 0, lies_in: Memory::Nothing }
     }
 
-    /// Drops the first `count` bytes, or all if there are fewer.
+    /// Drops the first `count` bytes.
+    ///
+    /// # Panics
+    /// If there are fewer.
     pub fn advance(&mut self, count: usize) {
-        let count = count.min(self.len as usize);
+        assert!(count <= self.len as usize, "{count} bytes of a lease of {}", self.len);
         // SAFETY: within the lease.
         self.bytes = unsafe { self.bytes.add(count) };
         self.len -= count as u32;
@@ -127,6 +130,30 @@ impl AsRef<[u8]> for Lease {
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Buf for Lease {
+    fn remaining(&self) -> usize {
+        self.len as usize
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self
+    }
+
+    fn advance(&mut self, count: usize) {
+        Lease::advance(self, count);
+    }
+
+    /// All of them are not copied.
+    fn copy_to_bytes(&mut self, len: usize) -> Bytes {
+        if len == self.remaining() {
+            return std::mem::replace(self, Lease::empty()).into_bytes();
+        }
+        let bytes = Bytes::copy_from_slice(&self[..len]);
+        self.advance(len);
+        bytes
     }
 }
 

@@ -48,5 +48,10 @@ pub use slice::Slice;
 
 pub use crate::completion::Usage;
 
+/// What becomes of an operation that takes a buffer: its result, and the buffer, which comes back
+/// whether it went well or not. `.0?` is for whoever has no more use for the buffer, and
+/// `let (result, buffer) = ...` for who has.
+pub type BufResult<T, B> = (std::io::Result<T>, B);
+
 #[cfg(test)]
 mod tests;

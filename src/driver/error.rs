@@ -75,7 +75,7 @@ impl From<SetupError> for io::Error {
 }
 
 /// A descriptor that cannot be waited for, such as a regular file on a readiness backend.
-#[derive(Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotPollable;
 
 impl NotPollable {

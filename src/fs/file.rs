@@ -12,7 +12,7 @@ use std::task::{Poll, Waker};
 
 use super::elsewhere::elsewhere;
 use super::options::OpenOptions;
-use crate::buf::{IoBuf, IoBufMut, Slice};
+use crate::buf::{BufResult, IoBuf, IoBufMut, Slice};
 use crate::handle::Submission;
 use crate::op::{Close, KeepsOpen, Op, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
 use crate::runtime::Core;
@@ -140,7 +140,7 @@ impl File {
     ///
     /// # Errors
     /// Those of pread(2).
-    pub async fn read_at<B: IoBufMut>(&self, buffer: B, at: u64) -> (io::Result<usize>, B) {
+    pub async fn read_at<B: IoBufMut>(&self, buffer: B, at: u64) -> BufResult<usize, B> {
         let place = self.place(&buffer);
         let op = ReadAt::new(self.keep(), buffer, at, self.direct).registered(place);
         self.run(op).await
@@ -150,7 +150,7 @@ impl File {
     ///
     /// # Errors
     /// `UnexpectedEof` if the file ends before; those of [`read_at`](File::read_at).
-    pub async fn read_exact_at<B: IoBufMut>(&self, buffer: B, at: u64) -> (io::Result<()>, B) {
+    pub async fn read_exact_at<B: IoBufMut>(&self, buffer: B, at: u64) -> BufResult<(), B> {
         let read = async |rest, filled| self.read_at(rest, at + filled as u64).await;
         read_exact(buffer, read).await
     }
@@ -190,7 +190,7 @@ impl File {
         &self,
         buffers: Vec<B>,
         at: u64,
-    ) -> (io::Result<usize>, Vec<B>) {
+    ) -> BufResult<usize, Vec<B>> {
         let op = ReadVectoredAt::new(self.keep(), buffers, at, self.direct);
         self.run(op).await
     }
@@ -199,7 +199,7 @@ impl File {
     ///
     /// # Errors
     /// Those of pwrite(2).
-    pub async fn write_at<B: IoBuf>(&self, buffer: B, at: u64) -> (io::Result<usize>, B) {
+    pub async fn write_at<B: IoBuf>(&self, buffer: B, at: u64) -> BufResult<usize, B> {
         let place = self.place(&buffer);
         let op = WriteAt::new(self.keep(), buffer, 0, at).registered(place);
         self.run(op).await
@@ -209,7 +209,7 @@ impl File {
     ///
     /// # Errors
     /// As for [`write_at`](File::write_at); `WriteZero` if the file takes no more.
-    pub async fn write_all_at<B: IoBuf>(&self, mut buffer: B, at: u64) -> (io::Result<()>, B) {
+    pub async fn write_all_at<B: IoBuf>(&self, mut buffer: B, at: u64) -> BufResult<(), B> {
         let len = buffer.bytes_init();
         let mut written = 0;
         while written < len {
@@ -234,7 +234,7 @@ impl File {
         &self,
         buffers: Vec<B>,
         at: u64,
-    ) -> (io::Result<usize>, Vec<B>) {
+    ) -> BufResult<usize, Vec<B>> {
         let op = WriteVectoredAt::new(self.keep(), buffers, at);
         self.run(op).await
     }
@@ -304,30 +304,42 @@ impl File {
         call(self.open.fd())
     }
 
+    /// Gives the file back to std, when operations whose futures were dropped have ended too. Dropping
+    /// the future closes it.
+    pub async fn into_std(self) -> std::fs::File {
+        self.take().await.1.into()
+    }
+
     /// Closes the file, when operations whose futures were dropped have ended too. Dropping it closes
     /// it too, a moment later.
     ///
     /// # Errors
     /// Those of close(2): what could not be written, on some file systems.
     pub async fn close(self) -> io::Result<()> {
+        let (core, fd) = self.take().await;
+        Submission::new(core, Close::new(fd)).await
+    }
+
+    /// Waits until nobody else has the file, and takes its descriptor.
+    async fn take(self) -> (Rc<Core>, OwnedFd) {
         let mut open = self.open;
-        let fd = poll_fn(|cx| {
+        poll_fn(|cx| {
             if let Some(open) = Rc::get_mut(&mut open) {
-                return Poll::Ready(open.fd.take().expect("a file is closed once"));
+                let fd = open.fd.take().expect("a file is taken once");
+                return Poll::Ready((open.core.clone(), fd));
             }
             open.closing.set(Some(cx.waker().clone()));
             Poll::Pending
         })
-        .await;
-        Submission::new(open.core.clone(), Close::new(fd)).await
+        .await
     }
 }
 
 /// Fills the buffer's room with `read`, which is told how many bytes are there already.
 async fn read_exact<B: IoBufMut>(
     mut buffer: B,
-    read: impl AsyncFn(Slice<B>, usize) -> (io::Result<usize>, Slice<B>),
-) -> (io::Result<()>, B) {
+    read: impl AsyncFn(Slice<B>, usize) -> BufResult<usize, Slice<B>>,
+) -> BufResult<(), B> {
     let total = buffer.bytes_total();
     let mut filled = 0;
     while filled < total {
@@ -340,6 +352,22 @@ async fn read_exact<B: IoBufMut>(
         }
     }
     (Ok(()), buffer)
+}
+
+impl From<OwnedFd> for File {
+    /// Takes a file over: see [`File::from_std`].
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    fn from(fd: OwnedFd) -> File {
+        File::from_std(fd.into())
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.open.fd()
+    }
 }
 
 impl AsRawFd for File {

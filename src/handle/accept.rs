@@ -209,8 +209,13 @@ impl ListenSocket {
         .await
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.intake.get() != Intake::Open
+    }
+
+    /// It has been stopped on another core.
+    pub(crate) fn set_stopped(&self) {
+        self.intake.set(Intake::Over);
     }
 
     /// Takes no more connections from the kernel; accepting goes on with those that are there.

@@ -15,7 +15,7 @@ use std::io;
 /// assert!(ringpark::Closed::is(&error));
 /// # Ok(()) }) }
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Closed;
 
 impl Closed {

@@ -105,7 +105,8 @@ macro_rules! deadline_methods {
 /// The descriptor itself, and its end.
 macro_rules! close_methods {
     ($what:literal) => {
-        /// Calls `call` with the descriptor, for what has no method here.
+        /// Calls `call` with the descriptor, for what has no method here. There is no `AsFd`, since
+        /// `close` frees the number by a shared reference, while what `as_fd` has lent would live on.
         ///
         /// # Errors
         /// [`Closed`](crate::Closed).

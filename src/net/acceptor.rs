@@ -8,6 +8,7 @@ use std::task::Context;
 use std::time::Instant;
 
 use super::dispatch::Seat;
+use super::handoff::{Carried, HandOver, Handoff};
 use crate::handle::accept::{ListenSocket, Listening};
 use crate::handle::{close, Handle, IoHandle};
 use crate::op::Interest;
@@ -29,6 +30,27 @@ impl Acceptor {
     /// One of several listeners that one acceptor serves.
     pub(super) fn seated(core: Rc<Core>, (seat, fd): (Seat, OwnedFd)) -> Acceptor {
         Acceptor { socket: ListenSocket::new(core, fd), seat: Some(seat) }
+    }
+
+    /// One that comes from another core, with what it had there.
+    pub(super) fn carrying(self, carried: Carried<OwnedFd>) -> Acceptor {
+        if carried.is_stopped() {
+            self.socket.set_stopped();
+        }
+        carried.put(self.handle(), |accepted| accepted);
+        self
+    }
+
+    /// Takes the listener off this core. What waits for it at its seat comes along; the others who
+    /// have one go on.
+    pub(super) async fn into_handoff<T>(self) -> io::Result<Handoff<T>>
+    where
+        T: HandOver<Unread = OwnedFd>,
+    {
+        if let (Some(seat), false) = (&self.seat, self.handle().is_closing()) {
+            seat.leave(Some(&self.socket)).await?;
+        }
+        Handoff::take(self.socket.handle(), self.socket.is_stopped(), |accepted| accepted).await
     }
 
     pub(super) fn handle(&self) -> &Listening {

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
 use super::acceptor::Acceptor;
 use super::connect::{bind, open};
+use super::handoff::{sealed::Sealed, Carried, HandOver, Handoff};
 use super::options;
 use super::ports::{self, Protocol, Sharing};
 use super::resolve::{resolve, ToSocketAddrs};
@@ -87,13 +88,10 @@ impl TcpListener {
     /// Outside a runtime.
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(true)?;
-        let (core, address) = (Core::current(), listener.local_addr()?);
-        let acceptor = match ports::is_dispatched(&core, address) {
-            true => {
-                let seated = ports::sit(&core, address, || Ok(listener.into()))?;
-                Acceptor::seated(core, seated)
-            }
-            false => Acceptor::new(core, listener.into()),
+        let core = Core::current();
+        let acceptor = match ports::take_seat(&core, listener.as_fd())? {
+            Some(seated) => Acceptor::seated(core, seated),
+            None => Acceptor::new(core, listener.into()),
         };
         Ok(TcpListener { acceptor })
     }
@@ -174,6 +172,28 @@ impl TcpListener {
         self.acceptor.stop().await
     }
 
+    /// Takes the listener off this core, so that another one can [adopt](Handoff::adopt) it. What
+    /// earlier futures have left in flight is ended first; connections that it has accepted and given
+    /// to nobody come along, and new ones wait in the kernel. Where one acceptor
+    /// serves all cores the other listeners go on.
+    ///
+    /// Dropping the future closes the listener.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
+    pub async fn into_handoff(self) -> io::Result<Handoff<TcpListener>> {
+        self.acceptor.into_handoff().await
+    }
+
+    /// Gives the open listener to std, and the connections that had been accepted ahead: see
+    /// [`Handoff::into_std`].
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
+    pub async fn into_std(self) -> io::Result<(std::net::TcpListener, Vec<std::net::TcpStream>)> {
+        self.into_handoff().await?.into_std()
+    }
+
     /// Closes the listener. Accepts that wait fail with [`Closed`](crate::Closed), connections that
     /// nobody has accepted are reset, and when this returns the address is free.
     pub async fn close(&self) -> io::Result<()> {
@@ -183,6 +203,45 @@ impl TcpListener {
     options::tcp_options!();
     options::ip_options!();
     options::socket_options!();
+}
+
+impl HandOver for TcpListener {
+    type Std = std::net::TcpListener;
+    type Ahead = Vec<std::net::TcpStream>;
+}
+
+impl Sealed for TcpListener {
+    type Unread = OwnedFd;
+
+    fn count(_: &OwnedFd) -> usize {
+        1
+    }
+
+    fn adopt(fd: OwnedFd, carried: Carried<OwnedFd>) -> TcpListener {
+        let core = Core::current();
+        let seated = match carried.is_stopped() {
+            true => Ok(None),
+            false => ports::take_seat(&core, fd.as_fd()),
+        };
+        let acceptor = match seated {
+            Ok(Some(seated)) => Acceptor::seated(core, seated),
+            Ok(None) => Acceptor::new(core, fd),
+            Err(error) => {
+                tracing::warn!(
+                    target: "ringpark",
+                    %error,
+                    "a listener from another core accepts by itself and not by load"
+                );
+                Acceptor::new(core, fd)
+            }
+        };
+        TcpListener { acceptor: acceptor.carrying(carried) }
+    }
+
+    /// Errors of accepting tell nothing of the connections.
+    fn ahead(unread: Vec<io::Result<OwnedFd>>) -> io::Result<Vec<std::net::TcpStream>> {
+        Ok(unread.into_iter().flatten().map(Into::into).collect())
+    }
 }
 
 methods::descriptor_traits!(TcpListener);

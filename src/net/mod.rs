@@ -7,6 +7,7 @@ mod acceptor;
 mod connect;
 mod dispatch;
 mod handoff;
+mod kind;
 mod listener;
 mod options;
 mod ports;
@@ -18,7 +19,7 @@ mod stream;
 mod udp;
 mod unix;
 
-pub use handoff::Handoff;
+pub use handoff::{HandOver, Handoff};
 pub use listener::TcpListener;
 pub use resolve::{lookup_host, Addresses, ToSocketAddrs};
 pub use socket::TcpSocket;

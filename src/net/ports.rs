@@ -6,11 +6,12 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dispatch::{Dispatcher, Seat};
 use crate::runtime::{Accept, Core};
+use crate::sys::socket::Socket;
 
 /// What the cores of a group have bound.
 #[derive(Default)]
@@ -67,6 +68,19 @@ pub(super) fn sit(
     let seated = dispatcher.sit()?.expect("its socket has just been made");
     dispatchers.insert(address, dispatcher);
     Ok(seated)
+}
+
+/// A seat for a socket that listens already, if one acceptor serves all cores on its address.
+pub(super) fn take_seat(
+    core: &Core,
+    socket: BorrowedFd<'_>,
+) -> io::Result<Option<(Seat, OwnedFd)>> {
+    match Socket::new(&socket).local_addr()?.as_socket() {
+        Some(address) if is_dispatched(core, address) => {
+            sit(core, address, || socket.try_clone_to_owned()).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Calls `bind`, saying whether another core of the group may have the same address: the first to

@@ -202,7 +202,7 @@ impl sealed::Target for [SocketAddr] {
         match self {
             [] => Err(invalid("the list of addresses is empty".into())),
             [one] => one.target(),
-            many => Ok(Target::Known(Addresses(List::Many(many.to_vec().into_iter())))),
+            many => Ok(Target::Known(Addresses(List::Many(Vec::from(many).into_iter())))),
         }
     }
 }

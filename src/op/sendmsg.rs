@@ -112,3 +112,28 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendMsg<S, B> {
 
     fn discard(self, _result: io::Result<u32>) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl KeepsOpen for Nothing {
+        fn fd(&self) -> RawFd {
+            -1
+        }
+    }
+
+    #[test]
+    fn what_is_clipped_ends_within_a_buffer() {
+        let mut op = SendMsg::new(Nothing, vec![&b"abc"[..], b"def", b"ghi"], 1, true);
+        op.clip(&mut |len| {
+            assert_eq!(len, 8);
+            4
+        });
+        let lengths: Vec<usize> = op.message.vectors.iter().map(|it| it.iov_len).collect();
+        assert_eq!((lengths, op.message.header.msg_iovlen as usize), (vec![2, 2], 2));
+        assert!(op.exhausts(3) && !op.exhausts(4));
+    }
+}

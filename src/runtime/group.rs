@@ -53,7 +53,7 @@ pub(crate) struct Membership {
 /// evenly in number while all weigh the same, for one wake between cores per connection (0.5 µs, or
 /// some tens of µs if the other core sleeps), and it is a core that all new connections depend on. For
 /// few and long connections take `ByLoad`, for many and short ones `SharedPort`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Accept {
     /// The kernel: each core has a socket of its own on the port (`SO_REUSEPORT`), and a connection

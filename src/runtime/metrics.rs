@@ -11,7 +11,7 @@ macro_rules! counters {
         /// The counters of one core: those of this core, as they are, from
         /// [`metrics`](crate::runtime::metrics); those of any core, as of its last turn, from
         /// [`CoreHandle::metrics`](crate::runtime::CoreHandle::metrics).
-        #[derive(Clone, Copy, Debug)]
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[non_exhaustive]
         pub struct Metrics {
             /// The backend that the core runs on.
@@ -116,7 +116,7 @@ counters! {
 }
 
 /// One counter, with what an operator needs to know of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Counter {
     /// The name of the field.

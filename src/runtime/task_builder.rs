@@ -16,7 +16,8 @@ use super::task::{JoinHandle, Label, Origin};
 /// most while others are ready. So a task in the background waits for no more than eight runs for each
 /// of its kind that is before it, and a latency-critical one for at most one run in the background for
 /// each seven of its own kind. Neither interrupts a task that runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub enum Priority {
     /// Somebody waits for it: connections, mostly. What [`spawn`](crate::spawn) gives.
     #[default]

@@ -32,13 +32,17 @@ static FORMER_TAKES_INFO: [AtomicBool; SIGNALS] = [const { AtomicBool::new(false
 
 thread_local! {
     /// A bit for each signal that this thread is in the handler for. A handler that was installed
-    /// over this one and calls it in turn may be what this one calls: that is to end. (Made without
-    /// code and dropped without any, so that a handler may look at it.)
+    /// over this one and calls it in turn may be what this one calls: that ends here, and what was
+    /// below is not reached. (Made without code and dropped without any, so that a handler may look.)
     static WITHIN: Cell<u128> = const { Cell::new(0) };
 }
 
 /// What was to be done with a signal before it was caught.
-pub(crate) struct Former(UnsafeCell<libc::sigaction>);
+pub(crate) struct Former {
+    action: UnsafeCell<libc::sigaction>,
+    /// What `note` called until then, where it is below a handler of somebody else.
+    called: (usize, bool),
+}
 
 // SAFETY: plain numbers, only read after they have been written.
 unsafe impl Send for Former {}
@@ -100,8 +104,7 @@ fn address() -> usize {
 pub(crate) fn catch(signal: libc::c_int) -> io::Result<Former> {
     let former = current(signal)?;
     let takes_info = former.sa_flags & libc::SA_SIGINFO != 0;
-    FORMER_TAKES_INFO[signal as usize].store(takes_info, SeqCst);
-    FORMER[signal as usize].store(former.sa_sigaction, SeqCst);
+    let called = set_former(signal, (former.sa_sigaction, takes_info));
     // What came while nobody waited, by a handler that still calls this one.
     PENDING[signal as usize].store(false, SeqCst);
     // SAFETY: zeroed is a valid value: no flags, an empty mask.
@@ -111,7 +114,7 @@ pub(crate) fn catch(signal: libc::c_int) -> io::Result<Former> {
     action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO;
     // SAFETY: the handler does only what a handler may: atomics and a write.
     super::cvt(unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) })?;
-    Ok(Former(UnsafeCell::new(former)))
+    Ok(Former { action: UnsafeCell::new(former), called })
 }
 
 /// The signal does again what it did before it was caught, unless somebody else has caught it since:
@@ -120,9 +123,17 @@ pub(crate) fn release(signal: libc::c_int, former: Former) -> io::Result<()> {
     if current(signal)?.sa_sigaction != address() {
         return Ok(());
     }
-    let former = former.0.into_inner();
+    let action = former.action.into_inner();
     // SAFETY: the action is one that the kernel has given out.
-    super::cvt(unsafe { libc::sigaction(signal, &former, std::ptr::null_mut()) }).map(drop)
+    super::cvt(unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) })?;
+    set_former(signal, former.called);
+    Ok(())
+}
+
+/// From now on `note` calls this handler, and what it called before is given back.
+fn set_former(signal: libc::c_int, (handler, takes_info): (usize, bool)) -> (usize, bool) {
+    let before = FORMER_TAKES_INFO[signal as usize].swap(takes_info, SeqCst);
+    (FORMER[signal as usize].swap(handler, SeqCst), before)
 }
 
 /// Whether the signal has come since this was asked last.

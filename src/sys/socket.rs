@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use socket2::SockRef;
-pub(crate) use socket2::{Domain, SockAddr};
+pub(crate) use socket2::{Domain, SockAddr, Type};
 
 use super::flag::{get_flag, set_flag};
 use super::{destination, ip, keepalive, system};
@@ -35,6 +35,18 @@ impl<'a> Socket<'a> {
 
     pub(crate) fn peer_addr(&self) -> io::Result<SockAddr> {
         self.0.peer_addr()
+    }
+
+    pub(crate) fn kind(&self) -> io::Result<Type> {
+        self.0.r#type()
+    }
+
+    /// Whether it listens; `None` on macOS, which cannot tell.
+    pub(crate) fn is_listener(&self) -> io::Result<Option<bool>> {
+        match cfg!(target_vendor = "apple") {
+            true => Ok(None),
+            false => get_flag(&*self.0, libc::SOL_SOCKET, libc::SO_ACCEPTCONN).map(Some),
+        }
     }
 
     /// Shuts writing down, at once.

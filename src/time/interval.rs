@@ -52,7 +52,8 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
 /// | `Burst` | 0, 10, then 34, 34 (for 20 and 30), 40, 50 |
 /// | `Delay` | 0, 10, then 34, 44, 54 |
 /// | `Skip` | 0, 10, then 34, 40, 50 |
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum MissedTickBehavior {
     /// Makes up for missed ticks one after the other, without a pause.
     #[default]

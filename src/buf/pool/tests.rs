@@ -4,6 +4,7 @@
 use super::*;
 use crate::block_on;
 use crate::runtime::Core;
+use bytes::Buf;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
@@ -152,8 +153,32 @@ fn a_lease_can_be_cut_and_changed_and_turned_into_bytes() {
         let mut short = receive(&pool, b"ab").unwrap();
         short.truncate(100);
         assert_eq!(short[..], *b"ab");
-        short.advance(100);
+        short.advance(2);
         assert!(short.is_empty());
+    });
+}
+
+#[test]
+#[should_panic(expected = "3 bytes of a lease of 2")]
+fn a_lease_has_no_more_to_give_up_than_its_bytes() {
+    block_on(async {
+        let pool = pool(1, 1, 4096);
+        receive(&pool, b"ab").unwrap().advance(3);
+    });
+}
+
+#[test]
+fn a_lease_is_read_as_any_buffer_is() {
+    block_on(async {
+        let pool = pool(1, 1, 4096);
+        let mut lease = receive(&pool, b"\x01\x02head and body").unwrap();
+        assert_eq!((lease.get_u16(), lease.remaining()), (0x0102, 13));
+        let address = lease.as_ptr();
+        let head = lease.copy_to_bytes(4);
+        assert_eq!((&head[..], lease.chunk()), (&b"head"[..], &b" and body"[..]));
+        let body = lease.copy_to_bytes(9);
+        assert_eq!(body.as_ptr(), address.wrapping_add(4), "the last part is not copied");
+        assert_eq!((&body[..], lease.remaining(), pool.leases()), (&b" and body"[..], 0, 1));
     });
 }
 

@@ -85,6 +85,7 @@ pub struct Relay<'a> {
 
 /// The bytes that a relay has written, each way; prefixes are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Transferred {
     /// From the first connection to the second.
     pub a_to_b: u64,

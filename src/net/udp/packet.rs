@@ -40,7 +40,7 @@ impl Ecn {
 }
 
 /// What the kernel tells of a datagram.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Received {
     /// How many bytes were received.

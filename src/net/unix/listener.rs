@@ -1,7 +1,7 @@
 //! A listener of Unix connections.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Instant;
@@ -11,6 +11,7 @@ use crate::handle::accept::{Listening, BACKLOG};
 use crate::io::methods;
 use crate::net::acceptor::Acceptor;
 use crate::net::connect::open;
+use crate::net::handoff::{sealed::Sealed, Carried, HandOver, Handoff};
 use crate::net::options;
 use crate::op::Socket;
 use crate::runtime::Core;
@@ -126,6 +127,42 @@ impl UnixListener {
         self.acceptor.with_fd(call)
     }
 
+    /// Takes no more connections from the kernel. [`accept`](UnixListener::accept) goes on with those
+    /// that had been taken already, or that the kernel had ready, and then fails with
+    /// [`Closed`](crate::Closed): so a server that stops serves everybody whom it had let in. The path
+    /// stays, and whoever connects waits until the listener is closed.
+    ///
+    /// Dropping the future leaves a listener that has stopped.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
+    pub async fn stop(&self) -> io::Result<()> {
+        self.acceptor.stop().await
+    }
+
+    /// Takes the listener off this core, so that another one can [adopt](Handoff::adopt) it. What
+    /// earlier futures have left in flight is ended first; connections that it has accepted and given
+    /// to nobody come along, and new ones wait in the kernel.
+    ///
+    /// Dropping the future closes the listener.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
+    pub async fn into_handoff(self) -> io::Result<Handoff<UnixListener>> {
+        self.acceptor.into_handoff().await
+    }
+
+    /// Gives the open listener to std, and the connections that had been accepted ahead: see
+    /// [`Handoff::into_std`].
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Closed).
+    pub async fn into_std(
+        self,
+    ) -> io::Result<(std::os::unix::net::UnixListener, Vec<std::os::unix::net::UnixStream>)> {
+        self.into_handoff().await?.into_std()
+    }
+
     /// Closes the listener. Accepts that wait fail with [`Closed`](crate::Closed), and connections
     /// that nobody has accepted are reset. The path stays.
     pub async fn close(&self) -> io::Result<()> {
@@ -133,6 +170,29 @@ impl UnixListener {
     }
 
     options::socket_options!();
+}
+
+impl HandOver for UnixListener {
+    type Std = std::os::unix::net::UnixListener;
+    type Ahead = Vec<std::os::unix::net::UnixStream>;
+}
+
+impl Sealed for UnixListener {
+    type Unread = OwnedFd;
+
+    fn count(_: &OwnedFd) -> usize {
+        1
+    }
+
+    fn adopt(fd: OwnedFd, carried: Carried<OwnedFd>) -> UnixListener {
+        let acceptor = Acceptor::new(Core::current(), fd);
+        UnixListener { acceptor: acceptor.carrying(carried) }
+    }
+
+    /// Errors of accepting tell nothing of the connections.
+    fn ahead(unread: Vec<io::Result<OwnedFd>>) -> io::Result<Vec<std::os::unix::net::UnixStream>> {
+        Ok(unread.into_iter().flatten().map(Into::into).collect())
+    }
 }
 
 methods::descriptor_traits!(UnixListener);

@@ -41,7 +41,7 @@ pub struct UnixStream {
 }
 
 impl UnixStream {
-    pub(super) fn from_handle(handle: Rc<IoHandle>) -> UnixStream {
+    pub(in crate::net) fn from_handle(handle: Rc<IoHandle>) -> UnixStream {
         UnixStream { user: User::new(handle) }
     }
 

@@ -197,7 +197,7 @@ fn a_handoff_whose_core_refuses_it_closes_the_connection(variant: &Variant) {
 }
 
 /// A port outside of the range from which the kernel takes those of connections.
-fn fixed_address() -> std::net::SocketAddr {
+pub fn fixed_address() -> std::net::SocketAddr {
     loop {
         let address = std::net::SocketAddr::new(ANY.ip(), fastrand::u16(10_000..30_000));
         if std::net::TcpListener::bind(address).is_ok() {

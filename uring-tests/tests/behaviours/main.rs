@@ -32,6 +32,7 @@ mod handoff;
 mod idle;
 mod insight;
 mod machine;
+mod moves;
 mod options;
 mod placement;
 mod probe;
@@ -82,6 +83,7 @@ const BEHAVIOURS: &[&[Behaviour]] = &[
     options::LIST,
     placement::LIST,
     handoff::LIST,
+    moves::LIST,
     insight::LIST,
     ending::LIST,
     tasks::LIST,

@@ -270,7 +270,7 @@ fn a_relay_of_bulk_ends_at_its_limit_of_bytes(variant: &Variant) {
         });
         let relayed = ringpark::io::relay(&a, &b).path(RelayPath::Splice).limit(limit);
         let error = promptly("the relay", relayed.into_future()).await.expect_err("the limit");
-        let Transferred { a_to_b, b_to_a } = error.transferred;
+        let Transferred { a_to_b, b_to_a, .. } = error.transferred;
         assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
         // What one direction had been allowed may have found no room when the other ended it all.
         assert!(a_to_b + b_to_a <= limit, "{a_to_b} + {b_to_a} of {limit}");

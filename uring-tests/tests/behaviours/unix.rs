@@ -46,7 +46,7 @@ pub fn address(name: &str) -> SocketAddr {
 }
 
 /// A connection, one end ours and the other plain; the plain one never waits for ever.
-fn unix_half() -> (UnixStream, std::os::unix::net::UnixStream) {
+pub fn unix_half() -> (UnixStream, std::os::unix::net::UnixStream) {
     let (ours, plain) = std::os::unix::net::UnixStream::pair().expect("a pair");
     plain.set_read_timeout(Some(HOUR / 120)).expect("the option is known");
     plain.set_write_timeout(Some(HOUR / 120)).expect("the option is known");

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream as StdStream};
+use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "A5" => a_cancel_during_connect_leaves_nothing,
     Every: "A6" => connecting_to_a_closed_port_fails_at_once,
     Every: "D11" => connecting_where_nobody_answers_times_out,
+    Every: "D11" => a_socket_that_connects_has_a_deadline,
     Every: "D11" => an_absurdly_long_connect_timeout_works,
     Every: "D11" => a_connect_timeout_is_shared_out_over_the_addresses,
     Every: "A14" => a_connect_that_waits_for_the_listener_succeeds_late,
@@ -152,6 +154,28 @@ fn a_cancel_during_connect_leaves_nothing(variant: &Variant) {
         assert!(timeout(ms(10), TcpStream::connect(stuck.address)).await.is_err());
         variant::drained().await;
         until("the descriptors are free", || sys::descriptors().len() <= before).await;
+    });
+}
+
+/// It may be moved while the socket connects, and does not hold for what comes after.
+fn a_socket_that_connects_has_a_deadline(variant: &Variant) {
+    let stuck = StuckListener::new();
+    variant.run(async {
+        let socket = TcpSocket::new_v4().await.expect("a socket");
+        assert!(sys::is_open(socket.as_raw_fd()));
+        socket.set_connect_deadline(Some(Instant::now() + HOUR));
+        let mut connect = pin!(socket.connect(stuck.address));
+        start(connect.as_mut()).await;
+        socket.set_connect_deadline(Some(Instant::now() + ms(10)));
+        assert_timed_out(promptly("the connect", connect).await.map(drop));
+
+        let (listener, address) = listener().await;
+        let socket = TcpSocket::new_v4().await.expect("a socket");
+        socket.set_connect_deadline(Some(Instant::now() + PROMPT));
+        let client = socket.connect(address).await.expect("it listens");
+        client.write_all("no deadline").await.0.expect("there is room");
+        let server = listener.accept_stream().await.expect("it has connected");
+        assert_eq!(receive(&server, 11).await, b"no deadline");
     });
 }
 

@@ -82,6 +82,8 @@ fn addresses_in_every_form_resolve_at_once() {
     assert_eq!(at_once([six, four]), [six, four]);
 }
 
+// The references are what is tested.
+#[allow(clippy::needless_borrows_for_generic_args)]
 #[test]
 // The borrows are what is tested.
 #[allow(clippy::needless_borrows_for_generic_args)]

@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use ringpark::fs::File;
 use ringpark::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use ringpark::runtime::{Accept, CoreHandle};
+use ringpark::spawn_on;
 use ringpark::time::{sleep, timeout};
-use ringpark::{spawn_on, Accept, CoreHandle};
 
 use crate::harness::*;
 use crate::unix::{address, unix_half};

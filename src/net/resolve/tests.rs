@@ -85,8 +85,6 @@ fn addresses_in_every_form_resolve_at_once() {
 // The references are what is tested.
 #[allow(clippy::needless_borrows_for_generic_args)]
 #[test]
-// The borrows are what is tested.
-#[allow(clippy::needless_borrows_for_generic_args)]
 fn references_to_addresses_are_addresses() {
     let (four, six) = (addr("127.0.0.1:80"), addr("[::1]:80"));
     let SocketAddr::V4(v4) = four else { unreachable!() };

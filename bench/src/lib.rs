@@ -94,8 +94,8 @@ fn compare(options: &Options) -> io::Result<()> {
     }
 }
 
-/// Says what a test leaves out, and why. A test that passes has its own words kept from the reader, but
-/// not what it writes past the test harness.
+/// Says what a test leaves out, and why, past the test harness: it keeps what `eprintln!` says in a
+/// test that passes.
 #[cfg(test)]
 fn skipped(what: std::fmt::Arguments<'_>) {
     use io::Write;

@@ -65,7 +65,7 @@ fn set_of(cpus: &[usize]) -> libc::cpu_set_t {
 }
 
 /// Raises the soft limit of descriptors to the hard one, for this process and those it starts: most
-/// systems start programs with room for a thousand, and a comparison holds ten times that.
+/// systems give a program room for a thousand, and a comparison takes ten times that.
 pub fn raise_descriptor_limit() -> io::Result<()> {
     let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the call writes one rlimit, which outlives it.

@@ -14,9 +14,9 @@ pub mod variant;
 
 use std::process::ExitCode;
 
-use skips::Skips;
-
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use skips::Skips;
 
 pub use cores::{on_two_cores, on_two_cores_of};
 pub(crate) use paths::relays;

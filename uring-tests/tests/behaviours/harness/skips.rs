@@ -1,5 +1,5 @@
-//! What cannot be put to the test on this machine, or by this user, and why. It is told at the end, with a
-//! count, so that nobody takes a trial that was skipped for one that was passed.
+//! What cannot be put to the test on this machine, or by this user, and why. It is told at the end,
+//! with a count, so that nobody takes a trial that was skipped for one that was passed.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -47,7 +47,7 @@ fn any_of_our_own() -> SocketAddr {
     SocketAddr::new(ours.into(), 0)
 }
 
-/// So many, or as many as there are descriptors for, if each takes this many of them.
+/// So many, or as many as the limit of descriptors has room for if each takes this many.
 pub fn affordable(wanted: u64, each: u64) -> u64 {
     /// What a trial has open beside those: rings, pipes, listeners.
     const OTHERS: u64 = 100;

@@ -122,7 +122,7 @@ pub fn descriptor_limit() -> libc::rlim_t {
 }
 
 /// Raises the soft limit of descriptors to the hard one, for this process and those it starts: most
-/// systems start programs with room for a thousand only.
+/// systems give a program room for a thousand.
 pub fn raise_descriptor_limit() {
     let most = limit(libc::RLIMIT_NOFILE).rlim_max;
     set_descriptor_limit(most);
@@ -166,8 +166,7 @@ pub fn become_nobody() {
     assert_eq!((groups, ids), (0, (0, 0)), "{}", std::io::Error::last_os_error());
 }
 
-/// Whether this process may become any user: it is root, and not of a namespace that has a few users
-/// only.
+/// Whether this process may become any user: it is root, and not of a namespace with few users.
 pub fn is_root() -> bool {
     // SAFETY: the call has no arguments.
     let is_first = unsafe { libc::geteuid() == 0 };

@@ -126,14 +126,14 @@ fn refused(reason: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Where the user's locked memory has no room for the rings of all trials at a time, they would take it
-/// from each other: why, if that is so.
+/// Why rings cannot be had by all trials that run at the same time, if they cannot: they would take
+/// the user's locked memory from each other.
 fn too_few_rings() -> Option<String> {
     let memory = ringpark::probe::report().memory;
     memory.cores_max.filter(|cores| *cores < CORES_MAX).map(|cores| {
         format!(
-            "the limit of locked memory (RLIMIT_MEMLOCK) has room for {cores} rings, and trials that run \
-             at the same time have up to {CORES_MAX}"
+            "the limit of locked memory (RLIMIT_MEMLOCK) has room for {cores} rings, and trials that \
+             run at the same time have up to {CORES_MAX}"
         )
     })
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Deref;
 
 use super::{Ancillary, Envelope, Lease};
+use crate::sys::socket::SockAddr;
 use crate::sys::{self, Control};
 
 /// Explicit congestion notification: two bits of each packet (RFC 3168).
@@ -63,7 +64,7 @@ pub struct Received {
 
 impl Received {
     pub(super) fn new(len: usize, ancillary: &Ancillary) -> Received {
-        let from = ancillary.from.as_ref().and_then(socket2::SockAddr::as_socket);
+        let from = ancillary.from.as_ref().and_then(SockAddr::as_socket);
         Received {
             len,
             full_len: ancillary.full_len,

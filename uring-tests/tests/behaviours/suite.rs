@@ -45,7 +45,7 @@ const OPERATIONS: &[(&str, &str)] = &[
 /// Sources of what users call, files or folders, and the files here that call all of it.
 const SURFACE: &[(&str, &[&str])] = &[
     ("net/udp", &["udp", "udp_options", "options"]),
-    ("net/unix", &["unix", "unix_datagrams"]),
+    ("net/unix", &["unix", "unix_datagrams", "moves"]),
     ("net/split.rs", &["streams", "unix"]),
     ("net/socket.rs", &["connect", "options"]),
     ("net/options.rs", &["options"]),

@@ -91,8 +91,8 @@ impl Drop for PooledPipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::fd::AsRawFd;
     use std::io::Write;
-    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     #[test]

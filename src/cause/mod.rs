@@ -1,6 +1,7 @@
 //! Why a backend is refused, and what an operator can do about it, each as a command to paste. What
 //! the cause of an error is, is concluded in `diagnosis.rs`.
 
+use crate::sys::errno;
 use std::io;
 
 #[cfg(target_os = "linux")]
@@ -58,7 +59,7 @@ pub(crate) enum Cause {
 /// Of an error of making descriptors.
 pub(crate) fn of_descriptors(error: &io::Error) -> Vec<Cause> {
     vec![match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE) => Cause::Descriptors,
+        Some(errno::EMFILE | errno::ENFILE) => Cause::Descriptors,
         _ => Cause::Unknown,
     }]
 }

@@ -19,6 +19,7 @@ use super::ready::Ready;
 #[cfg(target_os = "linux")]
 use super::uring::Uring;
 use crate::cause::{self, Cause};
+use crate::sys::errno;
 
 /// Where a choice came from.
 enum Choice {
@@ -146,7 +147,7 @@ fn open(
     };
     let slow = |ring: &RingFacts| !ring.is_deferred();
     if forced == Forced::No && ring.as_ref().is_some_and(slow) {
-        let source = io::Error::from_raw_os_error(libc::EOPNOTSUPP);
+        let source = io::Error::from_raw_os_error(errno::EOPNOTSUPP);
         let cause = |_: &_| vec![Cause::Undeferred];
         return Err(SetupError::because(backend, "comparing with epoll", source, cause));
     }

@@ -1,7 +1,7 @@
 //! The driver of a core: which of its operations runs where, and the faults that are injected.
 
+use crate::sys::fd::{OwnedFd, RawFd};
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use super::fault::Faults;
 use super::slots::Slots;
 use crate::completion::{Completion, Orphan, Sink, Token};
 use crate::op::{Code, Op, Waits};
+use crate::sys::errno;
 use crate::sys::Notify;
 
 /// A core's driver: the backend, and the operations in flight on it.
@@ -128,7 +129,7 @@ impl Driver {
         if let Some(faults) = &mut self.faults {
             if code.row().stream.is_some_and(|it| it.takes_buffers) && faults.no_buffer() {
                 let token = self.slots.insert_stream(code, fd, sink);
-                faults.answer(Completion::errno(token, libc::ENOBUFS));
+                faults.answer(Completion::errno(token, errno::ENOBUFS));
                 return Ok(token);
             }
         }

@@ -1,7 +1,7 @@
 //! The engine of a runtime that has ended: nothing is started any more, and nothing comes.
 
+use crate::sys::fd::{OwnedFd, RawFd};
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -28,8 +28,8 @@
 //!   [waits for a disk](crate::op::Waits::ForDisk). The driver attempts those itself, asks the engine to
 //!   `submit` them, and if that has no form of them leaves them to a helper thread.
 
+use crate::sys::fd::{OwnedFd, RawFd};
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -11,6 +11,7 @@ use std::io;
 
 use crate::completion::{Completion, Token};
 use crate::op::Code;
+use crate::sys::errno;
 
 /// The state of the decorator.
 pub(crate) struct Faults {
@@ -47,9 +48,9 @@ impl Faults {
             return None;
         }
         if code == Code::SendZc && self.one_in(2) {
-            return Some(libc::ENOMEM);
+            return Some(errno::ENOMEM);
         }
-        Some(if self.one_in(2) { libc::EINTR } else { libc::EAGAIN })
+        Some(if self.one_in(2) { errno::EINTR } else { errno::EAGAIN })
     }
 
     /// Lets this answer come with the next turn.

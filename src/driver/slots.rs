@@ -37,8 +37,8 @@
 //! A cancel is a state of the slot, not a push that can fail: a wanted cancel stays wanted until the
 //! driver has had room for it.
 
+use crate::sys::fd::RawFd;
 use std::collections::VecDeque;
-use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::task::Waker;
 

@@ -1,14 +1,15 @@
 //! How a file is to be opened.
 
+use crate::sys::fd::AsFd;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::elsewhere::elsewhere;
 use super::file::File;
 use crate::sys;
+use crate::sys::abi;
 
 /// How a file is to be opened; the methods are those of [`std::fs::OpenOptions`], and
 /// [`direct`](OpenOptions::direct).
@@ -138,11 +139,11 @@ impl OpenOptions {
 
     fn flags(&self) -> io::Result<i32> {
         let access = match (self.read, self.write, self.append) {
-            (true, false, false) => libc::O_RDONLY,
-            (false, true, false) => libc::O_WRONLY,
-            (true, true, false) => libc::O_RDWR,
-            (false, _, true) => libc::O_WRONLY | libc::O_APPEND,
-            (true, _, true) => libc::O_RDWR | libc::O_APPEND,
+            (true, false, false) => abi::O_RDONLY,
+            (false, true, false) => abi::O_WRONLY,
+            (true, true, false) => abi::O_RDWR,
+            (false, _, true) => abi::O_WRONLY | abi::O_APPEND,
+            (true, _, true) => abi::O_RDWR | abi::O_APPEND,
             (false, false, false) => return Err(contradiction("to be neither read nor written")),
         };
         if !self.write && !self.append && (self.truncate || self.create || self.create_new) {
@@ -153,10 +154,10 @@ impl OpenOptions {
         }
         let made = match (self.create, self.truncate, self.create_new) {
             (false, false, false) => 0,
-            (true, false, false) => libc::O_CREAT,
-            (false, true, false) => libc::O_TRUNC,
-            (true, true, false) => libc::O_CREAT | libc::O_TRUNC,
-            (_, _, true) => libc::O_CREAT | libc::O_EXCL,
+            (true, false, false) => abi::O_CREAT,
+            (false, true, false) => abi::O_TRUNC,
+            (true, true, false) => abi::O_CREAT | abi::O_TRUNC,
+            (_, _, true) => abi::O_CREAT | abi::O_EXCL,
         };
         let direct = match (self.direct, sys::DIRECT) {
             (false, _) => 0,
@@ -168,7 +169,7 @@ impl OpenOptions {
                 ))
             }
         };
-        Ok(access | made | direct | (self.flags & !libc::O_ACCMODE))
+        Ok(access | made | direct | (self.flags & !abi::O_ACCMODE))
     }
 }
 

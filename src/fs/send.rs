@@ -1,7 +1,7 @@
 //! From a file to a socket, within the kernel where that can be done.
 
+use crate::sys::fd::{AsRawFd, BorrowedFd};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
@@ -10,6 +10,7 @@ use crate::handle::{incomplete, ready, send, IoHandle};
 use crate::io::Connection;
 use crate::op::{Interest, Send};
 use crate::sys;
+use crate::sys::errno;
 
 /// How many bytes are sent at a time: so much is read ahead where it is not in memory.
 const PIECE: usize = 256 << 10;
@@ -77,5 +78,5 @@ impl File {
 
 /// Whether the kernel does not send this file, or none.
 fn cannot_send(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
+    matches!(error.raw_os_error(), Some(errno::EINVAL | errno::ENOSYS | errno::EOPNOTSUPP))
 }

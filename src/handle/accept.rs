@@ -9,10 +9,10 @@
 //!   takes from the kernel    the rest is gathered         what is in the queue is all there is
 //! ```
 
+use crate::sys::fd::OwnedFd;
 use std::cell::Cell;
 use std::future::{poll_fn, Future};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -26,6 +26,7 @@ use crate::completion::{Completion, Sink};
 use crate::op::{accepted, Accept, Code, Interest, Keeps};
 use crate::runtime::Core;
 use crate::sys;
+use crate::sys::errno;
 use crate::time::sleep;
 
 /// Connections that may wait in the kernel to be accepted.
@@ -74,7 +75,7 @@ impl Sink for Listening {
             Ok(socket) => queue.push(Ok(socket)),
             Err(error) => match error.raw_os_error() {
                 // Whoever waits starts it anew.
-                Some(libc::ECANCELED | libc::EINTR) => {}
+                Some(errno::ECANCELED | errno::EINTR) => {}
                 _ => queue.push(Err(error)),
             },
         }
@@ -124,7 +125,7 @@ impl ListenSocket {
                     Some(errno) if is_aborted(errno) => {}
                     // The first kernels that have it (5.19) do not wait for a listener that is
                     // non-blocking. A single accept is told the same, and then polls.
-                    Some(libc::EAGAIN) => multishot = false,
+                    Some(errno::EAGAIN) => multishot = false,
                     Some(errno) if is_exhausted(errno) => {
                         self.complain(&error);
                         self.pause().await?;
@@ -292,18 +293,18 @@ impl Drop for Stopping<'_> {
 fn is_aborted(errno: i32) -> bool {
     matches!(
         errno,
-        libc::ECONNABORTED
-            | libc::EPROTO
-            | libc::EPERM
-            | libc::ENETDOWN
-            | libc::ENETUNREACH
-            | libc::EHOSTDOWN
-            | libc::EHOSTUNREACH
-            | libc::ENOPROTOOPT
+        errno::ECONNABORTED
+            | errno::EPROTO
+            | errno::EPERM
+            | errno::ENETDOWN
+            | errno::ENETUNREACH
+            | errno::EHOSTDOWN
+            | errno::EHOSTUNREACH
+            | errno::ENOPROTOOPT
     )
 }
 
 /// The machine has no room for another connection at the moment.
 fn is_exhausted(errno: i32) -> bool {
-    matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    matches!(errno, errno::EMFILE | errno::ENFILE | errno::ENOBUFS | errno::ENOMEM)
 }

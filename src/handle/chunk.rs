@@ -6,6 +6,7 @@ use super::handle::Handle;
 use super::permit::Permit;
 use crate::buf::{IoBufMut, Lease};
 use crate::op::{Keeps, Message};
+use crate::sys::errno;
 
 /// What was received and not read yet.
 pub(crate) enum Chunk {
@@ -55,7 +56,7 @@ pub(super) fn fill<B: IoBufMut>(buffer: &mut B, bytes: &[u8]) -> usize {
 
 /// An error that tells of the attempt, and nothing of the stream.
 pub(super) fn says_nothing(errno: i32) -> bool {
-    matches!(errno, libc::ECANCELED | libc::EINTR | libc::EAGAIN)
+    matches!(errno, errno::ECANCELED | errno::EINTR | errno::EAGAIN)
 }
 
 impl Keeps<Chunk> for Permit<Chunk> {

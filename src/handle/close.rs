@@ -1,8 +1,8 @@
 //! The end of a handle: closed for good, or let go of so that another core can take it.
 
+use crate::sys::fd::OwnedFd;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::rc::Rc;
 use std::task::Poll;

@@ -1,8 +1,8 @@
 //! The handle itself: the descriptor, its two directions, and what was received ahead.
 
+use crate::sys::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;

@@ -3,9 +3,9 @@
 //! First come, first served. The permit goes with the operation: an operation whose future was dropped
 //! keeps the permit until the kernel has answered.
 
+use crate::sys::fd::RawFd;
 use std::future::Future;
 use std::io;
-use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};

@@ -1,7 +1,7 @@
 //! Waiting for readiness, and closures that make their own system calls.
 
+use crate::sys::fd::{AsRawFd, BorrowedFd};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
 
 use super::chunk::IoHandle;

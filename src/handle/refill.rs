@@ -31,6 +31,7 @@ use crate::completion::{Completion, Sink};
 use crate::op::{Code, Interest};
 use crate::runtime::Core;
 use crate::sync::Position;
+use crate::sys::errno;
 
 /// One kind of what is received.
 pub(super) trait Source {
@@ -85,7 +86,7 @@ pub(super) fn deliver<S: Source>(
         (0, None) => queue.push(Ok(Chunk::Lease(S::nothing()))),
         (..0, None) => unreachable!("bytes were received into no buffer"),
         // The reader arms anew, or finds that it must wait for a buffer.
-        (libc::ENOBUFS, _) => {
+        (errno::ENOBUFS, _) => {
             pool.grow();
         }
         (errno, _) if says_nothing(errno) => {}

@@ -1,9 +1,9 @@
 //! Sending the bytes of a stream: one operation in flight at a time, until all is written.
 
+use crate::sys::fd::RawFd;
 use std::future::Future;
 use std::io;
 use std::net;
-use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{ready, Context, Poll};

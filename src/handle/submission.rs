@@ -24,6 +24,7 @@ use crate::completion::{Completion, Token};
 use crate::driver::Started;
 use crate::op::{Interest, Op};
 use crate::runtime::Core;
+use crate::sys::errno;
 
 /// One operation, as a future. Dropping it asks the kernel to end the operation, whose data lives on
 /// until the kernel has answered.
@@ -148,7 +149,7 @@ impl<O: Op, C: OnCore> Submission<O, C> {
                 }
                 Answer::Again { .. } if cancelled.is_some() => {
                     self.stage = Stage::New { again: false };
-                    break Err(io::Error::from_raw_os_error(libc::ECANCELED));
+                    break Err(io::Error::from_raw_os_error(errno::ECANCELED));
                 }
                 Answer::Again { wait } => self.stage = Stage::New { again: wait },
             }
@@ -156,7 +157,7 @@ impl<O: Op, C: OnCore> Submission<O, C> {
         let op = self.op.take().expect("an operation is polled until it is done");
         Poll::Ready(op.finish(match result {
             // The kernel has given it up, since it was asked to: the reason tells more.
-            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {
+            Err(error) if error.raw_os_error() == Some(errno::ECANCELED) => {
                 Err(why.or_else(refusal).map_or(error, io::Error::from))
             }
             result => result,
@@ -194,8 +195,8 @@ enum Answer {
 fn answered(completion: Completion, parked: bool) -> Answer {
     match -completion.result {
         // The kernel was interrupted, or the descriptor is non-blocking: nothing was done.
-        libc::EINTR => Answer::Again { wait: false },
-        libc::EAGAIN => Answer::Again { wait: true },
+        errno::EINTR => Answer::Again { wait: false },
+        errno::EAGAIN => Answer::Again { wait: true },
         // Ready at last.
         ..=0 if parked => Answer::Again { wait: false },
         _ => Answer::Final,

@@ -10,6 +10,7 @@ use super::permit::{acquire, perform};
 use crate::buf::{IoBuf, Lent, Usage, ZeroCopy};
 use crate::op::{Code, Interest, Send, SendZc};
 use crate::runtime::Core;
+use crate::sys::errno;
 
 /// Writes all of the buffer, with one permit, without a copy where that can be. The second future is that
 /// of the buffer's return.
@@ -80,14 +81,14 @@ impl Method {
     fn after(self, error: &io::Error) -> Option<Method> {
         match (self, error.raw_os_error()?) {
             // The kernel does not know the flag (before 6.2).
-            (Method::ZeroCopy { report: true }, libc::EINVAL) => {
+            (Method::ZeroCopy { report: true }, errno::EINVAL) => {
                 Some(Method::ZeroCopy { report: false })
             }
             // Pages that are sent are charged to the locked memory of the user, and not every kind of
             // socket can send them.
             (
                 Method::ZeroCopy { .. },
-                libc::EINVAL | libc::ENOMEM | libc::ENOBUFS | libc::EOPNOTSUPP,
+                errno::EINVAL | errno::ENOMEM | errno::ENOBUFS | errno::EOPNOTSUPP,
             ) => Some(Method::Ordinary),
             _ => None,
         }
@@ -105,14 +106,14 @@ mod tests {
         let (reported, silent) =
             (Method::ZeroCopy { report: true }, Method::ZeroCopy { report: false });
         // 6.0 and 6.1, and then a kernel that likes neither.
-        assert_eq!(after(reported, libc::EINVAL), Some(silent));
-        assert_eq!(after(silent, libc::EINVAL), Some(Method::Ordinary));
-        for errno in [libc::ENOMEM, libc::ENOBUFS, libc::EOPNOTSUPP] {
+        assert_eq!(after(reported, errno::EINVAL), Some(silent));
+        assert_eq!(after(silent, errno::EINVAL), Some(Method::Ordinary));
+        for errno in [errno::ENOMEM, errno::ENOBUFS, errno::EOPNOTSUPP] {
             assert_eq!(after(reported, errno), Some(Method::Ordinary));
             assert_eq!(after(silent, errno), Some(Method::Ordinary));
             assert_eq!(after(Method::Ordinary, errno), None);
         }
-        for errno in [libc::EPIPE, libc::ECONNRESET, libc::ECANCELED] {
+        for errno in [libc::EPIPE, libc::ECONNRESET, errno::ECANCELED] {
             assert_eq!(after(reported, errno), None);
         }
         assert_eq!(reported.after(&Closed::error()), None);

@@ -1,7 +1,7 @@
 //! Descriptors of any kind: pipes, eventfds, terminals, devices.
 
+use crate::sys::fd::{AsRawFd, OwnedFd};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 use super::{methods, User};

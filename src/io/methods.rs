@@ -39,7 +39,7 @@ macro_rules! readable_methods {
         /// descriptor any more.
         pub async fn read_with<R>(
             &self,
-            attempt: impl FnMut(std::os::fd::BorrowedFd<'_>) -> std::io::Result<R>,
+            attempt: impl FnMut(crate::sys::fd::BorrowedFd<'_>) -> std::io::Result<R>,
         ) -> std::io::Result<R> {
             let interest = $crate::op::Interest::Readable;
             $crate::handle::ready::with(self.handle(), interest, attempt).await
@@ -76,7 +76,7 @@ macro_rules! writable_methods {
         /// What `attempt` says, and those of [`writable`](Self::writable).
         pub async fn write_with<R>(
             &self,
-            attempt: impl FnMut(std::os::fd::BorrowedFd<'_>) -> std::io::Result<R>,
+            attempt: impl FnMut(crate::sys::fd::BorrowedFd<'_>) -> std::io::Result<R>,
         ) -> std::io::Result<R> {
             let interest = $crate::op::Interest::Writable;
             $crate::handle::ready::with(self.handle(), interest, attempt).await
@@ -112,7 +112,7 @@ macro_rules! close_methods {
         /// [`Closed`](crate::Closed).
         pub fn with_fd<R>(
             &self,
-            call: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> R,
+            call: impl FnOnce(crate::sys::fd::BorrowedFd<'_>) -> R,
         ) -> std::io::Result<R> {
             self.handle().with_fd(call)
         }
@@ -382,9 +382,9 @@ macro_rules! descriptor_write_methods {
 /// The traits of whatever has a descriptor.
 macro_rules! descriptor_traits {
     ($type:ident) => {
-        impl std::os::fd::AsRawFd for $type {
+        impl crate::sys::fd::AsRawFd for $type {
             /// The number; -1 if it has been closed.
-            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+            fn as_raw_fd(&self) -> crate::sys::fd::RawFd {
                 self.handle().fd()
             }
         }

@@ -1,7 +1,7 @@
 //! Pipes.
 
+use crate::sys::fd::OwnedFd;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use super::{methods, Descriptor};

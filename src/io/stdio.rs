@@ -1,7 +1,7 @@
 //! The standard input and outputs.
 
+use crate::sys::fd::AsFd;
 use std::io;
-use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use super::{methods, Descriptor};
@@ -96,6 +96,6 @@ impl Stderr {
 
 methods::descriptor_traits!(Stderr);
 
-fn shared(fd: std::os::fd::BorrowedFd<'_>) -> io::Result<Descriptor> {
+fn shared(fd: crate::sys::fd::BorrowedFd<'_>) -> io::Result<Descriptor> {
     Ok(Descriptor::shared(fd.try_clone_to_owned()?))
 }

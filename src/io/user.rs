@@ -1,7 +1,7 @@
 //! Whoever uses a handle: each public type of a descriptor holds one of these.
 
+use crate::sys::fd::{AsRawFd, OwnedFd};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 use crate::handle::{Handle, IoHandle};

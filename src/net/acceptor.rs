@@ -1,8 +1,8 @@
 //! Accepting connections: what listeners of every family have in common. A listener accepts from its
 //! own socket, or has a seat where one acceptor serves all cores.
 
+use crate::sys::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::Context;
 use std::time::Instant;

@@ -12,11 +12,11 @@
 //! The queues are short: if all are full the acceptor waits, and connections wait in the kernel, as
 //! they do for a listener that nobody asks.
 
+use crate::sys::fd::OwnedFd;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

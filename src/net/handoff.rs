@@ -1,8 +1,8 @@
 //! Connections and listeners on their way from one core to another, or back to std.
 
+use crate::sys::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -55,8 +55,8 @@ pub trait HandOver: sealed::Sealed {
 }
 
 pub(super) mod sealed {
+    use crate::sys::fd::OwnedFd;
     use std::io;
-    use std::os::fd::OwnedFd;
 
     use super::{Carried, HandOver};
 

@@ -1,7 +1,7 @@
 //! Whether a descriptor is what it is taken for, and the handles that are made of one.
 
+use crate::sys::fd::{AsFd, OwnedFd};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 
 use super::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use crate::sys::socket::{Socket, Type};

@@ -1,8 +1,8 @@
 //! A TCP listener.
 
+use crate::sys::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use crate::handle::accept::{Listening, BACKLOG};
 use crate::io::methods;
 use crate::op::Socket;
 use crate::runtime::Core;
+use crate::sys::errno;
 use crate::sys::socket::Domain;
 
 /// Accepts TCP connections.
@@ -120,7 +121,7 @@ impl TcpListener {
             match stream.peer_addr() {
                 Ok(address) => return Ok((stream, address)),
                 // Reset before it could be accepted: it is passed over like any aborted one.
-                Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => {}
+                Err(error) if error.raw_os_error() == Some(errno::ENOTCONN) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -3,10 +3,10 @@
 //!
 //! A port that the system chooses (port 0), and any port of a core that runs alone, is nobody else's.
 
+use crate::sys::fd::{BorrowedFd, OwnedFd};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dispatch::{Dispatcher, Seat};

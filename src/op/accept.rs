@@ -1,7 +1,7 @@
 //! `accept(2)`: connections from a listener, one at a time or as a stream.
 
+use crate::sys::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::io;
-use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 
 use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Stream, Waits};
 use crate::completion::Completion;

@@ -6,6 +6,7 @@
 
 use super::{Entry, Row};
 use crate::completion::Token;
+use crate::sys::errno;
 
 /// The wish that another operation end. (The question finds nothing to cancel.)
 pub(super) const ROW: Row = Row::new("cancel", 14, "5.5");
@@ -30,8 +31,8 @@ pub(crate) enum CancelAnswer {
 impl CancelAnswer {
     pub(crate) fn from_result(result: i32) -> CancelAnswer {
         match -result {
-            libc::ENOENT => CancelAnswer::NotFound,
-            libc::EALREADY => CancelAnswer::Running,
+            errno::ENOENT => CancelAnswer::NotFound,
+            errno::EALREADY => CancelAnswer::Running,
             _ => CancelAnswer::Found,
         }
     }

@@ -1,10 +1,11 @@
 //! `close(2)`: the end of a descriptor.
 
+use crate::sys::fd::{AsRawFd, OwnedFd, RawFd};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use super::{Code, Entry, Interest, Op, Row, Waits};
 use crate::sys;
+use crate::sys::errno;
 
 /// The end of a descriptor.
 pub(super) const ROW: Row = Row::new("close", 19, "5.6");
@@ -54,10 +55,10 @@ unsafe impl Op for Close {
 
     fn finish(mut self, result: io::Result<u32>) -> Self::Output {
         if let Some(fd) = self.fd.take() {
-            use std::os::fd::IntoRawFd;
+            use crate::sys::fd::IntoRawFd;
             match &result {
                 // Cancelled before it ran: the descriptor is open still.
-                Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => drop(fd),
+                Err(error) if error.raw_os_error() == Some(errno::ECANCELED) => drop(fd),
                 // The kernel has closed the number: forget that we owned it.
                 _ => drop(fd.into_raw_fd()),
             }

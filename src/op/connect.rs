@@ -1,13 +1,14 @@
 //! `connect(2)`: a connection to an address.
 
+use crate::sys::fd::RawFd;
 use std::io;
-use std::os::fd::RawFd;
 
 use socket2::{SockAddr, SockRef};
 
 use super::sendto::busy;
 use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::sys;
+use crate::sys::errno;
 
 /// A connection to an address.
 pub(super) const ROW: Row = Row {
@@ -79,7 +80,7 @@ unsafe impl<K: KeepsOpen> Op for Connect<K> {
             // No error is no success yet: readiness may have been told of an earlier state.
             return match socket.peer_addr() {
                 Ok(_) => Ok(0),
-                Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => {
+                Err(error) if error.raw_os_error() == Some(errno::ENOTCONN) => {
                     Err(io::ErrorKind::WouldBlock.into())
                 }
                 Err(error) => Err(error),
@@ -95,7 +96,7 @@ unsafe impl<K: KeepsOpen> Op for Connect<K> {
         self.started = true;
         match begun.as_ref().map_err(io::Error::raw_os_error) {
             Ok(()) => Ok(0),
-            Err(Some(libc::EINPROGRESS | libc::EALREADY | libc::EINTR)) => {
+            Err(Some(errno::EINPROGRESS | errno::EALREADY | errno::EINTR)) => {
                 Err(io::ErrorKind::WouldBlock.into())
             }
             Err(_) => begun.map(|()| 0),

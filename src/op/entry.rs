@@ -4,7 +4,7 @@
 //! a field means depends on the opcode: the manual page of `io_uring_enter` tells of most, and a test holds
 //! every entry that an operation makes to that of the io-uring crate.
 
-use std::os::fd::RawFd;
+use crate::sys::fd::RawFd;
 
 /// An entry. Making one asks for nothing; whoever submits it vouches for what it points to.
 #[repr(C)]

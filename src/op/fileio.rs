@@ -3,12 +3,13 @@
 //! Files are never ready: who waits for one waits for a disk. `attempt` reads what is in memory
 //! already.
 
+use crate::sys::fd::RawFd;
 use std::io;
-use std::os::fd::RawFd;
 
 use super::recv::filled;
 use super::{read, write, Call, Code, Entry, Interest, KeepsOpen, Op, Row, Waits};
 use crate::buf::{IoBuf, IoBufMut};
+use crate::sys::abi;
 use crate::sys::{self, Memory, Transfer};
 
 /// Bytes of a file, into registered memory. (The question names a place of a table that is not there.)
@@ -48,7 +49,7 @@ pub(crate) struct WriteAt<K, B> {
 pub(crate) struct ReadVectoredAt<K, B> {
     file: K,
     buffers: Vec<B>,
-    vectors: Vec<libc::iovec>,
+    vectors: Vec<abi::iovec>,
     at: u64,
     direct: bool,
 }
@@ -57,7 +58,7 @@ pub(crate) struct ReadVectoredAt<K, B> {
 pub(crate) struct WriteVectoredAt<K, B> {
     file: K,
     buffers: Vec<B>,
-    vectors: Vec<libc::iovec>,
+    vectors: Vec<abi::iovec>,
     at: u64,
 }
 
@@ -72,9 +73,9 @@ impl<K, B: IoBufMut> ReadAt<K, B> {
         ReadAt { place, ..self }
     }
 
-    fn room(&mut self) -> libc::iovec {
+    fn room(&mut self) -> abi::iovec {
         let len = self.buffer.bytes_total().min(sys::TRANSFER_MAX);
-        libc::iovec { iov_base: self.buffer.stable_mut_ptr().cast(), iov_len: len }
+        abi::iovec { iov_base: self.buffer.stable_mut_ptr().cast(), iov_len: len }
     }
 }
 
@@ -96,10 +97,10 @@ impl<K, B: IoBuf> WriteAt<K, B> {
         WriteAt { place, ..self }
     }
 
-    fn bytes(&self) -> libc::iovec {
+    fn bytes(&self) -> abi::iovec {
         let bytes = &self.buffer.as_slice()[self.start..];
         let len = bytes.len().min(sys::TRANSFER_MAX);
-        libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: len }
+        abi::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: len }
     }
 }
 
@@ -114,7 +115,7 @@ impl<K, B: IoBufMut> ReadVectoredAt<K, B> {
     pub(crate) fn new(file: K, mut buffers: Vec<B>, at: u64, direct: bool) -> ReadVectoredAt<K, B> {
         let vectors = buffers
             .iter_mut()
-            .map(|buffer| libc::iovec {
+            .map(|buffer| abi::iovec {
                 iov_base: buffer.stable_mut_ptr().cast(),
                 iov_len: buffer.bytes_total(),
             })
@@ -135,7 +136,7 @@ impl<K, B: IoBuf> WriteVectoredAt<K, B> {
     pub(crate) fn new(file: K, buffers: Vec<B>, at: u64) -> WriteVectoredAt<K, B> {
         let vectors = buffers
             .iter()
-            .map(|buffer| libc::iovec {
+            .map(|buffer| abi::iovec {
                 iov_base: buffer.stable_ptr().cast_mut().cast(),
                 iov_len: buffer.bytes_init(),
             })

@@ -25,8 +25,8 @@
 //!
 //! The data may move while the kernel works, so whatever an entry points to lives on the heap.
 
+use crate::sys::fd::RawFd;
 use std::io;
-use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use crate::completion::{Loan, Orphan};

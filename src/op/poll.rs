@@ -1,10 +1,12 @@
 //! `poll(2)`: the wait for readiness.
 
+use crate::sys::fd::RawFd;
 use std::io;
-use std::os::fd::RawFd;
 
 use super::{Code, Entry, Interest, KeepsOpen, Op, Row, Waits};
 use crate::sys;
+use crate::sys::abi;
+use crate::sys::errno;
 
 /// The wait for readiness.
 pub(super) const ROW: Row = Row::new("poll", 6, "5.1");
@@ -25,8 +27,8 @@ impl<K> Poll<K> {
 /// errors always do.
 fn events(interest: Interest) -> i16 {
     match interest {
-        Interest::Readable => libc::POLLIN | sys::POLLRDHUP,
-        Interest::Writable => libc::POLLOUT,
+        Interest::Readable => abi::POLLIN | sys::POLLRDHUP,
+        Interest::Writable => abi::POLLOUT,
     }
 }
 
@@ -61,7 +63,7 @@ unsafe impl<K: KeepsOpen> Op for Poll<K> {
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
-        let mut fds = [libc::pollfd { fd: self.fd(), events: events(self.interest), revents: 0 }];
+        let mut fds = [abi::pollfd { fd: self.fd(), events: events(self.interest), revents: 0 }];
         match sys::poll(&mut fds, 0)? {
             0 => Err(io::ErrorKind::WouldBlock.into()),
             _ => Ok(fds[0].revents as u32),
@@ -70,8 +72,8 @@ unsafe impl<K: KeepsOpen> Op for Poll<K> {
 
     fn finish(self, result: io::Result<u32>) -> Self::Output {
         match result {
-            Ok(events) if events & libc::POLLNVAL as u32 != 0 => {
-                Err(io::Error::from_raw_os_error(libc::EBADF))
+            Ok(events) if events & abi::POLLNVAL as u32 != 0 => {
+                Err(io::Error::from_raw_os_error(errno::EBADF))
             }
             other => other.map(|_| self.descriptor),
         }

@@ -1,11 +1,12 @@
 //! `read(2)`: bytes from any descriptor.
 
+use crate::sys::fd::RawFd;
 use std::io;
-use std::os::fd::RawFd;
 
 use super::recv::filled;
 use super::{Call, Code, Entry, Interest, Keeps, Op, Row, Waits};
 use crate::buf::IoBufMut;
+use crate::sys::abi;
 use crate::sys::{self, Memory, Transfer};
 
 /// Bytes from any descriptor.
@@ -60,7 +61,7 @@ impl<S, B: IoBufMut> Read<S, B> {
 impl<S: Keeps<Vec<u8>>, B: IoBufMut> Read<S, B> {
     fn transfer(&mut self) -> Transfer {
         let (memory, len) = self.room();
-        let memory = Memory::One(libc::iovec { iov_base: memory.cast(), iov_len: len });
+        let memory = Memory::One(abi::iovec { iov_base: memory.cast(), iov_len: len });
         Transfer { fd: self.descriptor.fd(), memory, at: None, write: false }
     }
 }

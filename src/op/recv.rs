@@ -1,13 +1,14 @@
 //! `recv(2)`: bytes from a socket, into the caller's buffer or into the core's.
 
+use crate::sys::fd::RawFd;
 use std::io;
-use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use super::entry::BUFFER_SELECT;
 use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Stream, Waits};
 use crate::buf::{IoBufMut, Lease, Pool};
 use crate::sys;
+use crate::sys::abi;
 
 /// Bytes from a socket; into a buffer of the core if it goes to a sink.
 pub(super) const ROW: Row = Row {
@@ -44,7 +45,7 @@ impl<S, B: IoBufMut> Recv<S, B> {
 
     /// Looks at the bytes and leaves them where they are.
     pub(crate) fn peek(socket: S, buffer: B) -> Recv<S, B> {
-        Recv { flags: libc::MSG_PEEK, ..Recv::new(socket, buffer) }
+        Recv { flags: abi::MSG_PEEK, ..Recv::new(socket, buffer) }
     }
 
     /// How many bytes are asked for.
@@ -123,7 +124,7 @@ unsafe impl<S: Keeps<Vec<u8>>, B: IoBufMut> Op for Recv<S, B> {
     }
 
     fn discard(mut self, result: io::Result<u32>) {
-        if self.flags & libc::MSG_PEEK != 0 {
+        if self.flags & abi::MSG_PEEK != 0 {
             return;
         }
         filled(&mut self.buffer, &result);

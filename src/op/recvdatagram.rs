@@ -8,8 +8,8 @@
 //! │ 16 bytes       │ NAME_LENGTH │ CONTROL_LENGTH   │ the rest       │
 //! ```
 
+use crate::sys::fd::RawFd;
 use std::io;
-use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use socket2::{SockAddr, SockAddrStorage};
@@ -20,6 +20,7 @@ use super::recvmsg::{Ancillary, Incoming, Message};
 use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Stream, Waits};
 use crate::buf::{Lease, Pool};
 use crate::sys;
+use crate::sys::abi;
 
 /// Datagrams from a socket into the core's buffers, until cancelled.
 pub(super) const MULTISHOT: Row = Row {
@@ -40,21 +41,21 @@ pub(crate) const DATAGRAM_BUFFER: usize = (DATAGRAM_MAX + PAYLOAD_START).next_mu
 /// The lengths of address, control messages and payload, and the flags.
 const HEAD_LENGTH: usize = 16;
 /// Room for an address of IPv6.
-const NAME_LENGTH: usize = size_of::<libc::sockaddr_in6>();
+const NAME_LENGTH: usize = size_of::<abi::sockaddr_in6>();
 /// Room for all the control messages that a datagram socket can be told to give.
 const CONTROL_LENGTH: usize = 192;
 const PAYLOAD_START: usize = HEAD_LENGTH + NAME_LENGTH + CONTROL_LENGTH;
 
 /// What tells the kernel how much room there is for what. It points to nothing.
-struct Layout(libc::msghdr);
+struct Layout(abi::msghdr);
 
 // SAFETY: it is never written to, and what it does not point to nobody can read.
 unsafe impl Sync for Layout {}
 
 static LAYOUT: Layout = {
     // SAFETY: all zeros is a header that names nothing.
-    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-    header.msg_namelen = NAME_LENGTH as libc::socklen_t;
+    let mut header: abi::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_namelen = NAME_LENGTH as abi::socklen_t;
     header.msg_controllen = CONTROL_LENGTH as _;
     Layout(header)
 };
@@ -81,8 +82,8 @@ pub(crate) fn split_datagram(mut buffer: Lease) -> (Lease, Ancillary) {
         place.copy_from_nonoverlapping(buffer[HEAD_LENGTH..].as_ptr(), name);
     }
     // SAFETY: the kernel has written an address of this length.
-    let from = (name > 0).then(|| unsafe { SockAddr::new(storage, name as libc::socklen_t) });
-    let incomplete = flags & libc::MSG_CTRUNC != 0;
+    let from = (name > 0).then(|| unsafe { SockAddr::new(storage, name as abi::socklen_t) });
+    let incomplete = flags & abi::MSG_CTRUNC != 0;
     let mut ancillary = Ancillary { full_len, from, incomplete, ..Ancillary::default() };
     let control = &buffer[HEAD_LENGTH + NAME_LENGTH..][..control.min(CONTROL_LENGTH)];
     // SAFETY: each buffer is split once, and UDP brings no descriptors.
@@ -136,7 +137,7 @@ unsafe impl<S: Keeps<Message>> Op for RecvDatagram<S> {
         let header = self.incoming.header(room.memory.as_ptr(), room.len);
         // SAFETY: the header describes the room, which nobody else uses until `fill`, and memory
         // of this operation.
-        let full_len = unsafe { sys::recvmsg(fd, header, libc::MSG_TRUNC) }?;
+        let full_len = unsafe { sys::recvmsg(fd, header, abi::MSG_TRUNC) }?;
         let count = full_len.min(room.len as u32);
         // SAFETY: the kernel has written the first `count` bytes of the room.
         self.lease = Some(unsafe { self.pool.fill(count) });
@@ -172,7 +173,7 @@ mod tests {
         let address: std::net::SocketAddr = "127.0.0.1:4000".parse().unwrap();
         let raw = SockAddr::from(address);
         let mut bytes = vec![0; PAYLOAD_START];
-        let lengths = [raw.len(), 0, 100, libc::MSG_TRUNC as u32];
+        let lengths = [raw.len(), 0, 100, abi::MSG_TRUNC as u32];
         for (place, length) in bytes.chunks_exact_mut(4).zip(lengths) {
             place.copy_from_slice(&length.to_ne_bytes());
         }

@@ -1,15 +1,16 @@
 //! `recvmsg(2)`: one message, with where it comes from and what came beside it.
 
+use crate::sys::fd::{OwnedFd, RawFd};
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
-use std::os::fd::{OwnedFd, RawFd};
 
 use socket2::{SockAddr, SockAddrStorage};
 
 use super::recv::filled;
 use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Waits};
 use crate::buf::IoBufMut;
+use crate::sys::abi;
 use crate::sys::{self, ControlMessages};
 
 /// One message from a socket, with its sender and what came beside it. (The question's header is only
@@ -52,7 +53,7 @@ impl Ancillary {
     pub(super) unsafe fn take(&mut self, control: &[u8]) {
         for message in ControlMessages(control) {
             match message {
-                (libc::SOL_SOCKET, libc::SCM_RIGHTS, data) => {
+                (abi::SOL_SOCKET, abi::SCM_RIGHTS, data) => {
                     for number in data.chunks_exact(size_of::<RawFd>()) {
                         let number = RawFd::from_ne_bytes(number.try_into().expect("of that size"));
                         // SAFETY: the kernel has put it into our table for this message, and the
@@ -62,23 +63,23 @@ impl Ancillary {
                         self.fds.push(fd);
                     }
                 }
-                (libc::IPPROTO_IP, kind, data) => {
+                (abi::IPPROTO_IP, kind, data) => {
                     let (to, interface) = sys::destination_v4(kind, data);
                     self.to = to.or(self.to);
                     self.interface = interface.or(self.interface);
                     self.ecn = sys::ecn_v4(kind, data).or(self.ecn);
                 }
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, data) => {
+                (abi::IPPROTO_IPV6, abi::IPV6_PKTINFO, data) => {
                     if let Some((address, interface)) = data.split_first_chunk::<16>() {
                         self.to = Some(IpAddr::from(*address).to_canonical());
                         self.interface = first(interface).map(u32::from_ne_bytes);
                     }
                 }
-                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, data) => {
+                (abi::IPPROTO_IPV6, abi::IPV6_TCLASS, data) => {
                     self.ecn = first(data).map(|class| (u32::from_ne_bytes(class) & 0b11) as u8);
                 }
                 #[cfg(target_os = "linux")]
-                (libc::SOL_UDP, libc::UDP_GRO, data) => {
+                (abi::SOL_UDP, abi::UDP_GRO, data) => {
                     self.segment = first(data).map(|size| u32::from_ne_bytes(size) as usize);
                 }
                 _ => {}
@@ -111,8 +112,8 @@ pub(crate) struct RecvMsg<S, B> {
 
 /// What the entry points to.
 pub(super) struct Incoming {
-    header: libc::msghdr,
-    vector: libc::iovec,
+    header: abi::msghdr,
+    vector: abi::iovec,
     name: SockAddrStorage,
     control: MaybeUninit<[u64; CONTROL_WORDS]>,
 }
@@ -126,7 +127,7 @@ impl<S, B: IoBufMut> RecvMsg<S, B> {
     /// Receives a datagram; what has no room in the buffer is cut off.
     pub(crate) fn datagram(socket: S, buffer: B) -> RecvMsg<S, B> {
         // With MSG_TRUNC the result is the length that it had.
-        RecvMsg::new(socket, buffer, sys::MSG_CMSG_CLOEXEC | libc::MSG_TRUNC)
+        RecvMsg::new(socket, buffer, sys::MSG_CMSG_CLOEXEC | abi::MSG_TRUNC)
     }
 
     fn new(socket: S, buffer: B, flags: i32) -> RecvMsg<S, B> {
@@ -134,7 +135,7 @@ impl<S, B: IoBufMut> RecvMsg<S, B> {
     }
 
     fn is_of_stream(&self) -> bool {
-        self.flags & libc::MSG_TRUNC == 0
+        self.flags & abi::MSG_TRUNC == 0
     }
 
     /// How many bytes are asked for.
@@ -143,7 +144,7 @@ impl<S, B: IoBufMut> RecvMsg<S, B> {
     }
 
     /// The header as it must be before each try.
-    fn header(&mut self) -> &mut libc::msghdr {
+    fn header(&mut self) -> &mut abi::msghdr {
         let len = self.len();
         self.incoming.header(self.buffer.stable_mut_ptr(), len)
     }
@@ -154,14 +155,14 @@ impl Incoming {
         Box::new(Incoming {
             // SAFETY: all zeros is a header that names nothing.
             header: unsafe { std::mem::zeroed() },
-            vector: libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 },
+            vector: abi::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 },
             name: SockAddrStorage::zeroed(),
             control: MaybeUninit::uninit(),
         })
     }
 
     /// The header for bytes that go to this memory.
-    pub(super) fn header(&mut self, memory: *mut u8, len: usize) -> &mut libc::msghdr {
+    pub(super) fn header(&mut self, memory: *mut u8, len: usize) -> &mut abi::msghdr {
         let Incoming { header, vector, name, control } = self;
         vector.iov_base = memory.cast();
         vector.iov_len = len;
@@ -182,9 +183,9 @@ impl Incoming {
         let name = std::mem::replace(name, SockAddrStorage::zeroed());
         // SAFETY: the kernel has written an address of this length.
         let from = (length > 0).then(|| unsafe { SockAddr::new(name, length) });
-        let incomplete = header.msg_flags & libc::MSG_CTRUNC != 0;
+        let incomplete = header.msg_flags & abi::MSG_CTRUNC != 0;
         // Linux tells the full length of a datagram that was cut, other systems that it was cut.
-        let cut = header.msg_flags & libc::MSG_TRUNC != 0;
+        let cut = header.msg_flags & abi::MSG_TRUNC != 0;
         let full_len = if cut { full_len.max(vector.iov_len + 1) } else { full_len };
         let mut ancillary = Ancillary { full_len, from, incomplete, ..Ancillary::default() };
         #[allow(clippy::unnecessary_cast)] // it is not of the same type everywhere

@@ -1,11 +1,12 @@
 //! `send(2)`: bytes to a socket.
 
+use crate::sys::fd::RawFd;
 use std::io;
-use std::os::fd::RawFd;
 
 use super::{Code, Entry, Interest, KeepsOpen, Op, Row, Waits};
 use crate::buf::IoBuf;
 use crate::sys;
+use crate::sys::abi;
 
 /// Bytes to a socket.
 pub(super) const ROW: Row = Row::new("send", 26, "5.6");
@@ -24,13 +25,13 @@ pub(crate) struct Send<S, B> {
 impl<S, B: IoBuf> Send<S, B> {
     /// Sends as much as there is room for, of what follows the first `start` bytes.
     pub(crate) fn some(socket: S, buffer: B, start: usize) -> Send<S, B> {
-        Send::new(socket, buffer, start, libc::MSG_NOSIGNAL)
+        Send::new(socket, buffer, start, abi::MSG_NOSIGNAL)
     }
 
     /// The same, but the ring goes on by itself where the socket takes a part only, so that there is
     /// one completion. A result may be short all the same.
     pub(crate) fn all(socket: S, buffer: B, start: usize) -> Send<S, B> {
-        Send::new(socket, buffer, start, libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+        Send::new(socket, buffer, start, abi::MSG_NOSIGNAL | abi::MSG_WAITALL)
     }
 
     pub(super) fn flags(&self) -> i32 {

@@ -1,7 +1,7 @@
 //! `sendmmsg(2)`: several datagrams with one call.
 
+use crate::sys::fd::RawFd;
 use std::io;
-use std::os::fd::RawFd;
 
 use socket2::SockAddr;
 

@@ -1,11 +1,12 @@
 //! `sendmsg(2)`: several buffers to a socket, as one operation.
 
+use crate::sys::fd::RawFd;
 use std::io;
-use std::os::fd::RawFd;
 
 use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::buf::IoBuf;
 use crate::sys;
+use crate::sys::abi;
 
 /// Several buffers to a socket, or a message with an address.
 pub(super) const ROW: Row = Row {
@@ -22,8 +23,8 @@ pub(crate) struct SendMsg<S, B> {
 
 /// What the entry points to.
 struct Message {
-    header: libc::msghdr,
-    vectors: Vec<libc::iovec>,
+    header: abi::msghdr,
+    vectors: Vec<abi::iovec>,
     flags: i32,
 }
 
@@ -39,14 +40,14 @@ impl<S, B: IoBuf> SendMsg<S, B> {
             let bytes = &bytes[skipped..];
             if !bytes.is_empty() && vectors.len() < sys::VECTORS_MAX {
                 let memory = bytes.as_ptr().cast_mut().cast();
-                vectors.push(libc::iovec { iov_base: memory, iov_len: bytes.len() });
+                vectors.push(abi::iovec { iov_base: memory, iov_len: bytes.len() });
             }
         }
         // SAFETY: all zeros is a header that names nothing.
-        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        let mut header: abi::msghdr = unsafe { std::mem::zeroed() };
         header.msg_iov = vectors.as_mut_ptr();
         header.msg_iovlen = vectors.len() as _;
-        let flags = libc::MSG_NOSIGNAL | if all { libc::MSG_WAITALL } else { 0 };
+        let flags = abi::MSG_NOSIGNAL | if all { abi::MSG_WAITALL } else { 0 };
         SendMsg { socket, buffers, message: Box::new(Message { header, vectors, flags }) }
     }
 }

@@ -1,12 +1,13 @@
 //! `sendmsg(2)` of one buffer, with where it goes and what goes beside it.
 
+use crate::sys::fd::{AsRawFd, OwnedFd, RawFd};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use socket2::SockAddr;
 
 use super::{Code, Entry, Interest, KeepsOpen, Op, Waits};
 use crate::buf::IoBuf;
+use crate::sys::abi;
 use crate::sys::{self, Control};
 
 /// What goes with the bytes of a message.
@@ -50,7 +51,7 @@ impl Envelope {
     pub(crate) fn with_fds(mut self, fds: Vec<OwnedFd>) -> Envelope {
         let numbers: Vec<u8> = fds.iter().flat_map(|fd| fd.as_raw_fd().to_ne_bytes()).collect();
         if !numbers.is_empty() {
-            self.control.push(libc::SOL_SOCKET, libc::SCM_RIGHTS, &numbers);
+            self.control.push(abi::SOL_SOCKET, abi::SCM_RIGHTS, &numbers);
         }
         self.fds = fds;
         self
@@ -107,9 +108,9 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for SendTo<S, B> {
     fn attempt(&mut self) -> io::Result<u32> {
         let bytes = &self.buffer.as_slice()[..self.limit];
         let (base, iov_len) = (bytes.as_ptr().cast_mut().cast(), bytes.len());
-        let mut vector = libc::iovec { iov_base: base, iov_len };
+        let mut vector = abi::iovec { iov_base: base, iov_len };
         // SAFETY: all zeros is a header that names nothing.
-        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        let mut header: abi::msghdr = unsafe { std::mem::zeroed() };
         header.msg_iov = &raw mut vector;
         header.msg_iovlen = 1;
         if let Some(address) = &self.envelope.to {

@@ -4,8 +4,8 @@
 //! It is answered twice: with its result, and when the kernel has let go of the memory (see `Slots`).
 //! So the buffer is shared from the start: between this operation, whoever wants it back, and the slot.
 
+use crate::sys::fd::RawFd;
 use std::io;
-use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use super::{Code, Entry, Interest, KeepsOpen, Op, Row, Send, Waits};

@@ -1,8 +1,8 @@
 //! `shutdown(2)`: the end of one or both halves of a connection.
 
+use crate::sys::fd::RawFd;
 use std::io;
 use std::net;
-use std::os::fd::RawFd;
 
 use socket2::SockRef;
 

@@ -1,14 +1,15 @@
 //! `socket(2)`: a new socket.
 
+use crate::sys::fd::{OwnedFd, RawFd};
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
 
 use super::{Code, Entry, Interest, Op, Question, Row, Waits};
 use crate::sys;
+use crate::sys::abi;
 
 /// A new socket. (The question is for one of an impossible family.)
 pub(super) const ROW: Row = Row {
-    question: Question::Entry(|_| socket(-1, libc::SOCK_STREAM)),
+    question: Question::Entry(|_| socket(-1, abi::SOCK_STREAM)),
     ..Row::new("socket", 45, "5.19")
 };
 
@@ -20,11 +21,11 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn stream(domain: socket2::Domain) -> Socket {
-        Socket { domain: domain.into(), kind: libc::SOCK_STREAM }
+        Socket { domain: domain.into(), kind: abi::SOCK_STREAM }
     }
 
     pub(crate) fn datagram(domain: socket2::Domain) -> Socket {
-        Socket { domain: domain.into(), kind: libc::SOCK_DGRAM }
+        Socket { domain: domain.into(), kind: abi::SOCK_DGRAM }
     }
 }
 
@@ -54,7 +55,7 @@ unsafe impl Op for Socket {
     }
 
     fn attempt(&mut self) -> io::Result<u32> {
-        use std::os::fd::IntoRawFd;
+        use crate::sys::fd::IntoRawFd;
         let socket = sys::socket(self.domain, self.kind)?;
         Ok(socket.into_raw_fd() as u32)
     }

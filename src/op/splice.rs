@@ -3,12 +3,13 @@
 //! There is no ring form in use: the ring hands every splice to a worker thread, which costs six
 //! times the call itself. The call is made by the core, and readiness says when.
 
+use crate::sys::fd::RawFd;
 use std::io;
-use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::buf::{Pipes, PooledPipe};
+use crate::sys::errno;
 
 /// Bytes from socket to socket, inside the kernel.
 pub(super) const ROW: Row = Row { question: Question::Never, ..Row::new("splice", 30, "5.7") };
@@ -55,7 +56,7 @@ impl<S, Q> SpliceIn<S, Q> {
 
 /// Errors that say that a descriptor or the system does not splice, and nothing of the stream.
 fn is_refusal(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EPERM))
+    matches!(error.raw_os_error(), Some(errno::EINVAL | errno::ENOSYS | errno::EPERM))
 }
 
 // SAFETY: there is no entry.

@@ -1,9 +1,10 @@
 //! What is true of each operation, and the table of them, made of the rows that stand in their files.
 
-use std::os::fd::RawFd;
+use crate::sys::fd::RawFd;
 
 use super::entry::Entry;
 use super::{Code, ALL, TABLE};
+use crate::sys::abi;
 
 /// What is true of one operation, whatever it works on.
 #[derive(Clone, Copy)]
@@ -43,7 +44,7 @@ pub(crate) struct Misfit {
     /// The address of a socket that is none.
     pub(crate) address: Box<[u64; 16]>,
     /// A header that names nothing.
-    pub(crate) header: Box<libc::msghdr>,
+    pub(crate) header: Box<abi::msghdr>,
 }
 
 /// An operation whose answers go to a sink.

@@ -1,30 +1,31 @@
 //! `waitid(2)`: the end of a child process that has a descriptor, as on Linux.
 
+use crate::sys::fd::RawFd;
 use std::io;
-use std::os::fd::RawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Waits};
 use crate::sys;
+use crate::sys::abi;
 
 /// The end of a child process. (No process has the number of the question.)
 pub(super) const ROW: Row = Row {
-    question: Question::Entry(|_| wait(libc::id_t::MAX >> 1, libc::WEXITED | libc::WNOHANG)),
+    question: Question::Entry(|_| wait(abi::id_t::MAX >> 1, abi::WEXITED | abi::WNOHANG)),
     ..Row::new("waitid", 50, "6.7")
 };
 
 /// A child that is waited for. It keeps its status, which the kernel tells once, for the next wait.
 pub(crate) trait Child: Keeps<ExitStatus> {
     /// The child's number.
-    fn pid(&self) -> libc::pid_t;
+    fn pid(&self) -> abi::pid_t;
 }
 
 /// Waits for the end of a child. `C` keeps its pidfd open, which is readable then.
 pub(crate) struct WaitChild<C> {
     child: C,
     /// What the ring has told. On the heap, since the entry points to it.
-    info: Box<libc::siginfo_t>,
+    info: Box<abi::siginfo_t>,
     /// What an attempt has told.
     attempted: Option<ExitStatus>,
 }
@@ -46,15 +47,15 @@ impl<C: Child> WaitChild<C> {
         // SAFETY: these are the fields of a signal that tells of a child.
         let status = unsafe { self.info.si_status() };
         ExitStatus::from_raw(match self.info.si_code {
-            libc::CLD_EXITED => status << 8,
-            libc::CLD_DUMPED => status | 0x80,
+            abi::CLD_EXITED => status << 8,
+            abi::CLD_DUMPED => status | 0x80,
             _ => status,
         })
     }
 }
 
-fn wait(id: libc::id_t, options: i32) -> Entry {
-    Entry { len: libc::P_PID, file_index: options as u32, ..ROW.entry(id as i32) }
+fn wait(id: abi::id_t, options: i32) -> Entry {
+    Entry { len: abi::P_PID, file_index: options as u32, ..ROW.entry(id as i32) }
 }
 
 // SAFETY: the entry points to the box, which only this operation has.
@@ -75,8 +76,8 @@ unsafe impl<C: Child> Op for WaitChild<C> {
     }
 
     fn sqe(&mut self) -> Option<Entry> {
-        let id = self.child.pid() as libc::id_t;
-        Some(Entry { offset: &raw const *self.info as u64, ..wait(id, libc::WEXITED) })
+        let id = self.child.pid() as abi::id_t;
+        Some(Entry { offset: &raw const *self.info as u64, ..wait(id, abi::WEXITED) })
     }
 
     fn attempt(&mut self) -> io::Result<u32> {

@@ -1,11 +1,12 @@
 //! `write(2)`: bytes to any descriptor.
 
+use crate::sys::fd::RawFd;
 use std::io;
-use std::os::fd::RawFd;
 
 use super::read::OWN_POSITION;
 use super::{Call, Code, Entry, Interest, KeepsOpen, Mode, Op, Row, Waits};
 use crate::buf::IoBuf;
+use crate::sys::abi;
 use crate::sys::{self, Memory, Transfer};
 
 /// Bytes to any descriptor.
@@ -70,7 +71,7 @@ unsafe impl<S: KeepsOpen, B: IoBuf> Op for Write<S, B> {
     fn call(&mut self) -> Call {
         let (fd, bytes) = (self.fd(), self.bytes());
         let memory = bytes.as_ptr().cast_mut().cast();
-        let memory = Memory::One(libc::iovec { iov_base: memory, iov_len: bytes.len() });
+        let memory = Memory::One(abi::iovec { iov_base: memory, iov_len: bytes.len() });
         Call::transfer(Transfer { fd, memory, at: None, write: true })
     }
 

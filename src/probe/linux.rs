@@ -8,6 +8,7 @@ use crate::cause::Cause;
 use crate::driver::uring::INCREMENTAL;
 use crate::driver::{Chosen, Config};
 use crate::probe::trial::Trial;
+use crate::sys::errno;
 
 pub(super) use machine::killer;
 
@@ -26,7 +27,7 @@ pub(super) fn complete(
     let status = Status::read();
     let mut trial = match patience {
         Some(patience) => Trial::open(patience).map_err(Outcome::from),
-        None => Err(Outcome::refused(libc::EPERM, Cause::SeccompKills.words())),
+        None => Err(Outcome::refused(errno::EPERM, Cause::SeccompKills.words())),
     };
     report.checks.extend(checks::functions(&mut trial));
     report.checks.push(checks::zero_copy_receive(patience));

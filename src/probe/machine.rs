@@ -10,6 +10,8 @@ use crate::cause::Cause;
 use crate::driver::uring::setup::locked_bytes;
 use crate::driver::Config;
 use crate::probe::trial::Trial;
+use crate::sys::abi;
+use crate::sys::errno;
 use crate::sys::{self, scratch};
 
 fn read(path: &str) -> Option<String> {
@@ -148,12 +150,12 @@ pub(super) fn core_bytes(config: &Config, buffers: PoolConfig) -> u64 {
 }
 
 pub(super) fn memory(status: &Status, core_bytes: u64) -> Memory {
-    let (limit, limit_max) = scratch::limit(libc::RLIMIT_MEMLOCK);
+    let (limit, limit_max) = scratch::limit(abi::RLIMIT_MEMLOCK);
     let exempt = status.has(signs::IPC_LOCK);
     // In a child without the limit and the capability a ring comes out, or does not.
     let charged = match scratch::setup_without_locked_memory() {
         Ok(scratch::Ended::Code(0)) => Some(false),
-        Ok(scratch::Ended::Code(libc::ENOMEM)) => Some(true),
+        Ok(scratch::Ended::Code(errno::ENOMEM)) => Some(true),
         _ => None,
     };
     let counts = charged != Some(false) && !exempt;
@@ -162,12 +164,12 @@ pub(super) fn memory(status: &Status, core_bytes: u64) -> Memory {
 }
 
 pub(super) fn limits(trial: Option<&Trial>) -> Limits {
-    let (descriptors, descriptors_max) = scratch::limit(libc::RLIMIT_NOFILE);
+    let (descriptors, descriptors_max) = scratch::limit(abi::RLIMIT_NOFILE);
     let workers = trial.and_then(|ring| ring.workers().ok());
     Limits {
         descriptors,
         descriptors_max,
-        tasks: scratch::limit(libc::RLIMIT_NPROC).0,
+        tasks: scratch::limit(abi::RLIMIT_NPROC).0,
         tasks_group: group_number("pids", "pids.max"),
         processors: sys::allowed_cpus().ok().map(|cpus| cpus.len() as u64),
         processors_quota_percent: quota(),
@@ -220,7 +222,7 @@ fn quota() -> Option<u64> {
 /// Whether a filter kills who uses io_uring: tried in a child, which dies of it.
 pub(super) fn killer() -> Option<Cause> {
     match scratch::enter_nothing() {
-        Ok(scratch::Ended::Signal(libc::SIGSYS | libc::SIGKILL)) => Some(Cause::SeccompKills),
+        Ok(scratch::Ended::Signal(abi::SIGSYS | abi::SIGKILL)) => Some(Cause::SeccompKills),
         _ => None,
     }
 }

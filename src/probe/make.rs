@@ -7,6 +7,7 @@ use super::{here, Patience};
 use super::{Check, Cost, Finding, Group, Off, Outcome, Report, Verdict, SCHEMA};
 use crate::cause::Cause;
 use crate::driver::{open_one, select, Backend, Chosen, Config, Feature, SetupError, Wait};
+use crate::sys::errno;
 
 /// How long, all in all, the trials wait for memory that rings before them have given back.
 const FOR_MEMORY: Duration = Duration::from_millis(200);
@@ -120,7 +121,7 @@ impl Chosen {
                     "defer-taskrun is better"
                 }
                 Feature::MultishotRecv | Feature::IncrementalBuffers
-                    if ring.no_buffers == Some(libc::ENOMEM) =>
+                    if ring.no_buffers == Some(errno::ENOMEM) =>
                 {
                     "the locked-memory limit leaves no room for its buffers"
                 }
@@ -150,7 +151,7 @@ fn backends(config: &Config, patience: Option<Patience>) -> Vec<Check> {
         .map(|backend| {
             let outcome = match (backend, patience) {
                 (Backend::Uring, None) => {
-                    Outcome::refused(libc::EPERM, Cause::SeccompKills.words())
+                    Outcome::refused(errno::EPERM, Cause::SeccompKills.words())
                 }
                 (_, patience) => try_backend(backend, config, patience.unwrap_or(now)),
             };
@@ -167,7 +168,7 @@ fn backends(config: &Config, patience: Option<Patience>) -> Vec<Check> {
 /// Opens a backend, and lets another descriptor end its wait.
 fn try_backend(backend: Backend, config: &Config, patience: Patience) -> Outcome {
     const PATIENCE: Duration = Duration::from_millis(250);
-    let short = |error: &SetupError| error.errno() == libc::ENOMEM;
+    let short = |error: &SetupError| error.errno() == errno::ENOMEM;
     let mut opened = match patience.for_memory(short, || open_one(backend, config)) {
         Ok(opened) => opened,
         Err(error) => {

@@ -1,5 +1,6 @@
 //! Waiting for memory, within bounds.
 
+use crate::sys::errno;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ impl Patience {
 
     /// The same for a plain error.
     pub(crate) fn retry<T>(self, attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-        let short = |error: &io::Error| error.raw_os_error() == Some(libc::ENOMEM);
+        let short = |error: &io::Error| error.raw_os_error() == Some(errno::ENOMEM);
         self.for_memory(short, attempt)
     }
 }

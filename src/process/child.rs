@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::ending::Process;
 use super::pipes::{read_all, ChildStderr, ChildStdin, ChildStdout};
+use crate::sys::abi;
 
 /// A process that has been started.
 ///
@@ -27,7 +28,7 @@ pub struct Child {
 
 impl Child {
     pub(super) fn new(mut child: std::process::Child, kill_on_drop: bool) -> io::Result<Child> {
-        let pid = child.id() as libc::pid_t;
+        let pid = child.id() as abi::pid_t;
         let mut made = || -> io::Result<_> {
             let process = Process::new(pid)?;
             let stdin = child.stdin.take().map(|it| ChildStdin::new(it.into())).transpose()?;

@@ -16,11 +16,13 @@ use super::pidfd::Pidfd;
 use crate::runtime::Core;
 use crate::signal::{signal, SignalKind};
 use crate::sys;
+use crate::sys::abi;
+use crate::sys::errno;
 
 /// A process whose end somebody may want to know.
 pub(super) struct Process {
     core: Rc<Core>,
-    pid: libc::pid_t,
+    pid: abi::pid_t,
     /// Its descriptor, where there is such a thing.
     pidfd: Option<Rc<Pidfd>>,
     /// How it has ended, if that was found without the descriptor. The kernel tells it once.
@@ -29,12 +31,14 @@ pub(super) struct Process {
 
 impl Process {
     /// A child that was started just now, and that nobody has waited for.
-    pub(super) fn new(pid: libc::pid_t) -> io::Result<Rc<Process>> {
+    pub(super) fn new(pid: abi::pid_t) -> io::Result<Rc<Process>> {
         let core = Core::current();
         let pidfd = match Pidfd::open(pid, &core) {
             Ok(pidfd) => Some(pidfd),
             // The kernel is older, or a filter does not know the call.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => None,
+            Err(error) if matches!(error.raw_os_error(), Some(errno::ENOSYS | errno::EPERM)) => {
+                None
+            }
             Err(error) => return Err(error),
         };
         Ok(Rc::new(Process { core, pid, pidfd, status: Cell::new(None) }))
@@ -44,7 +48,7 @@ impl Process {
         &self.core
     }
 
-    pub(super) fn pid(&self) -> libc::pid_t {
+    pub(super) fn pid(&self) -> abi::pid_t {
         self.pid
     }
 
@@ -95,11 +99,11 @@ impl Process {
         }
         let sent = match &self.pidfd {
             Some(pidfd) => pidfd.kill(),
-            None => sys::kill_child(self.pid, libc::SIGKILL),
+            None => sys::kill_child(self.pid, abi::SIGKILL),
         };
         match sent {
             // It has ended, and nobody has waited for it yet.
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(errno::ESRCH) => Ok(()),
             other => other,
         }
     }

@@ -6,13 +6,15 @@ use std::process::ExitStatus;
 use std::rc::Rc;
 
 use crate::runtime::Core;
+use crate::sys::abi;
+use crate::sys::errno;
 
 /// There is no value of this type.
 pub(super) enum Pidfd {}
 
 impl Pidfd {
-    pub(super) fn open(_pid: libc::pid_t, _core: &Rc<Core>) -> io::Result<Rc<Pidfd>> {
-        Err(io::Error::from_raw_os_error(libc::ENOSYS))
+    pub(super) fn open(_pid: abi::pid_t, _core: &Rc<Core>) -> io::Result<Rc<Pidfd>> {
+        Err(io::Error::from_raw_os_error(errno::ENOSYS))
     }
 
     pub(super) fn status(&self) -> Option<ExitStatus> {

@@ -1,9 +1,9 @@
 //! The descriptor of a process (Linux 5.3), which can be waited for like any other.
 
+use crate::sys::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::process::ExitStatus;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -12,11 +12,12 @@ use crate::handle::Submission;
 use crate::op::{Child, Keeps, KeepsOpen, WaitChild};
 use crate::runtime::Core;
 use crate::sys;
+use crate::sys::abi;
 
 /// The descriptor, and who waits for it.
 pub(super) struct Pidfd {
     core: Rc<Core>,
-    pid: libc::pid_t,
+    pid: abi::pid_t,
     fd: OwnedFd,
     /// How the process has ended, if a wait has got it. The kernel tells it once.
     status: Cell<Option<ExitStatus>>,
@@ -28,7 +29,7 @@ pub(super) struct Pidfd {
 
 impl Pidfd {
     /// A descriptor of a child that nobody has waited for.
-    pub(super) fn open(pid: libc::pid_t, core: &Rc<Core>) -> io::Result<Rc<Pidfd>> {
+    pub(super) fn open(pid: abi::pid_t, core: &Rc<Core>) -> io::Result<Rc<Pidfd>> {
         Ok(Rc::new(Pidfd {
             core: core.clone(),
             pid,
@@ -46,7 +47,7 @@ impl Pidfd {
 
     /// Sends the process SIGKILL.
     pub(super) fn kill(&self) -> io::Result<()> {
-        sys::pidfd_kill(self.fd.as_fd(), libc::SIGKILL)
+        sys::pidfd_kill(self.fd.as_fd(), abi::SIGKILL)
     }
 
     /// Waits for the end of the process.
@@ -110,7 +111,7 @@ impl KeepsOpen for Waiting {
 }
 
 impl Child for Waiting {
-    fn pid(&self) -> libc::pid_t {
+    fn pid(&self) -> abi::pid_t {
         self.0.pid
     }
 }

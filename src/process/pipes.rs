@@ -1,7 +1,7 @@
 //! The pipes to and from a child.
 
+use crate::sys::fd::OwnedFd;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use crate::handle::IoHandle;

@@ -1,17 +1,18 @@
 //! Who waits for which signal, and the thread that tells them.
 
+use crate::sys::fd::AsRawFd;
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
+use crate::sys::abi;
 use crate::sys::signals;
 
 /// One who waits.
 pub(super) struct Listener {
-    signal: libc::c_int,
+    signal: abi::c_int,
     state: Mutex<State>,
 }
 
@@ -22,7 +23,7 @@ struct State {
 }
 
 impl Listener {
-    pub(super) fn signal(&self) -> libc::c_int {
+    pub(super) fn signal(&self) -> abi::c_int {
         self.signal
     }
 
@@ -52,7 +53,7 @@ impl Listener {
 /// All listeners of the process, and what the signals did before.
 struct Hub {
     listeners: Vec<Arc<Listener>>,
-    caught: Vec<(libc::c_int, signals::Former)>,
+    caught: Vec<(abi::c_int, signals::Former)>,
     /// Handlers write to it; the thread reads the other end, and goes when this is closed.
     writer: Option<UnixStream>,
 }
@@ -61,7 +62,7 @@ static HUB: Mutex<Hub> =
     Mutex::new(Hub { listeners: Vec::new(), caught: Vec::new(), writer: None });
 
 /// Catches the signal, if nobody does yet.
-pub(super) fn listen(signal: libc::c_int) -> io::Result<Arc<Listener>> {
+pub(super) fn listen(signal: abi::c_int) -> io::Result<Arc<Listener>> {
     let mut hub = lock(&HUB);
     if hub.writer.is_none() {
         let (reader, writer) = UnixStream::pair()?;

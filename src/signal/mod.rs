@@ -28,51 +28,52 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::sys::abi;
 use hub::Listener;
 
 /// Which signal.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct SignalKind(libc::c_int);
+pub struct SignalKind(abi::c_int);
 
 impl SignalKind {
     /// SIGINT: Ctrl-C.
     pub const fn interrupt() -> SignalKind {
-        SignalKind(libc::SIGINT)
+        SignalKind(abi::SIGINT)
     }
 
     /// SIGTERM: the usual wish that a process end.
     pub const fn terminate() -> SignalKind {
-        SignalKind(libc::SIGTERM)
+        SignalKind(abi::SIGTERM)
     }
 
     /// SIGHUP: the terminal has gone; by custom, to read the settings again.
     pub const fn hangup() -> SignalKind {
-        SignalKind(libc::SIGHUP)
+        SignalKind(abi::SIGHUP)
     }
 
     /// SIGQUIT: Ctrl-\.
     pub const fn quit() -> SignalKind {
-        SignalKind(libc::SIGQUIT)
+        SignalKind(abi::SIGQUIT)
     }
 
     /// SIGUSR1.
     pub const fn user_defined1() -> SignalKind {
-        SignalKind(libc::SIGUSR1)
+        SignalKind(abi::SIGUSR1)
     }
 
     /// SIGUSR2.
     pub const fn user_defined2() -> SignalKind {
-        SignalKind(libc::SIGUSR2)
+        SignalKind(abi::SIGUSR2)
     }
 
     /// SIGCHLD: a child process has ended or stopped.
     pub const fn child() -> SignalKind {
-        SignalKind(libc::SIGCHLD)
+        SignalKind(abi::SIGCHLD)
     }
 
     /// SIGWINCH: the terminal has another size.
     pub const fn window_change() -> SignalKind {
-        SignalKind(libc::SIGWINCH)
+        SignalKind(abi::SIGWINCH)
     }
 
     /// Any signal, by number.
@@ -95,8 +96,7 @@ impl SignalKind {
 /// `InvalidInput` for what is no signal, or one that a program cannot go on after (SIGKILL, SIGSTOP,
 /// SIGSEGV, SIGBUS, SIGILL, SIGFPE); those of sigaction(2), socketpair(2), and of starting a thread.
 pub fn signal(kind: SignalKind) -> io::Result<Signal> {
-    let fatal =
-        [libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+    let fatal = [abi::SIGKILL, abi::SIGSTOP, abi::SIGSEGV, abi::SIGBUS, abi::SIGILL, abi::SIGFPE];
     if fatal.contains(&kind.0) || !(1..crate::sys::signals::SIGNALS as i32).contains(&kind.0) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,

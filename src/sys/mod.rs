@@ -1,6 +1,9 @@
-//! The system calls that the rest of the crate makes, each as a safe function over plain values.
+//! The platform: the system calls that no crate has in the form that is needed, and every name of the
+//! system's that the rest of the crate uses. Descriptors are named by `fd`, errors by `errno`, structures and
+//! flags by `abi`; sockets are controlled by `socket`.
 //!
-//! Nothing here blocks: what could is made with the flag that forbids it.
+//! A call that a core makes is made with the flag that forbids waiting. Those that may wait all the same say
+//! so: they are for helper threads, for a core's start, and for its end.
 
 use std::cell::Cell;
 use std::io;
@@ -31,7 +34,10 @@ mod ip;
 #[cfg_attr(target_os = "openbsd", path = "keepalive_lean.rs")]
 mod keepalive;
 
+pub(crate) mod abi;
 mod child;
+pub(crate) mod errno;
+pub(crate) mod fd;
 mod file;
 mod flag;
 #[cfg(any(target_os = "netbsd", target_os = "openbsd", test))]

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Deref;
 
 use super::{Ancillary, Envelope, Lease};
+use crate::sys::abi;
 use crate::sys::socket::SockAddr;
 use crate::sys::{self, Control};
 
@@ -184,7 +185,7 @@ impl Transmit {
             match to_v6 {
                 true => {
                     let class = i32::from(ecn.bits()).to_ne_bytes();
-                    control.push(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &class);
+                    control.push(abi::IPPROTO_IPV6, abi::IPV6_TCLASS, &class);
                 }
                 false => sys::push_ecn_v4(control, ecn.bits()),
             }
@@ -199,7 +200,7 @@ impl Transmit {
         }
         #[cfg(target_os = "linux")]
         if let Some(segment) = self.segment.filter(|_| sys::SENDS_SERIES) {
-            control.push(libc::SOL_UDP, libc::UDP_SEGMENT, &segment.to_ne_bytes());
+            control.push(abi::SOL_UDP, abi::UDP_SEGMENT, &segment.to_ne_bytes());
         }
         envelope
     }
@@ -215,5 +216,5 @@ fn push_from_v6(control: &mut Control, from: Ipv6Addr) {
     // The address, and no interface.
     let mut info = [0; 20];
     info[..16].copy_from_slice(&from.octets());
-    control.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+    control.push(abi::IPPROTO_IPV6, abi::IPV6_PKTINFO, &info);
 }

@@ -1,7 +1,7 @@
 //! A listener of Unix connections.
 
+use crate::sys::fd::{BorrowedFd, OwnedFd};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Instant;

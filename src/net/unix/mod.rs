@@ -1,8 +1,8 @@
 //! Unix sockets: connections and datagrams within a machine, with descriptors beside the bytes.
 
+use crate::sys::fd::OwnedFd;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
 #[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;

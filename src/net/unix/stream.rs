@@ -1,7 +1,7 @@
 //! A Unix connection.
 
+use crate::sys::fd::OwnedFd;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;

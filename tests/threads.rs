@@ -56,7 +56,8 @@ threads! {
     true true: io::Closed, io::NotPollable, io::RelayError, io::RelayPath, io::Transferred;
     false false: io::Descriptor, io::PipeReader, io::PipeWriter, io::Relay<'static>;
 
-    true true: net::Addresses, net::Credentials, net::Datagram, net::Ecn, net::Handoff,
+    true true: net::Addresses, net::Credentials, net::Datagram, net::Ecn, net::Handoff<net::TcpStream>,
+        net::Handoff<net::UnixStream>, net::Handoff<net::TcpListener>, net::Handoff<net::UnixListener>,
         net::Received, net::Transmit, net::UnixMessage;
     false false: net::TcpListener, net::TcpSocket, net::TcpStream, net::UdpSocket,
         net::UnixDatagram, net::UnixListener, net::UnixStream;

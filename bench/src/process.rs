@@ -61,6 +61,22 @@ fn set_of(cpus: &[usize]) -> libc::cpu_set_t {
     set
 }
 
+/// Raises the soft limit of descriptors to the hard one, for this process and those it starts: most
+/// systems give a program room for a thousand, and a comparison takes ten times that.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the call writes one rlimit, which outlives it.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limits) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limits.rlim_cur = limits.rlim_max;
+    // SAFETY: the limits outlive the call.
+    match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limits) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// How much CPU time the calling thread has used.
 pub fn thread_cpu_used() -> io::Result<Duration> {
     CpuClock(libc::CLOCK_THREAD_CPUTIME_ID).used()

@@ -8,14 +8,17 @@
 use std::env;
 use std::io;
 
-use super::engine::{each, AnyEngine, Engine};
+use super::any::{each, AnyEngine};
+use super::capabilities::Capabilities;
+use super::config::{Backend, Config, Feature};
+use super::driver::{Driver, Opened};
+use super::engine::Engine;
+use super::error::SetupError;
+use super::facts::RingFacts;
 use super::ready::Ready;
 #[cfg(target_os = "linux")]
 use super::uring::Uring;
-use super::{Backend, Capabilities, Config, Driver, Feature, Opened, SetupError};
-use crate::buf::PoolConfig;
 use crate::cause::{self, Cause};
-use crate::op::Code;
 
 /// Where a choice came from.
 enum Choice {
@@ -41,25 +44,6 @@ pub(crate) struct Chosen {
     pub(crate) why_not: Vec<SetupError>,
     /// Features that were not wanted.
     pub(crate) unwanted: Vec<Feature>,
-}
-
-/// What came of a ring's set-up.
-#[derive(Debug)]
-pub(crate) struct RingFacts {
-    /// The features in use.
-    pub(crate) features: Vec<Feature>,
-    /// Those that the kernel refused.
-    pub(crate) refused: Vec<Feature>,
-    /// The operations that fall back to poll and attempt.
-    pub(crate) missing: Vec<Code>,
-    /// The sizes of the submission and the completion queue.
-    pub(crate) entries: [u32; 2],
-    /// The buffers that the kernel fills, if it does.
-    pub(crate) buffers: Option<PoolConfig>,
-    /// The error for which there are none, where they were wanted.
-    pub(crate) no_buffers: Option<i32>,
-    /// Why it is smaller than was asked for, if it is.
-    pub(crate) short_of: Option<Cause>,
 }
 
 /// Opens the driver of a core, and logs one line that names it.

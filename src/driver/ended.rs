@@ -6,9 +6,12 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::buffers::{self, Buffers};
 use super::capabilities::Capabilities;
-use super::engine::{Buffers, Engine};
-use super::{ready, Completion, Config, Counts, Sink, Slots, Started, Token, Wait};
+use super::config::Config;
+use super::engine::{Counts, Engine, Started, Wait};
+use super::slots::Slots;
+use crate::completion::{Completion, Sink, Token};
 use crate::op::{Code, Interest, Op};
 use crate::sys::Notify;
 
@@ -49,7 +52,7 @@ impl Engine for Ended {
     }
 
     fn datagram_buffers(&mut self) -> Buffers {
-        ready::datagram_buffers()
+        buffers::of_datagrams()
     }
 
     unsafe fn register_buffers(

@@ -33,25 +33,47 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::buffers::Buffers;
 use super::capabilities::Capabilities;
-use super::ended::Ended;
-use super::ready::Ready;
-#[cfg(target_os = "linux")]
-use super::uring::Uring;
-use super::{Config, Counts, Slots, Started, Wait};
-use crate::buf::{BufferRing, PoolConfig};
+use super::config::Config;
+use super::slots::Slots;
 use crate::completion::{Completion, Sink, Token};
 use crate::op::{Code, Interest, Op};
 use crate::sys::Notify;
 
-/// What pools of buffers are made of.
-pub(crate) struct Buffers {
-    pub(crate) config: PoolConfig,
-    /// How much room each receive must find at least, where that is not the pool's own choice.
-    pub(crate) room_min: Option<usize>,
-    /// The ring from which the kernel takes buffers; without one the core fills them itself.
-    pub(crate) ring: Option<Box<dyn BufferRing>>,
+/// How long a turn may wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// Not at all.
+    No,
+    /// At most so long.
+    For(Duration),
+    /// Until something happens.
+    Forever,
+}
+
+/// What became of an operation that was started.
+pub(crate) enum Started {
+    /// It finished without waiting.
+    Done(io::Result<u32>),
+    /// The kernel works on it: its completion is the result.
+    Submitted(Token),
+    /// It waits for readiness: after its completion it is to be started again.
+    Parked(Token),
+    /// It has to wait for a disk, and no ring does it: a helper thread is to make its `call`.
+    Helper,
+}
+
+/// What the kernel was asked and has said, for the metrics.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Counts {
+    /// System calls made to submit and wait.
+    pub(crate) entries: u64,
+    pub(crate) submissions: u64,
+    pub(crate) completions: u64,
+    pub(crate) overflows: u64,
 }
 
 /// A backend at work.
@@ -148,27 +170,12 @@ pub(super) trait Engine {
     fn end_in_fork(&mut self);
 }
 
-/// The engine of a core, whichever it is: one look at every submission, and no more.
-// One per core, and matched on at every submission: boxing the larger one would gain nothing.
-#[allow(clippy::large_enum_variant)]
-pub(super) enum AnyEngine {
-    #[cfg(target_os = "linux")]
-    Uring(Uring),
-    Ready(Ready),
-    /// Nothing can be started any more.
-    Ended(Ended),
-}
-
-/// Does the same with whichever engine it is.
-macro_rules! each {
-    ($any:expr, $engine:ident => $call:expr) => {
-        match $any {
-            #[cfg(target_os = "linux")]
-            $crate::driver::engine::AnyEngine::Uring($engine) => $call,
-            $crate::driver::engine::AnyEngine::Ready($engine) => $call,
-            $crate::driver::engine::AnyEngine::Ended($engine) => $call,
+/// Attempts until it is not interrupted.
+pub(super) fn attempt<O: Op>(op: &mut O) -> io::Result<u32> {
+    loop {
+        match op.attempt() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
         }
-    };
+    }
 }
-
-pub(super) use each;

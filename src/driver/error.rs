@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::Backend;
+use super::config::Backend;
 use crate::cause::{self, Cause};
 
 /// A backend that could not be set up: the step, the error, the likely cause and the remedy.

@@ -9,7 +9,7 @@
 
 use std::io;
 
-use super::{Completion, Token};
+use crate::completion::{Completion, Token};
 use crate::op::Code;
 
 /// The state of the decorator.

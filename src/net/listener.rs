@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::acceptor::Acceptor;
 use super::connect::{bind, open};
-use super::handoff::{assert_send, sealed::Sealed, Carried, HandOver, Handoff};
+use super::handoff::{sealed::Sealed, Carried, HandOver, Handoff};
 use super::options;
 use super::ports::{self, Protocol, Sharing};
 use super::resolve::{resolve, ToSocketAddrs};
@@ -245,5 +245,3 @@ impl Sealed for TcpListener {
 }
 
 methods::descriptor_traits!(TcpListener);
-
-const _: () = assert_send::<Handoff<TcpListener>>();

@@ -202,7 +202,10 @@ impl sealed::Target for [SocketAddr] {
         match self {
             [] => Err(invalid("the list of addresses is empty".into())),
             [one] => one.target(),
-            many => Ok(Target::Known(Addresses(List::Many(Vec::from(many).into_iter())))),
+            many => {
+                let many = Vec::from(many).into_iter();
+                Ok(Target::Known(Addresses(List::Many(many))))
+            }
         }
     }
 }

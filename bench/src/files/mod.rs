@@ -291,7 +291,9 @@ mod tests {
                 }
                 match (workload.run)(name, &path, Duration::from_millis(20)) {
                     Ok(sample) => assert!(sample.rate > 0.0, "{name}"),
-                    Err(error) => eprintln!("SKIPPED: {name}: {error}"),
+                    Err(error) => {
+                        crate::skipped(format_args!("{name} at {}: {error}", workload.name))
+                    }
                 }
             }
         }

@@ -13,7 +13,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Event, Selector, Wait};
+use super::selector::{Event, Selector};
+use crate::driver::engine::Wait;
 use crate::driver::error::not_pollable;
 use crate::sys::{cvt, Notify, WakeFd, WAIT_MAX_SECS};
 

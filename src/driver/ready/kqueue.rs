@@ -12,7 +12,8 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Event, Selector, Wait};
+use super::selector::{Event, Selector};
+use crate::driver::engine::Wait;
 use crate::driver::error::not_pollable;
 use crate::sys::kqueue::{change, filter, kevent, udata, Filter, Queue};
 use crate::sys::kqueue::{EV_ADD, EV_CLEAR, EV_EOF, NOTE_TRIGGER};

@@ -17,12 +17,15 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::engine::{Buffers, Engine};
-use super::{attempt, Backend, Capabilities, Completion, Config, Counts, SetupError, Sink};
-use super::{Slots, Started, Token, Wait};
-use crate::buf::PoolConfig;
+use super::buffers::{self, Buffers};
+use super::capabilities::Capabilities;
+use super::config::{Backend, Config};
+use super::engine::{attempt, Counts, Engine, Started, Wait};
+use super::error::SetupError;
+use super::slots::Slots;
 use crate::cause;
-use crate::op::{self, Code, Interest, Op, Waits};
+use crate::completion::{Completion, Sink, Token};
+use crate::op::{Code, Interest, Op, Waits};
 use crate::sys::Notify;
 
 #[cfg(target_os = "linux")]
@@ -31,6 +34,7 @@ mod epoll;
 mod kqueue;
 mod poll;
 mod select;
+mod selector;
 mod table;
 
 #[cfg(target_os = "linux")]
@@ -39,62 +43,8 @@ use epoll::Epoll;
 use kqueue::Kqueue;
 use poll::Poll;
 use select::Select;
+use selector::{Event, Selector};
 use table::Table;
-
-/// The buffers of a core that fills them itself.
-const POOL: PoolConfig = PoolConfig { count_base: 16, count_max: 1024, size: 64 << 10 };
-
-/// The buffers that a core fills with datagrams: small ones share a buffer, and each finds room for
-/// the longest.
-const DATAGRAMS: PoolConfig = PoolConfig { count_base: 4, count_max: 256, size: 256 << 10 };
-
-/// What happened at a descriptor.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Event {
-    pub(super) fd: RawFd,
-    /// Which registration of that number: see `Table`.
-    pub(super) generation: u32,
-    pub(super) readable: bool,
-    pub(super) writable: bool,
-    /// Attempts of this direction never block any more, and no event may follow.
-    pub(super) read_ended: bool,
-    pub(super) write_ended: bool,
-}
-
-impl Event {
-    /// One of a selector that is asked for again by whoever waits again, and that reports the end
-    /// as often as it is asked.
-    fn asked_for(fd: RawFd, generation: u32, readable: bool, writable: bool) -> Event {
-        Event { fd, generation, readable, writable, read_ended: false, write_ended: false }
-    }
-}
-
-/// How the kernel is asked about descriptors. Each selector has these functions after an `open` of its
-/// own, which makes it and lets it watch its notifier.
-trait Selector {
-    /// Watches both directions of a descriptor; events of it carry this generation. It is watched
-    /// once, before anybody waits for it.
-    fn watch(&mut self, fd: RawFd, generation: u32) -> io::Result<()>;
-
-    /// Forgets a descriptor that is about to be closed.
-    fn unwatch(&mut self, fd: RawFd);
-
-    /// Forgets a descriptor that stays open, for another core: one that the kernel forgets by itself
-    /// when it is closed has to be taken out here.
-    fn release(&mut self, fd: RawFd) {
-        self.unwatch(fd);
-    }
-
-    /// Somebody waits for a direction, until the next event of it. The selectors that tell of changes
-    /// by themselves need not know.
-    fn arm(&mut self, _fd: RawFd, _interest: Interest) {}
-
-    /// Waits, and says what happened. An interrupted wait is an error of that kind.
-    fn wait(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()>;
-
-    /// What makes a wait return, from any thread.
-    fn notifier(&self) -> Arc<dyn Notify>;
-}
 
 /// The engine.
 pub(super) struct Ready {
@@ -168,11 +118,6 @@ impl Ready {
     }
 }
 
-/// The buffers for datagrams of a core that fills them itself.
-pub(super) fn datagram_buffers() -> Buffers {
-    Buffers { config: DATAGRAMS, room_min: Some(op::DATAGRAM_MAX), ring: None }
-}
-
 impl Engine for Ready {
     fn capabilities(&self) -> Capabilities {
         Capabilities { wants_nonblocking: true, ..Capabilities::default() }
@@ -183,11 +128,11 @@ impl Engine for Ready {
     }
 
     fn stream_buffers(&mut self, config: &Config) -> Buffers {
-        Buffers { config: config.pool.unwrap_or(POOL), room_min: None, ring: None }
+        buffers::of_streams(config.pool)
     }
 
     fn datagram_buffers(&mut self) -> Buffers {
-        datagram_buffers()
+        buffers::of_datagrams()
     }
 
     unsafe fn register_buffers(

@@ -9,7 +9,8 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Event, Selector, Wait};
+use super::selector::{Event, Selector};
+use crate::driver::engine::Wait;
 use crate::op::Interest;
 use crate::sys::{self, Notify, WakeFd, POLLRDHUP};
 

@@ -6,7 +6,7 @@
 
 use std::os::fd::RawFd;
 
-use super::Event;
+use super::selector::Event;
 use crate::completion::Token;
 use crate::op::Interest;
 

@@ -14,7 +14,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use super::Token;
+use crate::completion::Token;
 use crate::sys::uring::message;
 use crate::sys::{EventFd, Notify};
 

@@ -18,14 +18,16 @@ use std::time::Duration;
 
 use io_uring::IoUring;
 
+use super::buffers::Buffers;
 use super::capabilities::{Capabilities, Codes};
-use super::choose::RingFacts;
-use super::engine::{Buffers, Engine};
-use super::{attempt, Completion, Config, Counts, Feature, Features, SetupError, Sink, Slots};
-use super::{Started, Token, Wait};
+use super::config::{Backend, Config, Feature, Features};
+use super::engine::{attempt, Counts, Engine, Started, Wait};
+use super::error::SetupError;
+use super::facts::RingFacts;
+use super::slots::Slots;
 use crate::buf::{BufferRing, PoolConfig};
 use crate::cause::{self, Cause};
-use crate::completion::Kind;
+use crate::completion::{Completion, Kind, Sink, Token};
 use crate::op::{
     self, CancelAnswer, Code, Entry, Interest, Op, Waits, DATAGRAM_GROUP, STREAM_GROUP,
 };
@@ -92,7 +94,7 @@ impl Uring {
     pub(super) fn open(config: &Config) -> Result<Uring, SetupError> {
         // The ring reads it, and so it must be one that lets a reader wait.
         let notifier = EventFd::new(false).map_err(|source| {
-            SetupError::because(super::Backend::Uring, "eventfd", source, cause::of_descriptors)
+            SetupError::because(Backend::Uring, "eventfd", source, cause::of_descriptors)
         })?;
         let setup::Built { mut ring, mut features, refused, mut usable, recv_cap, registered } =
             setup::build(config)?;
@@ -100,7 +102,7 @@ impl Uring {
         if let Some(missing) = needed.into_iter().find(|&code| !usable.has(code)) {
             let source = io::Error::from_raw_os_error(libc::EOPNOTSUPP);
             let step = "looking for what no ring can do without";
-            return Err(SetupError::because(super::Backend::Uring, step, source, |_| {
+            return Err(SetupError::because(Backend::Uring, step, source, |_| {
                 vec![Cause::Operation(missing.name().to_owned())]
             }));
         }
@@ -340,7 +342,7 @@ impl Engine for Uring {
                 room_min: Some(op::DATAGRAM_BUFFER),
                 ring: Some(Box::new(ring)),
             },
-            None => super::ready::datagram_buffers(),
+            None => super::buffers::of_datagrams(),
         }
     }
 

@@ -82,9 +82,9 @@ fn addresses_in_every_form_resolve_at_once() {
     assert_eq!(at_once([six, four]), [six, four]);
 }
 
-#[test]
-// The borrows are what is tested.
+// The references are what is tested.
 #[allow(clippy::needless_borrows_for_generic_args)]
+#[test]
 fn references_to_addresses_are_addresses() {
     let (four, six) = (addr("127.0.0.1:80"), addr("[::1]:80"));
     let SocketAddr::V4(v4) = four else { unreachable!() };

@@ -11,7 +11,7 @@ use crate::handle::accept::{Listening, BACKLOG};
 use crate::io::methods;
 use crate::net::acceptor::Acceptor;
 use crate::net::connect::open;
-use crate::net::handoff::{assert_send, sealed::Sealed, Carried, HandOver, Handoff};
+use crate::net::handoff::{sealed::Sealed, Carried, HandOver, Handoff};
 use crate::net::options;
 use crate::op::Socket;
 use crate::runtime::Core;
@@ -196,5 +196,3 @@ impl Sealed for UnixListener {
 }
 
 methods::descriptor_traits!(UnixListener);
-
-const _: () = assert_send::<Handoff<UnixListener>>();

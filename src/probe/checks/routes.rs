@@ -46,25 +46,25 @@ fn route(trial: &mut Result<Trial, Outcome>, destination: SocketAddr) -> Route {
         outcome: Outcome::Works,
         copied: None,
     };
-    match trial {
-        Err(why) => route.outcome = super::untried(why),
-        Ok(ring) => match connected(destination) {
-            Err(error) => {
-                route.outcome = Outcome::Untried { reason: format!("no way there: {error}") };
+    // Also without a ring: reports of one machine are compared by this address.
+    let socket = connected(destination);
+    let source = socket.as_ref().ok().and_then(|socket| socket.local_addr().ok());
+    route.source = source.map(|address| address.ip().to_string());
+    match (trial, socket) {
+        (Err(why), _) => route.outcome = super::untried(why),
+        (Ok(_), Err(error)) => {
+            route.outcome = Outcome::Untried { reason: format!("no way there: {error}") };
+        }
+        (Ok(ring), Ok(socket)) => {
+            // The pages that are sent are charged like a ring.
+            let short =
+                |outcome: &Outcome| matches!(outcome, Outcome::Refused { errno: libc::ENOMEM, .. });
+            match ring.patience.for_memory(short, || send(ring, &socket)) {
+                Ok(copied) => route.copied = copied,
+                Err(outcome) => route.outcome = outcome,
             }
-            Ok(socket) => {
-                route.source = socket.local_addr().ok().map(|address| address.ip().to_string());
-                // The pages that are sent are charged like a ring.
-                let short = |outcome: &Outcome| {
-                    matches!(outcome, Outcome::Refused { errno: libc::ENOMEM, .. })
-                };
-                match ring.patience.for_memory(short, || send(ring, &socket)) {
-                    Ok(copied) => route.copied = copied,
-                    Err(outcome) => route.outcome = outcome,
-                }
-                ring.settle();
-            }
-        },
+            ring.settle();
+        }
     }
     route
 }

@@ -312,7 +312,7 @@ fn connections_inherit_nodelay_from_their_listener(variant: &Variant) {
 
 /// More connections than fit into any queue of ours are all accepted.
 fn a_burst_of_connections_is_accepted_in_full(variant: &Variant) {
-    let total = variant.scale(2000).max(200) as usize;
+    let total = affordable(variant.scale(2000).max(200), 2) as usize;
     variant.run(async {
         let socket = TcpSocket::new_v4().await.expect("a socket");
         socket.set_reuseaddr(true).expect("the option is known");

@@ -324,7 +324,7 @@ fn a_completion_queue_of_the_smallest_size_loses_nothing(variant: &Variant) {
 /// bounded factor of the average.
 fn a_pool_of_four_serves_a_thousand_hot_connections(variant: &Variant) {
     const FACTOR: u64 = 20;
-    let connections = variant.scale(1000).max(100);
+    let connections = affordable(variant.scale(1000).max(100), 2);
     let target = connections * 50;
     variant.run_on(variant.builder().buffer_pool(4, 512), async {
         let total = Rc::new(std::cell::Cell::new(0));

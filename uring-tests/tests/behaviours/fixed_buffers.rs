@@ -20,7 +20,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "X5" => a_runtime_ends_with_fixed_buffers_in_flight,
     PlainUring: "B7" => places_of_registered_memory_are_used_again,
     PlainUring: "Y4" => fixed_buffers_are_plain_where_their_operations_are_forbidden,
-    Once: "Y2" => fixed_buffers_are_plain_where_memory_cannot_be_locked,
+    OwnUser: "Y2" => fixed_buffers_are_plain_where_memory_cannot_be_locked,
 ];
 
 async fn open(place: &Place, direct: bool) -> std::io::Result<File> {
@@ -216,9 +216,6 @@ async fn plain(pool: &FixedPool, place: &Place) {
 
 /// The limit is enough for a ring and not for the buffers: the line names the limit and the need.
 fn fixed_buffers_are_plain_where_memory_cannot_be_locked(_: &Variant) {
-    if !sys::is_root() {
-        panic!("this test must start as root to become nobody");
-    }
     sys::set_locked_memory_limit(512 << 10);
     sys::become_nobody();
     let place = Place::new();

@@ -122,7 +122,7 @@ fn a_task_that_computes_for_long_is_named(variant: &Variant) {
 fn a_dump_of_thousands_of_connections_names_each(variant: &Variant) {
     // select(2) takes no more descriptors.
     let most = if variant.backend() == Backend::Select { 900 } else { 3_000 };
-    let count = variant.scale(10_000).min(most) as usize;
+    let count = affordable(variant.scale(10_000).min(most), 1) as usize;
     variant.run(async {
         // Nobody accepts them: the kernel's queue is long enough, and takes no descriptors.
         let (listener, address) = closed_port();

@@ -12,7 +12,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Once: "Y1" => io_uring_refused_with_eacces_runs_on_epoll_and_says_why,
     Once: "Y1"|"Y5" => a_forced_io_uring_that_is_refused_is_a_clear_error,
     PlainUring: "Y2" => too_little_locked_memory_runs_on_epoll_and_names_the_limit,
-    PlainUring: "Y2" => little_locked_memory_makes_the_rings_smaller,
+    OwnUser: "Y2" => little_locked_memory_makes_the_rings_smaller,
     Uring: "Y3" => a_ring_runs_without_any_one_feature_and_says_so,
     PlainUring: "Y3" => a_ring_runs_without_all_optional_features,
     PlainUring: "Y4" => each_forbidden_opcode_falls_back_alone,
@@ -127,11 +127,8 @@ fn a_forced_io_uring_that_is_refused_is_a_clear_error(_: &Variant) {
 
 /// No memory may be locked: epoll, and the line names the limit and the bytes needed.
 fn too_little_locked_memory_runs_on_epoll_and_names_the_limit(_: &Variant) {
-    if !sys::is_root() {
-        panic!("this test must start as root to become nobody");
-    }
     sys::set_locked_memory_limit(4096);
-    sys::become_nobody();
+    sys::give_up_privileges();
     assert_eq!(automatic(Builder::new()), Backend::Epoll);
     let line = line_of_choice();
     assert!(line.contains("backend=epoll"), "{line}");
@@ -148,9 +145,6 @@ fn too_little_locked_memory_runs_on_epoll_and_names_the_limit(_: &Variant) {
 
 /// With room for a small ring only, a small ring it is, and the line says so.
 fn little_locked_memory_makes_the_rings_smaller(_: &Variant) {
-    if !sys::is_root() {
-        panic!("this test must start as root to become nobody");
-    }
     sys::set_locked_memory_limit(80 << 10);
     sys::become_nobody();
     assert_eq!(automatic(Builder::new()), Backend::Uring);

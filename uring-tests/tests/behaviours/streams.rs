@@ -520,7 +520,7 @@ fn streams_of_the_standard_library_can_join(variant: &Variant) {
 
 /// Many connections at once, each with its own bytes.
 fn many_connections_echo_at_once(variant: &Variant) {
-    let connections = variant.scale(1000).max(100);
+    let connections = affordable(variant.scale(1000).max(100), 2);
     variant.run(async {
         let (listener, address) = listener().await;
         let server = ringpark::spawn(async move {

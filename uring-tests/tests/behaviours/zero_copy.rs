@@ -559,10 +559,7 @@ fn zero_copy_writes_are_ordinary_ones_where_they_are_forbidden(variant: &Variant
 
 /// Pages that are sent are charged to the user's locked memory.
 fn zero_copy_writes_are_ordinary_ones_where_memory_cannot_be_locked(_: &Variant) {
-    if !sys::is_root() {
-        panic!("this test must start as root to become nobody");
-    }
-    sys::become_nobody();
+    sys::give_up_privileges();
     let ended = Builder::new().backend(Backend::Uring).block_on(async {
         // Now that there is a ring.
         sys::set_locked_memory_limit(0);

@@ -6,6 +6,7 @@ pub mod log;
 mod paths;
 pub mod pattern;
 mod place;
+mod skips;
 pub mod support;
 pub mod sys;
 mod trial;
@@ -14,6 +15,8 @@ pub mod variant;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use skips::Skips;
 
 pub use cores::{on_two_cores, on_two_cores_of};
 pub(crate) use paths::relays;
@@ -63,28 +66,23 @@ pub fn main(behaviours: &[&'static Behaviour]) -> ExitCode {
     });
     arguments.test_threads = arguments.test_threads.or(jobs).or(Some(JOBS));
 
+    sys::raise_descriptor_limit();
     let seed = variant::seed_from_env().unwrap_or_else(|| fastrand::u64(..));
-    let skip_uring = if arguments.list { None } else { trial::why_no_uring(seed) };
+    let skips = match arguments.list {
+        true => Skips::default(),
+        false => Skips::here(seed),
+    };
     if !arguments.list {
         println!("seed: {}={seed}", variant::ENV_SEED);
-        if let Some(reason) = &skip_uring {
-            println!("SKIPPED: every trial on io_uring, because this machine refuses it: {reason}");
-        }
     }
-    let required = std::env::var_os("RINGPARK_TESTS_REQUIRE_URING").is_some_and(|v| v != "0");
 
     let mut trials = Vec::new();
     for behaviour in behaviours {
         for variant in Variant::all(behaviour.on) {
             let name = format!("{variant}::{}", behaviour.name);
-            let skip = skip_uring.clone().filter(|_| variant.needs_uring());
-            let impossible = variant.impossible(behaviour.name);
+            let skip = skips.why(behaviour, &variant);
             trials.push(Trial::ignorable_test(name.clone(), move || match skip {
-                Some(reason) if required => Err(Failed::from(format!("io_uring: {reason}"))),
-                Some(reason) => Ok(Completion::ignored_with(reason)),
-                None if impossible.is_some() => {
-                    Ok(Completion::ignored_with(impossible.unwrap_or_default()))
-                }
+                Some(skip) => skip.outcome(name),
                 None => {
                     trial::run_in_child(&name, seed).map_err(Failed::from)?;
                     Ok(Completion::Completed)
@@ -98,6 +96,7 @@ pub fn main(behaviours: &[&'static Behaviour]) -> ExitCode {
         let lines: Vec<_> =
             slowest.iter().map(|(time, name)| format!("{time:.1?} {name}")).collect();
         println!("slowest: {}", lines.join(", "));
+        skips::tell();
     }
     conclusion.exit_code()
 }

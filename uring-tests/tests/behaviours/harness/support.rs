@@ -47,6 +47,13 @@ fn any_of_our_own() -> SocketAddr {
     SocketAddr::new(ours.into(), 0)
 }
 
+/// So many, or as many as the limit of descriptors has room for if each takes this many.
+pub fn affordable(wanted: u64, each: u64) -> u64 {
+    /// What a trial has open beside those: rings, pipes, listeners.
+    const OTHERS: u64 = 100;
+    wanted.min(sys::descriptor_limit().saturating_sub(OTHERS) / each)
+}
+
 /// A connection, both ends plain.
 pub fn std_pair() -> (std::net::TcpStream, std::net::TcpStream) {
     let listener = std::net::TcpListener::bind(any_of_our_own()).expect("a listener on loopback");

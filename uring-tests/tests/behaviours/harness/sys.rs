@@ -129,6 +129,13 @@ pub fn descriptor_limit() -> libc::rlim_t {
     limit(libc::RLIMIT_NOFILE).rlim_cur
 }
 
+/// Raises the soft limit of descriptors to the hard one, for this process and those it starts: most
+/// systems give a program room for a thousand.
+pub fn raise_descriptor_limit() {
+    let most = limit(libc::RLIMIT_NOFILE).rlim_max;
+    set_descriptor_limit(most);
+}
+
 /// How many descriptors the kernel's table of this process has room for.
 pub fn room_for_descriptors() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
@@ -147,7 +154,14 @@ pub fn set_locked_memory_limit(bytes: libc::rlim_t) {
     set_limit(libc::RLIMIT_MEMLOCK, libc::rlimit { rlim_cur: bytes, rlim_max: bytes });
 }
 
-/// Gives up all privileges for good: this process is a user's from now on whom nobody else is, since
+/// Gives up all privileges for good, where this process has any.
+pub fn give_up_privileges() {
+    if is_root() {
+        become_nobody();
+    }
+}
+
+/// Gives them up, which takes root: this process is a user's from now on whom nobody else is, since
 /// locked memory is charged to users.
 pub fn become_nobody() {
     let nobody = 1_000_000 + std::process::id();
@@ -160,10 +174,13 @@ pub fn become_nobody() {
     assert_eq!((groups, ids), (0, (0, 0)), "{}", std::io::Error::last_os_error());
 }
 
-/// Whether this process may give up privileges.
+/// Whether this process may become any user: it is root, and not of a namespace with few users.
 pub fn is_root() -> bool {
     // SAFETY: the call has no arguments.
-    unsafe { libc::geteuid() == 0 }
+    let is_first = unsafe { libc::geteuid() == 0 };
+    // Without the file the kernel has no such namespaces.
+    let users = std::fs::read_to_string("/proc/self/uid_map");
+    is_first && users.map_or(true, |map| map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 fn limit(resource: libc::__rlimit_resource_t) -> libc::rlimit {

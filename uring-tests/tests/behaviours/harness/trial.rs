@@ -25,6 +25,9 @@ const REFUSED: &str = "refused: ";
 /// How long a trial may take: far more than any needs, so that it means a hang.
 const TIME_MAX: Duration = Duration::from_secs(300);
 
+/// How many rings the trials that run at the same time have at most.
+const CORES_MAX: u64 = 32;
+
 /// How long each trial took.
 static TIMES: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
 
@@ -83,11 +86,11 @@ pub fn run_here(name: &str, behaviours: &[&'static Behaviour]) -> ExitCode {
     if name == PROBE {
         let builder = ringpark::Builder::new().backend(ringpark::Backend::Uring);
         return match builder.block_on(async {}) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                println!("{REFUSED}{error}");
-                ExitCode::FAILURE
-            }
+            Ok(()) => match too_few_rings() {
+                None => ExitCode::SUCCESS,
+                Some(reason) => refused(&reason),
+            },
+            Err(error) => refused(&error.to_string()),
         };
     }
     let (variant, behaviour) = find(name, behaviours);
@@ -116,6 +119,23 @@ pub fn run_here(name: &str, behaviours: &[&'static Behaviour]) -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+fn refused(reason: &str) -> ExitCode {
+    println!("{REFUSED}{reason}");
+    ExitCode::FAILURE
+}
+
+/// Why rings cannot be had by all trials that run at the same time, if they cannot: they would take
+/// the user's locked memory from each other.
+fn too_few_rings() -> Option<String> {
+    let memory = ringpark::probe::report().memory;
+    memory.cores_max.filter(|cores| *cores < CORES_MAX).map(|cores| {
+        format!(
+            "the limit of locked memory (RLIMIT_MEMLOCK) has room for {cores} rings, and trials that \
+             run at the same time have up to {CORES_MAX}"
+        )
+    })
 }
 
 /// The library that stands in for a BSD's kernel (2.3.1) learns of a closed queue from a signal, and

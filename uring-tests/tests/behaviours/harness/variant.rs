@@ -26,6 +26,8 @@ pub enum On {
     Uring,
     /// io_uring as it comes.
     PlainUring,
+    /// The same, as a user of its own, whose locked memory is nobody else's: that takes root.
+    OwnUser,
     /// No variant in particular: the test chooses its backends itself.
     Once,
 }
@@ -76,7 +78,7 @@ impl Variant {
             On::Faultless => plain.chain(without).chain(spinning).collect(),
             On::Plain => plain.collect(),
             On::Uring => std::iter::once(Kind::Plain(Backend::Uring)).chain(without).collect(),
-            On::PlainUring => vec![Kind::Plain(Backend::Uring)],
+            On::PlainUring | On::OwnUser => vec![Kind::Plain(Backend::Uring)],
             On::Once => vec![Kind::Once],
         };
         kinds.into_iter().map(Variant).collect()

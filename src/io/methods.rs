@@ -208,14 +208,15 @@ macro_rules! stream_write_methods {
             $crate::handle::send::write_all(self.handle(), buffer, $crate::op::Send::all)
         }
 
-        /// Writes all of the buffer's bytes out of the memory that they are in, where the kernel can do
-        /// that, with no other write between them.
+        /// Writes all of the buffer's bytes out of the memory that they are in, where the kernel
+        /// can do that, with no other write between them.
         ///
-        /// There are two things to wait for. This future ends when the socket has accepted the bytes, as
-        /// that of [`write_all`](Self::write_all) does, and the next write may follow at once. The
-        /// [`ZeroCopy`] that it yields ends when the kernel has let go of the memory: when the peer has
-        /// acknowledged the bytes, a round trip later at best. It gives the buffer back, with a
-        /// [`Usage`](crate::buf::Usage) that says whether the bytes were copied all the same.
+        /// There are two things to wait for. This future ends when the socket has accepted the
+        /// bytes, as that of [`write_all`](Self::write_all) does, and the next write may follow at
+        /// once. The [`ZeroCopy`](crate::buf::ZeroCopy) that it yields ends when the kernel has let
+        /// go of the memory: when the peer has acknowledged the bytes, a round trip later at best.
+        /// It gives the buffer back, with a [`Usage`](crate::buf::Usage) that says whether the
+        /// bytes were copied all the same.
         ///
         /// ```
         /// # use std::io;
@@ -240,24 +241,27 @@ macro_rules! stream_write_methods {
         /// ```
         ///
         /// # When it pays
-        /// On a real network interface, from about 3 to 16 KiB a write on: locking pages and the second
-        /// answer cost what copying so much does. Over loopback the kernel always copies, as it does over
-        /// veth and tap interfaces, and does it later than an ordinary send would; `ringpark probe --route`
-        /// tells of a way. So measure, and ask the first writes of a connection for their `Usage`.
+        /// On a real network interface, from about 3 to 16 KiB a write on: locking pages and the
+        /// second answer cost what copying so much does. Over loopback the kernel always copies, as
+        /// it does over veth and tap interfaces, and does it later than an ordinary send would;
+        /// `ringpark probe --route` tells of a way. So measure, and ask the first writes of a
+        /// connection for their `Usage`.
         ///
-        /// The pages are charged to the locked memory of the user (`RLIMIT_MEMLOCK`) while they are lent.
+        /// The pages are charged to the locked memory of the user (`RLIMIT_MEMLOCK`) while they are
+        /// lent.
         ///
         /// # Kernels
-        /// It takes `IORING_OP_SEND_ZC` (Linux 6.0; the report came with 6.2, before which the usage is
-        /// `Unknown`): see io_uring_enter(2) and io_uring_prep_send_zc(3). Elsewhere, on sockets of kinds that
-        /// cannot do it (Unix sockets), when too little memory may be locked, and without
-        /// [`Feature::ZeroCopy`](crate::runtime::Feature::ZeroCopy), this is an ordinary send, whose buffer is back
-        /// at once, with `Copied`.
+        /// It takes `IORING_OP_SEND_ZC` (Linux 6.0; the report came with 6.2, before which the
+        /// usage is `Unknown`): see io_uring_enter(2) and io_uring_prep_send_zc(3). Elsewhere, on
+        /// sockets of kinds that cannot do it (Unix sockets), when too little memory may be locked,
+        /// and without [`Feature::ZeroCopy`](crate::runtime::Feature::ZeroCopy), this is an
+        /// ordinary send, whose buffer is back at once, with `Copied`.
         ///
         /// # Dropping
-        /// Dropping the future leaves open how much was written, as everywhere; dropping the `ZeroCopy`
-        /// changes nothing about what is sent. In either case the buffer stays with the runtime until the
-        /// kernel has let go of it, and is freed then. It counts as an operation in flight for so long.
+        /// Dropping the future leaves open how much was written, as everywhere; dropping the
+        /// `ZeroCopy` changes nothing about what is sent. In either case the buffer stays with the
+        /// runtime until the kernel has let go of it, and is freed then. It counts as an operation
+        /// in flight for so long.
         ///
         /// # Errors
         /// As for [`write_all`](Self::write_all). The buffer comes back after an error too.

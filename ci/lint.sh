@@ -52,5 +52,18 @@ ok 'its example is the one that is built'
 say 'the promises'
 python3 ci/promises.py
 
+say 'the floors'
+python3 ci/floors.py
+
+say 'the platform'
+# What the system calls things stands below: in sys, in the backends, and where the probe asks the kernel.
+below='^src/(sys|driver/(uring|ready)|probe/(checks|trial))/|/(tests|models)\.rs$'
+named=$(git ls-files 'src/*.rs' | grep -vE "$below" |
+    xargs awk 'FNR == 1 { tests = 0 } /^#\[cfg\((all\()?test/ { tests = 1 }
+        !tests && !/^[[:space:]]*\/\// && /(^|[^[:alnum:]_])(libc::|std::os::fd)/ {
+            print FILENAME ":" FNR ": " $0 }')
+[[ -z $named ]] || fail "named past the seam (sys::fd, sys::errno, sys::abi):"$'\n'"$named"
+ok 'descriptors, errors and constants of the system are named in sys alone'
+
 say 'names in comments and documents'
 python3 ci/names.py

@@ -113,7 +113,7 @@ mod tests {
             assert_eq!(after(silent, errno), Some(Method::Ordinary));
             assert_eq!(after(Method::Ordinary, errno), None);
         }
-        for errno in [libc::EPIPE, libc::ECONNRESET, errno::ECANCELED] {
+        for errno in [libc::EPIPE, libc::ECONNRESET, libc::ECANCELED] {
             assert_eq!(after(reported, errno), None);
         }
         assert_eq!(reported.after(&Closed::error()), None);

@@ -47,7 +47,7 @@ fn run_and_leave<T>(variant: &Variant, main: impl Future<Output = T>) -> T {
 /// The runtime ends with 1000 operations in flight on sockets and pipes: a bounded wait, no
 /// descriptor is left, and under the address sanitizer no memory is freed under the kernel.
 fn a_runtime_dropped_with_a_thousand_operations_in_flight(variant: &Variant) {
-    let count = affordable(variant.scale(1000).max(100), 1);
+    let count = affordable(variant.scale(1000).max(100), 2);
     let mut peers = Vec::new();
     let mut pipes = Vec::new();
     run_and_leave(variant, async {

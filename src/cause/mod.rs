@@ -1,8 +1,9 @@
 //! Why a backend is refused, and what an operator can do about it, each as a command to paste. What
 //! the cause of an error is, is concluded in `diagnosis.rs`.
 
-use crate::sys::errno;
 use std::io;
+
+use crate::sys::errno;
 
 #[cfg(target_os = "linux")]
 mod diagnosis;

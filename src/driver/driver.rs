@@ -1,6 +1,5 @@
 //! The driver of a core: which of its operations runs where, and the faults that are injected.
 
-use crate::sys::fd::{OwnedFd, RawFd};
 use std::io;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -18,6 +17,7 @@ use super::slots::Slots;
 use crate::completion::{Completion, Orphan, Sink, Token};
 use crate::op::{Code, Op, Waits};
 use crate::sys::errno;
+use crate::sys::fd::{OwnedFd, RawFd};
 use crate::sys::Notify;
 
 /// A core's driver: the backend, and the operations in flight on it.

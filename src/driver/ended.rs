@@ -1,6 +1,5 @@
 //! The engine of a runtime that has ended: nothing is started any more, and nothing comes.
 
-use crate::sys::fd::{OwnedFd, RawFd};
 use std::io;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -13,6 +12,7 @@ use super::engine::{Counts, Engine, Started, Wait};
 use super::slots::Slots;
 use crate::completion::{Completion, Sink, Token};
 use crate::op::{Code, Interest, Op};
+use crate::sys::fd::{OwnedFd, RawFd};
 use crate::sys::Notify;
 
 /// What is left of an engine.

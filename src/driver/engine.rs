@@ -28,7 +28,6 @@
 //!   [waits for a disk](crate::op::Waits::ForDisk). The driver attempts those itself, asks the engine to
 //!   `submit` them, and if that has no form of them leaves them to a helper thread.
 
-use crate::sys::fd::{OwnedFd, RawFd};
 use std::io;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -41,6 +40,7 @@ use super::config::Config;
 use super::slots::Slots;
 use crate::completion::{Completion, Sink, Token};
 use crate::op::{Code, Interest, Op};
+use crate::sys::fd::{OwnedFd, RawFd};
 use crate::sys::Notify;
 
 /// How long a turn may wait.

@@ -37,7 +37,6 @@
 //! A cancel is a state of the slot, not a push that can fail: a wanted cancel stays wanted until the
 //! driver has had room for it.
 
-use crate::sys::fd::RawFd;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
@@ -46,6 +45,7 @@ use slab::Slab;
 
 use crate::completion::{Completion, Loan, Orphan, Sink, Token, Usage, GENERATION_MASK};
 use crate::op::Code;
+use crate::sys::fd::RawFd;
 
 /// How far the wish to cancel an operation has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

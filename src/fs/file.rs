@@ -1,6 +1,5 @@
 //! An open file.
 
-use crate::sys::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::cell::Cell;
 use std::fmt;
 use std::fs::{Metadata, Permissions};
@@ -17,6 +16,7 @@ use crate::handle::Submission;
 use crate::op::{Close, KeepsOpen, Op, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
 use crate::runtime::Core;
 use crate::sys;
+use crate::sys::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// What a file whose length says nothing is read with (those in /proc have none).
 const ROOM_MIN: usize = 4096;

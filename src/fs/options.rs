@@ -1,6 +1,5 @@
 //! How a file is to be opened.
 
-use crate::sys::fd::AsFd;
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -10,6 +9,7 @@ use super::elsewhere::elsewhere;
 use super::file::File;
 use crate::sys;
 use crate::sys::abi;
+use crate::sys::fd::AsFd;
 
 /// How a file is to be opened; the methods are those of [`std::fs::OpenOptions`], and
 /// [`direct`](OpenOptions::direct).

@@ -1,6 +1,5 @@
 //! From a file to a socket, within the kernel where that can be done.
 
-use crate::sys::fd::{AsRawFd, BorrowedFd};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
@@ -11,6 +10,7 @@ use crate::io::Connection;
 use crate::op::{Interest, Send};
 use crate::sys;
 use crate::sys::errno;
+use crate::sys::fd::{AsRawFd, BorrowedFd};
 
 /// How many bytes are sent at a time: so much is read ahead where it is not in memory.
 const PIECE: usize = 256 << 10;

@@ -9,7 +9,6 @@
 //!   takes from the kernel    the rest is gathered         what is in the queue is all there is
 //! ```
 
-use crate::sys::fd::OwnedFd;
 use std::cell::Cell;
 use std::future::{poll_fn, Future};
 use std::io;
@@ -27,6 +26,7 @@ use crate::op::{accepted, Accept, Code, Interest, Keeps};
 use crate::runtime::Core;
 use crate::sys;
 use crate::sys::errno;
+use crate::sys::fd::OwnedFd;
 use crate::time::sleep;
 
 /// Connections that may wait in the kernel to be accepted.

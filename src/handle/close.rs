@@ -1,6 +1,5 @@
 //! The end of a handle: closed for good, or let go of so that another core can take it.
 
-use crate::sys::fd::OwnedFd;
 use std::future::poll_fn;
 use std::io;
 use std::panic::Location;
@@ -12,6 +11,7 @@ use super::handle::Handle;
 use super::submission::Submission;
 use crate::completion::Token;
 use crate::op::{self, Interest};
+use crate::sys::fd::OwnedFd;
 
 /// Closes the descriptor: ends everything in flight, and returns when the number is free. If the
 /// future is dropped before, a task of its own goes on with it.

@@ -1,20 +1,25 @@
 //! The handle itself: the descriptor, its two directions, and what was received ahead.
+//!
+//! Of a direction it is known who has its permit, who waits for the permit, and until when. There are two
+//! of these for each connection, so it is kept small: what most connections never have is apart, and takes
+//! one word.
 
-use crate::sys::fd::{BorrowedFd, OwnedFd, RawFd};
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::direction::{Deadline, Direction};
 use super::error::{Closed, Refusal};
 use super::recv_queue::RecvQueue;
 use super::submission::OnCore;
+use crate::completion::Token;
 use crate::op::Interest;
 use crate::runtime::Core;
+use crate::sync::{Position, WaitQueue};
+use crate::sys::fd::{BorrowedFd, OwnedFd, RawFd};
 use crate::sys::SharedFd;
-use crate::timer::clock;
+use crate::timer::{clock, TimerKey};
 
 /// An open descriptor, its two directions, and what a multishot has delivered for it.
 pub(crate) struct Handle<T: 'static> {
@@ -246,6 +251,126 @@ impl<T: 'static> Drop for Handle<T> {
         self.disarm_deadline(&self.write);
         if let Some(fd) = self.fd.take() {
             self.core.driver.borrow_mut().close_detached(fd);
+        }
+    }
+}
+
+/// Nobody has the permit.
+const FREE: u64 = 0;
+/// Somebody has the permit, and no operation in flight. (No token has these bits: see `Kind`.)
+const TAKEN: u64 = 1;
+
+/// One direction of a handle.
+#[derive(Default)]
+pub(super) struct Direction {
+    /// `FREE`, `TAKEN`, or the token of the operation that has the permit.
+    holder: Cell<u64>,
+    rest: OnceCell<Box<Rest>>,
+}
+
+#[derive(Default)]
+struct Rest {
+    waiting: RefCell<WaitQueue>,
+    deadline: Deadline,
+}
+
+/// Until when whoever waits in a direction does so.
+#[derive(Default)]
+struct Deadline {
+    at: Cell<Option<Instant>>,
+    /// What wakes who waits at the deadline, or before: the timer stays where it is when the
+    /// deadline is moved later, so that moving it with every operation costs nothing.
+    timer: Cell<Option<(TimerKey, Instant)>>,
+}
+
+impl Direction {
+    /// Whether somebody has the permit.
+    pub(super) fn is_taken(&self) -> bool {
+        self.holder.get() != FREE
+    }
+
+    /// Whether somebody waits for the permit.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.rest.get().is_some_and(|rest| !rest.waiting.borrow().is_empty())
+    }
+
+    /// Takes the permit, if nobody has it or waits for it.
+    pub(super) fn take_if_free(&self) -> bool {
+        let free = !self.is_taken() && !self.is_awaited();
+        if free {
+            self.holder.set(TAKEN);
+        }
+        free
+    }
+
+    /// Takes the permit, if it is free and nobody came before; else stands in the wait queue.
+    #[cold]
+    pub(super) fn take_or_wait(&self, position: &mut Option<Position>, waker: &Waker) -> bool {
+        let mut waiting = self.rest.get_or_init(Box::default).waiting.borrow_mut();
+        if self.is_taken() || waiting.before(*position) > 0 {
+            waiting.stand(position, waker);
+            return false;
+        }
+        let left = position.take().and_then(|position| waiting.leave(position));
+        self.holder.set(TAKEN);
+        drop(waiting);
+        drop(left);
+        true
+    }
+
+    /// Gives the permit back.
+    pub(super) fn give_back(&self) {
+        self.holder.set(FREE);
+        self.offer();
+    }
+
+    /// Leaves the wait queue.
+    #[cold]
+    pub(super) fn leave(&self, position: Position) {
+        let rest = self.rest.get().expect("there is a wait queue to stand in");
+        let left = rest.waiting.borrow_mut().leave(position);
+        drop(left);
+        if !self.is_taken() {
+            // The permit may have been offered to the one who has just left.
+            self.offer();
+        }
+    }
+
+    /// Wakes the first who waits, since the permit is free.
+    fn offer(&self) {
+        let Some(rest) = self.rest.get() else { return };
+        let first = rest.waiting.borrow().first(1);
+        first.into_iter().for_each(Waker::wake);
+    }
+
+    /// Those who wait for the permit.
+    pub(super) fn wakers(&self) -> Vec<Waker> {
+        self.rest.get().map(|rest| rest.waiting.borrow().first(usize::MAX)).unwrap_or_default()
+    }
+
+    /// The operation in flight of whoever has the permit.
+    pub(super) fn current(&self) -> Option<Token> {
+        match self.holder.get() {
+            FREE | TAKEN => None,
+            bits => Token::from_bits(bits),
+        }
+    }
+
+    /// Notes the operation in flight of whoever has the permit.
+    pub(super) fn set_current(&self, token: Option<Token>) {
+        debug_assert!(self.is_taken());
+        self.holder.set(token.map_or(TAKEN, Token::bits));
+    }
+
+    /// The deadline, if there ever was one.
+    fn deadline(&self) -> Option<&Deadline> {
+        self.rest.get().map(|rest| &rest.deadline)
+    }
+
+    /// Moves the deadline. Its timer stays.
+    fn set_deadline(&self, at: Option<Instant>) {
+        if at.is_some() || self.rest.get().is_some() {
+            self.rest.get_or_init(Box::default).deadline.at.set(at);
         }
     }
 }

@@ -30,8 +30,7 @@
 //! # The files
 //! | file | what it is |
 //! | --- | --- |
-//! | `handle` | the handle itself, its deadlines, `poll_until` |
-//! | `direction` | one direction: who has the permit, who waits, until when |
+//! | `handle` | the handle itself, its two directions, their deadlines, `poll_until` |
 //! | `permit` | waiting for a permit; the operation of whoever has it |
 //! | `submission` | the future of one kernel operation, with a handle or without |
 //! | `chunk`, `recv_queue` | what was received and not read; the queue that it stands in |
@@ -48,7 +47,6 @@ pub(crate) mod accept;
 mod chunk;
 mod close;
 pub(crate) mod datagram;
-mod direction;
 mod error;
 #[allow(clippy::module_inception)]
 mod handle;

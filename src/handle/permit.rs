@@ -3,7 +3,6 @@
 //! First come, first served. The permit goes with the operation: an operation whose future was dropped
 //! keeps the permit until the kernel has answered.
 
-use crate::sys::fd::RawFd;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -14,6 +13,7 @@ use super::handle::Handle;
 use super::submission::Submission;
 use crate::op::{Interest, KeepsOpen, Op};
 use crate::sync::Position;
+use crate::sys::fd::RawFd;
 
 /// The permit of one direction of a handle. Whoever has it may start an operation there. When it is
 /// dropped the first in the wait queue may take it.

@@ -1,6 +1,5 @@
 //! Waiting for readiness, and closures that make their own system calls.
 
-use crate::sys::fd::{AsRawFd, BorrowedFd};
 use std::io;
 use std::rc::Rc;
 
@@ -10,6 +9,7 @@ use super::permit::{acquire, perform};
 use super::recv::stop_ahead;
 use crate::op::{Interest, Poll};
 use crate::sys;
+use crate::sys::fd::{AsRawFd, BorrowedFd};
 
 /// Waits until the descriptor is ready in this direction.
 pub(crate) async fn ready(handle: &Rc<IoHandle>, interest: Interest) -> io::Result<()> {

@@ -1,6 +1,5 @@
 //! Sending the bytes of a stream: one operation in flight at a time, until all is written.
 
-use crate::sys::fd::RawFd;
 use std::future::Future;
 use std::io;
 use std::net;
@@ -14,6 +13,7 @@ use super::permit::{acquire, perform, Acquire, Perform, Permit};
 use super::submission::Submission;
 use crate::buf::IoBuf;
 use crate::op::{Interest, KeepsOpen, Op, SendMsg, Shutdown};
+use crate::sys::fd::RawFd;
 
 /// What an operation that writes gives back: the count, the buffer, the permit.
 pub(crate) type WriteOutput<B> = (io::Result<usize>, B, Permit<Chunk>);

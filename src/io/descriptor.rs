@@ -1,6 +1,5 @@
 //! Descriptors of any kind: pipes, eventfds, terminals, devices.
 
-use crate::sys::fd::{AsRawFd, OwnedFd};
 use std::io;
 use std::rc::Rc;
 
@@ -10,6 +9,7 @@ use crate::handle::{recv, send, Handle, IoHandle, NotPollable};
 use crate::op::{Mode, Read, Write};
 use crate::runtime::Core;
 use crate::sys;
+use crate::sys::fd::{AsRawFd, OwnedFd};
 
 /// The room that is made for bytes of which nobody knows how many there are.
 const READ_TO_END_MIN: usize = 4096;

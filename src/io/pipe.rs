@@ -1,12 +1,12 @@
 //! Pipes.
 
-use crate::sys::fd::OwnedFd;
 use std::io;
 use std::rc::Rc;
 
 use super::{methods, Descriptor};
 use crate::handle::IoHandle;
 use crate::sys;
+use crate::sys::fd::OwnedFd;
 
 /// A pipe: what is written to one end is read from the other, in order.
 ///

@@ -1,11 +1,11 @@
 //! The standard input and outputs.
 
-use crate::sys::fd::AsFd;
 use std::io;
 use std::rc::Rc;
 
 use super::{methods, Descriptor};
 use crate::handle::IoHandle;
+use crate::sys::fd::AsFd;
 
 /// The process's standard input, to read from without a buffer of its own: what
 /// [`std::io::stdin`] has read ahead is not found here.

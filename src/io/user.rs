@@ -1,12 +1,12 @@
 //! Whoever uses a handle: each public type of a descriptor holds one of these.
 
-use crate::sys::fd::{AsRawFd, OwnedFd};
 use std::io;
 use std::rc::Rc;
 
 use crate::handle::{Handle, IoHandle};
 use crate::runtime::Core;
 use crate::sys;
+use crate::sys::fd::{AsRawFd, OwnedFd};
 
 /// One user of a handle. When the last one is dropped, what is in flight on the descriptor ends, and it
 /// is closed a moment later.

@@ -1,7 +1,6 @@
 //! Accepting connections: what listeners of every family have in common. A listener accepts from its
 //! own socket, or has a seat where one acceptor serves all cores.
 
-use crate::sys::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::io;
 use std::rc::Rc;
 use std::task::Context;
@@ -13,6 +12,7 @@ use crate::handle::accept::{ListenSocket, Listening};
 use crate::handle::{close, Handle, IoHandle};
 use crate::op::Interest;
 use crate::runtime::Core;
+use crate::sys::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// A socket that listens, with its seat if it has one.
 pub(super) struct Acceptor {

@@ -12,7 +12,6 @@
 //! The queues are short: if all are full the acceptor waits, and connections wait in the kernel, as
 //! they do for a listener that nobody asks.
 
-use crate::sys::fd::OwnedFd;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -25,6 +24,7 @@ use std::task::{Context, Poll, Waker};
 use crate::handle::accept::ListenSocket;
 use crate::handle::{close, Closed};
 use crate::runtime::{Core, CoreHandle, JoinHandle};
+use crate::sys::fd::OwnedFd;
 
 /// Connections that may wait for one core.
 const QUEUE_MAX: usize = 64;

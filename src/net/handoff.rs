@@ -1,6 +1,5 @@
 //! Connections and listeners on their way from one core to another, or back to std.
 
-use crate::sys::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -11,6 +10,7 @@ use crate::buf::Lease;
 use crate::handle::{release, Chunk, Handle, IoHandle, Released};
 use crate::op::Interest;
 use crate::runtime::Core;
+use crate::sys::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// A quiet connection, or a listener, that belongs to no core: it can be sent to any thread, and
 /// [adopted](Handoff::adopt) by another core.

@@ -1,9 +1,9 @@
 //! Whether a descriptor is what it is taken for, and the handles that are made of one.
 
-use crate::sys::fd::{AsFd, OwnedFd};
 use std::io;
 
 use super::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use crate::sys::fd::{AsFd, OwnedFd};
 use crate::sys::socket::{Socket, Type};
 
 /// What a socket may be taken for.

@@ -1,6 +1,5 @@
 //! A TCP listener.
 
-use crate::sys::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -18,6 +17,7 @@ use crate::io::methods;
 use crate::op::Socket;
 use crate::runtime::Core;
 use crate::sys::errno;
+use crate::sys::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::socket::Domain;
 
 /// Accepts TCP connections.

@@ -3,7 +3,6 @@
 //!
 //! A port that the system chooses (port 0), and any port of a core that runs alone, is nobody else's.
 
-use crate::sys::fd::{BorrowedFd, OwnedFd};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dispatch::{Dispatcher, Seat};
 use crate::runtime::{Accept, Core};
+use crate::sys::fd::{BorrowedFd, OwnedFd};
 use crate::sys::socket::Socket;
 
 /// What the cores of a group have bound.

@@ -1,11 +1,11 @@
 //! `accept(2)`: connections from a listener, one at a time or as a stream.
 
-use crate::sys::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::io;
 
 use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Stream, Waits};
 use crate::completion::Completion;
 use crate::sys;
+use crate::sys::fd::{IntoRawFd, OwnedFd, RawFd};
 
 /// One connection from a listener.
 pub(super) const ROW: Row = Row::new("accept", 13, "5.5");

@@ -1,11 +1,11 @@
 //! `close(2)`: the end of a descriptor.
 
-use crate::sys::fd::{AsRawFd, OwnedFd, RawFd};
 use std::io;
 
 use super::{Code, Entry, Interest, Op, Row, Waits};
 use crate::sys;
 use crate::sys::errno;
+use crate::sys::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// The end of a descriptor.
 pub(super) const ROW: Row = Row::new("close", 19, "5.6");

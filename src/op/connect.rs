@@ -1,6 +1,5 @@
 //! `connect(2)`: a connection to an address.
 
-use crate::sys::fd::RawFd;
 use std::io;
 
 use socket2::{SockAddr, SockRef};
@@ -9,6 +8,7 @@ use super::sendto::busy;
 use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::sys;
 use crate::sys::errno;
+use crate::sys::fd::RawFd;
 
 /// A connection to an address.
 pub(super) const ROW: Row = Row {

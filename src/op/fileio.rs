@@ -3,13 +3,13 @@
 //! Files are never ready: who waits for one waits for a disk. `attempt` reads what is in memory
 //! already.
 
-use crate::sys::fd::RawFd;
 use std::io;
 
 use super::recv::filled;
 use super::{read, write, Call, Code, Entry, Interest, KeepsOpen, Op, Row, Waits};
 use crate::buf::{IoBuf, IoBufMut};
 use crate::sys::abi;
+use crate::sys::fd::RawFd;
 use crate::sys::{self, Memory, Transfer};
 
 /// Bytes of a file, into registered memory. (The question names a place of a table that is not there.)

@@ -25,11 +25,11 @@
 //!
 //! The data may move while the kernel works, so whatever an entry points to lives on the heap.
 
-use crate::sys::fd::RawFd;
 use std::io;
 use std::rc::Rc;
 
 use crate::completion::{Loan, Orphan};
+use crate::sys::fd::RawFd;
 
 mod accept;
 mod call;

@@ -1,12 +1,12 @@
 //! `poll(2)`: the wait for readiness.
 
-use crate::sys::fd::RawFd;
 use std::io;
 
 use super::{Code, Entry, Interest, KeepsOpen, Op, Row, Waits};
 use crate::sys;
 use crate::sys::abi;
 use crate::sys::errno;
+use crate::sys::fd::RawFd;
 
 /// The wait for readiness.
 pub(super) const ROW: Row = Row::new("poll", 6, "5.1");

@@ -1,12 +1,12 @@
 //! `read(2)`: bytes from any descriptor.
 
-use crate::sys::fd::RawFd;
 use std::io;
 
 use super::recv::filled;
 use super::{Call, Code, Entry, Interest, Keeps, Op, Row, Waits};
 use crate::buf::IoBufMut;
 use crate::sys::abi;
+use crate::sys::fd::RawFd;
 use crate::sys::{self, Memory, Transfer};
 
 /// Bytes from any descriptor.

@@ -1,6 +1,5 @@
 //! `recv(2)`: bytes from a socket, into the caller's buffer or into the core's.
 
-use crate::sys::fd::RawFd;
 use std::io;
 use std::rc::Rc;
 
@@ -9,6 +8,7 @@ use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Stream, Waits};
 use crate::buf::{IoBufMut, Lease, Pool};
 use crate::sys;
 use crate::sys::abi;
+use crate::sys::fd::RawFd;
 
 /// Bytes from a socket; into a buffer of the core if it goes to a sink.
 pub(super) const ROW: Row = Row {

@@ -8,7 +8,6 @@
 //! │ 16 bytes       │ NAME_LENGTH │ CONTROL_LENGTH   │ the rest       │
 //! ```
 
-use crate::sys::fd::RawFd;
 use std::io;
 use std::rc::Rc;
 
@@ -21,6 +20,7 @@ use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Stream, Waits};
 use crate::buf::{Lease, Pool};
 use crate::sys;
 use crate::sys::abi;
+use crate::sys::fd::RawFd;
 
 /// Datagrams from a socket into the core's buffers, until cancelled.
 pub(super) const MULTISHOT: Row = Row {

@@ -1,6 +1,5 @@
 //! `recvmsg(2)`: one message, with where it comes from and what came beside it.
 
-use crate::sys::fd::{OwnedFd, RawFd};
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
@@ -11,6 +10,7 @@ use super::recv::filled;
 use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Waits};
 use crate::buf::IoBufMut;
 use crate::sys::abi;
+use crate::sys::fd::{OwnedFd, RawFd};
 use crate::sys::{self, ControlMessages};
 
 /// One message from a socket, with its sender and what came beside it. (The question's header is only

@@ -1,12 +1,12 @@
 //! `send(2)`: bytes to a socket.
 
-use crate::sys::fd::RawFd;
 use std::io;
 
 use super::{Code, Entry, Interest, KeepsOpen, Op, Row, Waits};
 use crate::buf::IoBuf;
 use crate::sys;
 use crate::sys::abi;
+use crate::sys::fd::RawFd;
 
 /// Bytes to a socket.
 pub(super) const ROW: Row = Row::new("send", 26, "5.6");

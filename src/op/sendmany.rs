@@ -1,6 +1,5 @@
 //! `sendmmsg(2)`: several datagrams with one call.
 
-use crate::sys::fd::RawFd;
 use std::io;
 
 use socket2::SockAddr;
@@ -8,6 +7,7 @@ use socket2::SockAddr;
 use super::{Code, Entry, Interest, KeepsOpen, Op, Waits};
 use crate::buf::IoBuf;
 use crate::sys;
+use crate::sys::fd::RawFd;
 
 /// The most datagrams that one call takes (`UIO_MAXIOV`).
 const DATAGRAMS_MAX: usize = 1024;

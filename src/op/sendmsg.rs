@@ -1,12 +1,12 @@
 //! `sendmsg(2)`: several buffers to a socket, as one operation.
 
-use crate::sys::fd::RawFd;
 use std::io;
 
 use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::buf::IoBuf;
 use crate::sys;
 use crate::sys::abi;
+use crate::sys::fd::RawFd;
 
 /// Several buffers to a socket, or a message with an address.
 pub(super) const ROW: Row = Row {

@@ -1,6 +1,5 @@
 //! `sendmsg(2)` of one buffer, with where it goes and what goes beside it.
 
-use crate::sys::fd::{AsRawFd, OwnedFd, RawFd};
 use std::io;
 
 use socket2::SockAddr;
@@ -8,6 +7,7 @@ use socket2::SockAddr;
 use super::{Code, Entry, Interest, KeepsOpen, Op, Waits};
 use crate::buf::IoBuf;
 use crate::sys::abi;
+use crate::sys::fd::{AsRawFd, OwnedFd, RawFd};
 use crate::sys::{self, Control};
 
 /// What goes with the bytes of a message.

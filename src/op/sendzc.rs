@@ -4,13 +4,13 @@
 //! It is answered twice: with its result, and when the kernel has let go of the memory (see `Slots`).
 //! So the buffer is shared from the start: between this operation, whoever wants it back, and the slot.
 
-use crate::sys::fd::RawFd;
 use std::io;
 use std::rc::Rc;
 
 use super::{Code, Entry, Interest, KeepsOpen, Op, Row, Send, Waits};
 use crate::buf::{IoBuf, Lent, Usage};
 use crate::completion::Loan;
+use crate::sys::fd::RawFd;
 
 /// Bytes to a socket, out of the memory that they are in.
 pub(super) const ROW: Row = Row { answered_twice: true, ..Row::new("send-zc", 47, "6.0") };

@@ -1,6 +1,5 @@
 //! `shutdown(2)`: the end of one or both halves of a connection.
 
-use crate::sys::fd::RawFd;
 use std::io;
 use std::net;
 
@@ -8,6 +7,7 @@ use socket2::SockRef;
 
 use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::sys;
+use crate::sys::fd::RawFd;
 
 /// The end of one or both halves of a connection.
 pub(super) const ROW: Row = Row { question: Question::Never, ..Row::new("shutdown", 34, "5.11") };

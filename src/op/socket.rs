@@ -1,11 +1,11 @@
 //! `socket(2)`: a new socket.
 
-use crate::sys::fd::{OwnedFd, RawFd};
 use std::io;
 
 use super::{Code, Entry, Interest, Op, Question, Row, Waits};
 use crate::sys;
 use crate::sys::abi;
+use crate::sys::fd::{OwnedFd, RawFd};
 
 /// A new socket. (The question is for one of an impossible family.)
 pub(super) const ROW: Row = Row {

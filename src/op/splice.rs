@@ -3,13 +3,13 @@
 //! There is no ring form in use: the ring hands every splice to a worker thread, which costs six
 //! times the call itself. The call is made by the core, and readiness says when.
 
-use crate::sys::fd::RawFd;
 use std::io;
 use std::rc::Rc;
 
 use super::{Code, Entry, Interest, KeepsOpen, Op, Question, Row, Waits};
 use crate::buf::{Pipes, PooledPipe};
 use crate::sys::errno;
+use crate::sys::fd::RawFd;
 
 /// Bytes from socket to socket, inside the kernel.
 pub(super) const ROW: Row = Row { question: Question::Never, ..Row::new("splice", 30, "5.7") };

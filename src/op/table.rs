@@ -1,10 +1,9 @@
 //! What is true of each operation, and the table of them, made of the rows that stand in their files.
 
-use crate::sys::fd::RawFd;
-
 use super::entry::Entry;
 use super::{Code, ALL, TABLE};
 use crate::sys::abi;
+use crate::sys::fd::RawFd;
 
 /// What is true of one operation, whatever it works on.
 #[derive(Clone, Copy)]

@@ -1,6 +1,5 @@
 //! `waitid(2)`: the end of a child process that has a descriptor, as on Linux.
 
-use crate::sys::fd::RawFd;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -8,6 +7,7 @@ use std::process::ExitStatus;
 use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Waits};
 use crate::sys;
 use crate::sys::abi;
+use crate::sys::fd::RawFd;
 
 /// The end of a child process. (No process has the number of the question.)
 pub(super) const ROW: Row = Row {

@@ -1,12 +1,12 @@
 //! `write(2)`: bytes to any descriptor.
 
-use crate::sys::fd::RawFd;
 use std::io;
 
 use super::read::OWN_POSITION;
 use super::{Call, Code, Entry, Interest, KeepsOpen, Mode, Op, Row, Waits};
 use crate::buf::IoBuf;
 use crate::sys::abi;
+use crate::sys::fd::RawFd;
 use crate::sys::{self, Memory, Transfer};
 
 /// Bytes to any descriptor.

@@ -1,8 +1,9 @@
 //! Waiting for memory, within bounds.
 
-use crate::sys::errno;
 use std::io;
 use std::time::{Duration, Instant};
+
+use crate::sys::errno;
 
 /// How long to wait for memory that rings before have given back: the kernel takes its time with
 /// that (since 6.14 it is charged to the locked-memory limit, which may have room for one ring only).

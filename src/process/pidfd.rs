@@ -1,6 +1,5 @@
 //! The descriptor of a process (Linux 5.3), which can be waited for like any other.
 
-use crate::sys::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
@@ -13,6 +12,7 @@ use crate::op::{Child, Keeps, KeepsOpen, WaitChild};
 use crate::runtime::Core;
 use crate::sys;
 use crate::sys::abi;
+use crate::sys::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 /// The descriptor, and who waits for it.
 pub(super) struct Pidfd {

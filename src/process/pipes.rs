@@ -1,11 +1,11 @@
 //! The pipes to and from a child.
 
-use crate::sys::fd::OwnedFd;
 use std::io;
 use std::rc::Rc;
 
 use crate::handle::IoHandle;
 use crate::io::{methods, Descriptor};
+use crate::sys::fd::OwnedFd;
 
 /// The child's standard input, which one writes to. When it is closed or dropped, the child finds the
 /// end.

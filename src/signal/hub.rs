@@ -1,6 +1,5 @@
 //! Who waits for which signal, and the thread that tells them.
 
-use crate::sys::fd::AsRawFd;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use crate::sys::abi;
+use crate::sys::fd::AsRawFd;
 use crate::sys::signals;
 
 /// One who waits.

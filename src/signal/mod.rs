@@ -28,8 +28,9 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::sys::abi;
 use hub::Listener;
+
+use crate::sys::abi;
 
 /// Which signal.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

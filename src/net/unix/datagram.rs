@@ -1,6 +1,5 @@
 //! Datagrams within a machine.
 
-use crate::sys::fd::OwnedFd;
 use std::io;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
@@ -13,6 +12,7 @@ use crate::io::{methods, User};
 use crate::net::connect::open;
 use crate::net::options;
 use crate::op::{Envelope, Socket};
+use crate::sys::fd::OwnedFd;
 use crate::sys::socket::Domain;
 
 /// A Unix socket for datagrams, which are never lost, reordered or merged: a sender waits while the

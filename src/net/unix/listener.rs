@@ -1,6 +1,5 @@
 //! A listener of Unix connections.
 
-use crate::sys::fd::{BorrowedFd, OwnedFd};
 use std::io;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
@@ -15,6 +14,7 @@ use crate::net::handoff::{sealed::Sealed, Carried, HandOver, Handoff};
 use crate::net::options;
 use crate::op::Socket;
 use crate::runtime::Core;
+use crate::sys::fd::{BorrowedFd, OwnedFd};
 use crate::sys::socket::Domain;
 
 /// Accepts connections to a Unix socket.

@@ -1,6 +1,5 @@
 //! Unix sockets: connections and datagrams within a machine, with descriptors beside the bytes.
 
-use crate::sys::fd::OwnedFd;
 use std::ffi::OsStr;
 use std::io;
 #[cfg(target_os = "linux")]
@@ -13,6 +12,7 @@ use super::options;
 use crate::handle::message::Pause;
 use crate::handle::{Handle, IoHandle};
 use crate::op::{is_busy, Ancillary, FDS_MAX};
+use crate::sys::fd::OwnedFd;
 use crate::sys::socket::SockAddr;
 
 mod datagram;

@@ -1,6 +1,5 @@
 //! A Unix connection.
 
-use crate::sys::fd::OwnedFd;
 use std::io;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
@@ -14,6 +13,7 @@ use crate::net::connect::open;
 use crate::net::options;
 use crate::net::split::{split, OwnedReadHalf, OwnedWriteHalf, Split};
 use crate::op::{Envelope, Socket};
+use crate::sys::fd::OwnedFd;
 use crate::sys::socket::Domain;
 
 /// A connection to a Unix socket.

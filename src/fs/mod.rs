@@ -17,6 +17,7 @@
 //! | [`File::metadata`] | always | |
 //! | [`File::sync_all`], `sync_data`, `allocate`, `set_len`, `set_permissions` | | helper thread: the ring would use one too |
 //! | [`File::sendfile`] | what is cached, by sendfile(2) on Linux | what is not is read ahead by a helper thread; without sendfile, read as by `read_at` and written |
+//! | [`File::into_std`] | when operations that were dropped have ended | |
 //! | [`File::close`] | without a ring | the ring |
 //! | dropping a [`File`] | if it was only read, or without a ring | the ring, with the next turn |
 //! | [`read`], [`read_to_string`] | if path and bytes are cached | as for `open` and `read_at` |

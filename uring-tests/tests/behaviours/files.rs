@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -27,6 +27,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "F1" => vectors_of_a_file_are_one_operation,
     Every: "F4" => lengths_and_permissions_of_a_file,
     Every: "F4" => names_in_a_directory,
+    Every: "F1" => a_file_comes_from_a_descriptor_and_goes_back_to_std,
     Every: "R5" => a_regular_file_can_be_any_descriptor,
     Every: "S7" => a_file_goes_to_a_socket,
     Every: "D12" => sending_a_file_under_an_expired_deadline_sends_nothing,
@@ -69,6 +70,28 @@ fn files_are_read_and_written_at_positions(variant: &Variant) {
         file.sync_all().await.expect("the disk works");
         file.close().await.expect("the disk works");
         assert!(std::fs::read(place.path("file")).expect("it is there") == copy);
+    });
+}
+
+/// A file is taken over with its descriptor, and given back with the same one, open, though an operation
+/// whose future was dropped may still be under way.
+fn a_file_comes_from_a_descriptor_and_goes_back_to_std(variant: &Variant) {
+    let place = Place::on_disk();
+    variant.run(async {
+        std::fs::write(place.path("file"), b"to and fro").expect("there is room");
+        let std = std::fs::File::open(place.path("file")).expect("it is there");
+        let number = std.as_raw_fd();
+        let file = File::from(OwnedFd::from(std));
+        assert_eq!(file.as_fd().as_raw_fd(), number);
+        let (result, bytes) = file.read_exact_at(Vec::with_capacity(3), 3).await;
+        result.expect("it is so long");
+        assert_eq!(bytes, b"and");
+        let _ = poll_once(pin!(file.read_at(Vec::with_capacity(10), 0))).await;
+        let mut std = file.into_std().await;
+        assert_eq!(std.as_raw_fd(), number);
+        let mut text = String::new();
+        std.read_to_string(&mut text).expect("it is open");
+        assert_eq!(text, "to and fro", "its own position was not moved");
     });
 }
 

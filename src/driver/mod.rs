@@ -154,6 +154,7 @@ impl Driver {
     }
 
     /// What is in memory already is had at once. For the rest the ring has threads of its own.
+    #[cold]
     fn start_on_disk<O: Op>(&mut self, op: &mut O) -> Started {
         match attempt(op) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -296,6 +297,7 @@ impl Driver {
 }
 
 /// Attempts until it is not interrupted.
+#[inline]
 fn attempt<O: Op>(op: &mut O) -> io::Result<u32> {
     loop {
         match op.attempt() {

@@ -37,11 +37,9 @@ pub(crate) struct Submission<O: Op, C: OnCore = Rc<Core>> {
 enum Stage {
     /// Not started, or to be started again: when the descriptor is ready, if the kernel said EAGAIN.
     New { again: bool },
-    /// The kernel works on it: the completion is the result. If it was asked to end, and why, it is not
-    /// started again.
-    Submitted { token: Token, cancelled: Option<Refusal> },
-    /// It waits for readiness, and is started again then.
-    Parked { token: Token, cancelled: Option<Refusal> },
+    /// Submitted: the kernel works on it, and the completion is the result. Or parked: it waits for
+    /// readiness, and is started again then. If it was asked to end, and why, it is not started again.
+    InFlight { token: Token, parked: bool, cancelled: Option<Refusal> },
     /// A helper thread makes the call, and cannot be asked to end.
     Helped(Box<Work>),
 }
@@ -81,7 +79,7 @@ impl<O: Op, C: OnCore> Submission<O, C> {
     /// The operation in flight, if it is and can be asked to end.
     pub(crate) fn token(&self) -> Option<Token> {
         match self.stage {
-            Stage::Submitted { token, .. } | Stage::Parked { token, .. } => Some(token),
+            Stage::InFlight { token, .. } => Some(token),
             Stage::New { .. } | Stage::Helped(_) => None,
         }
     }
@@ -89,18 +87,14 @@ impl<O: Op, C: OnCore> Submission<O, C> {
     /// Whether it was asked to end.
     pub(crate) fn is_cancelled(&self) -> bool {
         match self.stage {
-            Stage::Submitted { cancelled, .. } | Stage::Parked { cancelled, .. } => {
-                cancelled.is_some()
-            }
+            Stage::InFlight { cancelled, .. } => cancelled.is_some(),
             Stage::New { .. } | Stage::Helped(_) => false,
         }
     }
 
     /// Asks for the operation to end. Its answer still comes, and may be a success.
     pub(crate) fn cancel(&mut self, why: Refusal) {
-        if let Stage::Submitted { token, cancelled: cancelled @ None }
-        | Stage::Parked { token, cancelled: cancelled @ None } = &mut self.stage
-        {
+        if let Stage::InFlight { token, cancelled: cancelled @ None, .. } = &mut self.stage {
             *cancelled = Some(why);
             self.place.core().driver.borrow_mut().cancel(*token);
         }
@@ -127,8 +121,7 @@ impl<O: Op, C: OnCore> Submission<O, C> {
                         None => continue,
                     },
                 },
-                Stage::Submitted { token, cancelled } => (*token, false, *cancelled),
-                Stage::Parked { token, cancelled } => (*token, true, *cancelled),
+                Stage::InFlight { token, parked, cancelled } => (*token, *parked, *cancelled),
                 Stage::Helped(work) => {
                     let result = ready!(work.poll(cx));
                     self.stage = Stage::New { again: false };
@@ -175,11 +168,20 @@ impl<O: Op, C: OnCore> Submission<O, C> {
         drop(driver);
         self.stage = match started {
             Started::Done(result) => return Some(result),
-            Started::Submitted(token) => Stage::Submitted { token, cancelled: None },
-            Started::Parked(token) => Stage::Parked { token, cancelled: None },
+            Started::Submitted(token) => Stage::InFlight { token, parked: false, cancelled: None },
+            Started::Parked(token) => Stage::InFlight { token, parked: true, cancelled: None },
             Started::Helper => Stage::Helped(Work::begin(op)),
         };
         None
+    }
+
+    /// A helper thread may be at work on it, and cannot be asked to end.
+    #[cold]
+    fn abandon(&mut self) {
+        let stage = std::mem::replace(&mut self.stage, Stage::New { again: false });
+        if let (Stage::Helped(work), Some(op)) = (stage, self.op.take()) {
+            abandon(self.place.core(), op, work);
+        }
     }
 }
 
@@ -215,15 +217,10 @@ impl<O: Op, C: OnCore> Unpin for Submission<O, C> {}
 
 impl<O: Op, C: OnCore> Drop for Submission<O, C> {
     fn drop(&mut self) {
-        let (token, parked) = match std::mem::replace(&mut self.stage, Stage::New { again: false })
-        {
+        let (token, parked) = match self.stage {
             Stage::New { .. } => return,
-            Stage::Submitted { token, .. } => (token, false),
-            Stage::Parked { token, .. } => (token, true),
-            Stage::Helped(work) => {
-                let op = self.op.take().expect("an operation that is helped has its data");
-                return abandon(self.place.core(), op, work);
-            }
+            Stage::InFlight { token, parked, .. } => (token, parked),
+            Stage::Helped(_) => return self.abandon(),
         };
         if parked {
             return self.place.core().driver.borrow_mut().unpark(token);

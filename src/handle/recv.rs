@@ -122,9 +122,10 @@ impl Future for NextLease<'_> {
                         return Poll::Pending;
                     }
                     // Nearly always there is a buffer.
-                    match refill.poll_room(cx) {
-                        Poll::Ready(Ok(())) => Receiving::Performing(receive(handle, permit)),
-                        _ => Receiving::Starved { refill, permit: Some(permit) },
+                    if refill.may_try(cx) {
+                        Receiving::Performing(receive(handle, permit))
+                    } else {
+                        Receiving::Starved { refill, permit: Some(permit) }
                     }
                 }
                 Receiving::Queued { multishot, refill, .. } => {

@@ -76,19 +76,11 @@ impl<O: Op, C: OnCore> Submission<O, C> {
         self.op.as_ref().expect("an operation is polled until it is done").interest()
     }
 
-    /// The operation in flight, if it is and can be asked to end.
-    pub(crate) fn token(&self) -> Option<Token> {
+    /// The operation in flight, if it is and can be asked to end; and whether it was asked.
+    pub(crate) fn in_flight(&self) -> (Option<Token>, bool) {
         match self.stage {
-            Stage::InFlight { token, .. } => Some(token),
-            Stage::New { .. } | Stage::Helped(_) => None,
-        }
-    }
-
-    /// Whether it was asked to end.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        match self.stage {
-            Stage::InFlight { cancelled, .. } => cancelled.is_some(),
-            Stage::New { .. } | Stage::Helped(_) => false,
+            Stage::InFlight { token, cancelled, .. } => (Some(token), cancelled.is_some()),
+            Stage::New { .. } | Stage::Helped(_) => (None, false),
         }
     }
 
@@ -134,16 +126,13 @@ impl<O: Op, C: OnCore> Submission<O, C> {
                 return Poll::Pending;
             };
             why = cancelled;
-            match answered(completion, parked) {
-                Answer::Final => {
-                    self.stage = Stage::New { again: false };
-                    break completion.into_result();
-                }
-                Answer::Again { .. } if cancelled.is_some() => {
-                    self.stage = Stage::New { again: false };
-                    break Err(io::Error::from_raw_os_error(libc::ECANCELED));
-                }
-                Answer::Again { wait } => self.stage = Stage::New { again: wait },
+            let answer = answered(completion, parked);
+            self.stage = Stage::New { again: answer == Answer::Wait };
+            if answer == Answer::Final {
+                break completion.into_result();
+            }
+            if cancelled.is_some() {
+                break Err(io::Error::from_raw_os_error(libc::ECANCELED));
             }
         };
         let op = self.op.take().expect("an operation is polled until it is done");
@@ -166,12 +155,16 @@ impl<O: Op, C: OnCore> Submission<O, C> {
             _ => driver.start(op),
         };
         drop(driver);
-        self.stage = match started {
+        let (token, parked) = match started {
             Started::Done(result) => return Some(result),
-            Started::Submitted(token) => Stage::InFlight { token, parked: false, cancelled: None },
-            Started::Parked(token) => Stage::InFlight { token, parked: true, cancelled: None },
-            Started::Helper => Stage::Helped(Work::begin(op)),
+            Started::Submitted(token) => (token, false),
+            Started::Parked(token) => (token, true),
+            Started::Helper => {
+                self.stage = Stage::Helped(Work::begin(op));
+                return None;
+            }
         };
+        self.stage = Stage::InFlight { token, parked, cancelled: None };
         None
     }
 
@@ -186,20 +179,23 @@ impl<O: Op, C: OnCore> Submission<O, C> {
 }
 
 /// What a completion means for its operation.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Answer {
     /// It is the result.
     Final,
-    /// The operation is to be started again, and is to wait for its descriptor before.
-    Again { wait: bool },
+    /// The operation is to be started again.
+    Again,
+    /// The same, and it is to wait for its descriptor before.
+    Wait,
 }
 
 fn answered(completion: Completion, parked: bool) -> Answer {
     match -completion.result {
         // The kernel was interrupted, or the descriptor is non-blocking: nothing was done.
-        libc::EINTR => Answer::Again { wait: false },
-        libc::EAGAIN => Answer::Again { wait: true },
+        libc::EINTR => Answer::Again,
+        libc::EAGAIN => Answer::Wait,
         // Ready at last.
-        ..=0 if parked => Answer::Again { wait: false },
+        ..=0 if parked => Answer::Again,
         _ => Answer::Final,
     }
 }

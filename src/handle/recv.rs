@@ -164,7 +164,7 @@ fn receive(
     handle: &Rc<IoHandle>,
     permit: Permit<Chunk>,
 ) -> Perform<'_, Chunk, RecvPooled<Permit<Chunk>>> {
-    perform(handle, Interest::Readable, RecvPooled::new(permit, handle.core.pool.clone()))
+    perform(handle, Interest::Readable, RecvPooled::new(permit))
 }
 
 /// The next item of the receive queue. If it is empty and nothing under way, the answer is `None`.

@@ -29,6 +29,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
+use crate::buf::Pool;
 use crate::completion::{Loan, Orphan};
 
 mod accept;
@@ -131,6 +132,11 @@ pub(crate) trait KeepsOpen: 'static {
 pub(crate) trait Keeps<T>: KeepsOpen {
     /// Keeps the outcome for the next operation of this kind.
     fn keep(&self, outcome: io::Result<T>);
+}
+
+/// Keeps a descriptor open, and knows the core's buffers for what comes from it.
+pub(crate) trait HasPool: KeepsOpen {
+    fn pool(&self) -> &Pool;
 }
 
 /// One kernel operation.

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::lease::Lease;
-use crate::sync::{Biased, Home, Position, WaitQueue};
+use crate::sync::{home, Biased, Home, Position, WaitQueue};
 
 /// Leases begin at multiples of this, so that two cores never share a cache line.
 const ALIGNMENT: usize = 64;
@@ -149,7 +149,7 @@ impl Buffer {
         let (blocks, buffer) = unsafe { (buffer.as_ref().blocks.get(), buffer.as_ref()) };
         // SAFETY: as above.
         let this = unsafe { blocks.as_ref() };
-        let last = if this.home.is_current() {
+        let last = if home::is_here(&*this.home) {
             let leases = buffer.leases.get();
             debug_assert!(leases > 0, "a lease came home twice");
             this.set_leases(buffer, leases - 1);

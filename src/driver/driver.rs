@@ -96,6 +96,7 @@ impl Driver {
     }
 
     /// What is in memory already is had at once. For the rest the ring has threads of its own.
+    #[cold]
     fn start_on_disk<O: Op>(&mut self, op: &mut O) -> Started {
         match attempt(op) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

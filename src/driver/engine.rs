@@ -171,6 +171,7 @@ pub(super) trait Engine {
 }
 
 /// Attempts until it is not interrupted.
+#[inline]
 pub(super) fn attempt<O: Op>(op: &mut O) -> io::Result<u32> {
     loop {
         match op.attempt() {

@@ -4,8 +4,8 @@ use std::io;
 
 use super::handle::Handle;
 use super::permit::Permit;
-use crate::buf::{IoBufMut, Lease};
-use crate::op::{Keeps, Message};
+use crate::buf::{IoBufMut, Lease, Pool};
+use crate::op::{HasPool, Keeps, Message};
 use crate::sys::errno;
 
 /// What was received and not read yet.
@@ -65,6 +65,12 @@ impl Keeps<Chunk> for Permit<Chunk> {
         if !errno.is_some_and(says_nothing) {
             self.handle().queue.push(received);
         }
+    }
+}
+
+impl HasPool for Permit<Chunk> {
+    fn pool(&self) -> &Pool {
+        &self.handle().core.pool
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) struct Work {
 impl Work {
     /// Lets a helper thread make the operation's call. The operation must then be kept until the work
     /// has its result, or be given to [`abandon`].
+    #[cold]
     pub(super) fn begin<O: Op>(op: &mut O) -> Box<Work> {
         let call = op.call();
         let decided = Arc::new(AtomicBool::new(false));
@@ -47,6 +48,7 @@ impl Work {
     }
 
     /// The result, when the call is over. An error may be that no thread could be had.
+    #[cold]
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<u32>> {
         let outcome = ready!(Pin::new(&mut self.result).poll(cx));
         Poll::Ready(outcome.and_then(|done| done.expect("nobody has given it up")))

@@ -123,8 +123,9 @@ impl<T, O: Op> Future for Perform<'_, T, O> {
         if let Poll::Ready(output) = submission.poll_with(cx, refusal) {
             return Poll::Ready(output);
         }
-        handle.direction(interest).set_current(submission.token());
-        if !submission.is_cancelled() {
+        let (token, cancelled) = submission.in_flight();
+        handle.direction(interest).set_current(token);
+        if !cancelled {
             match refusal() {
                 Some(refusal) => submission.cancel(refusal),
                 None => handle.arm_deadline(interest, cx),

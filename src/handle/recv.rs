@@ -122,9 +122,10 @@ impl Future for NextLease<'_> {
                         return Poll::Pending;
                     }
                     // Nearly always there is a buffer.
-                    match refill.poll_room(cx) {
-                        Poll::Ready(Ok(())) => Receiving::Performing(receive(handle, permit)),
-                        _ => Receiving::Starved { refill, permit: Some(permit) },
+                    if refill.may_try(cx) {
+                        Receiving::Performing(receive(handle, permit))
+                    } else {
+                        Receiving::Starved { refill, permit: Some(permit) }
                     }
                 }
                 Receiving::Queued { multishot, refill, .. } => {
@@ -163,7 +164,7 @@ fn receive(
     handle: &Rc<IoHandle>,
     permit: Permit<Chunk>,
 ) -> Perform<'_, Chunk, RecvPooled<Permit<Chunk>>> {
-    perform(handle, Interest::Readable, RecvPooled::new(permit, handle.core.pool.clone()))
+    perform(handle, Interest::Readable, RecvPooled::new(permit))
 }
 
 /// The next item of the receive queue. If it is empty and nothing under way, the answer is `None`.

@@ -152,6 +152,16 @@ impl<'a, S: Source> Refill<'a, S> {
         })
     }
 
+    /// Whether it may try for a buffer now; else the task is woken when it may.
+    pub(super) fn may_try(&mut self, cx: &mut Context<'_>) -> bool {
+        let pool = S::pool(&self.handle.core);
+        if pool.has_room() && pool.admits(self.position) {
+            return true;
+        }
+        pool.wait(&mut self.position, cx.waker());
+        false
+    }
+
     /// Starts a receive if there may be a buffer for it; else waits for one.
     fn arm(&mut self, cx: &mut Context<'_>) {
         let handle = self.handle;
@@ -170,16 +180,6 @@ impl<'a, S: Source> Refill<'a, S> {
             Ok(token) => handle.queue.set_armed(token),
             Err(error) => handle.queue.push(Err(error)),
         }
-    }
-
-    /// Whether it may try for a buffer now; else the task is woken when it may.
-    fn may_try(&mut self, cx: &mut Context<'_>) -> bool {
-        let pool = S::pool(&self.handle.core);
-        if pool.has_room() && pool.admits(self.position) {
-            return true;
-        }
-        pool.wait(&mut self.position, cx.waker());
-        false
     }
 }
 

@@ -38,11 +38,9 @@ pub(crate) struct Submission<O: Op, C: OnCore = Rc<Core>> {
 enum Stage {
     /// Not started, or to be started again: when the descriptor is ready, if the kernel said EAGAIN.
     New { again: bool },
-    /// The kernel works on it: the completion is the result. If it was asked to end, and why, it is not
-    /// started again.
-    Submitted { token: Token, cancelled: Option<Refusal> },
-    /// It waits for readiness, and is started again then.
-    Parked { token: Token, cancelled: Option<Refusal> },
+    /// Submitted: the kernel works on it, and the completion is the result. Or parked: it waits for
+    /// readiness, and is started again then. If it was asked to end, and why, it is not started again.
+    InFlight { token: Token, parked: bool, cancelled: Option<Refusal> },
     /// A helper thread makes the call, and cannot be asked to end.
     Helped(Box<Work>),
 }
@@ -79,29 +77,17 @@ impl<O: Op, C: OnCore> Submission<O, C> {
         self.op.as_ref().expect("an operation is polled until it is done").interest()
     }
 
-    /// The operation in flight, if it is and can be asked to end.
-    pub(crate) fn token(&self) -> Option<Token> {
+    /// The operation in flight, if it is and can be asked to end; and whether it was asked.
+    pub(crate) fn in_flight(&self) -> (Option<Token>, bool) {
         match self.stage {
-            Stage::Submitted { token, .. } | Stage::Parked { token, .. } => Some(token),
-            Stage::New { .. } | Stage::Helped(_) => None,
-        }
-    }
-
-    /// Whether it was asked to end.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        match self.stage {
-            Stage::Submitted { cancelled, .. } | Stage::Parked { cancelled, .. } => {
-                cancelled.is_some()
-            }
-            Stage::New { .. } | Stage::Helped(_) => false,
+            Stage::InFlight { token, cancelled, .. } => (Some(token), cancelled.is_some()),
+            Stage::New { .. } | Stage::Helped(_) => (None, false),
         }
     }
 
     /// Asks for the operation to end. Its answer still comes, and may be a success.
     pub(crate) fn cancel(&mut self, why: Refusal) {
-        if let Stage::Submitted { token, cancelled: cancelled @ None }
-        | Stage::Parked { token, cancelled: cancelled @ None } = &mut self.stage
-        {
+        if let Stage::InFlight { token, cancelled: cancelled @ None, .. } = &mut self.stage {
             *cancelled = Some(why);
             self.place.core().driver.borrow_mut().cancel(*token);
         }
@@ -128,8 +114,7 @@ impl<O: Op, C: OnCore> Submission<O, C> {
                         None => continue,
                     },
                 },
-                Stage::Submitted { token, cancelled } => (*token, false, *cancelled),
-                Stage::Parked { token, cancelled } => (*token, true, *cancelled),
+                Stage::InFlight { token, parked, cancelled } => (*token, *parked, *cancelled),
                 Stage::Helped(work) => {
                     let result = ready!(work.poll(cx));
                     self.stage = Stage::New { again: false };
@@ -142,16 +127,13 @@ impl<O: Op, C: OnCore> Submission<O, C> {
                 return Poll::Pending;
             };
             why = cancelled;
-            match answered(completion, parked) {
-                Answer::Final => {
-                    self.stage = Stage::New { again: false };
-                    break completion.into_result();
-                }
-                Answer::Again { .. } if cancelled.is_some() => {
-                    self.stage = Stage::New { again: false };
-                    break Err(io::Error::from_raw_os_error(errno::ECANCELED));
-                }
-                Answer::Again { wait } => self.stage = Stage::New { again: wait },
+            let answer = answered(completion, parked);
+            self.stage = Stage::New { again: answer == Answer::Wait };
+            if answer == Answer::Final {
+                break completion.into_result();
+            }
+            if cancelled.is_some() {
+                break Err(io::Error::from_raw_os_error(errno::ECANCELED));
             }
         };
         let op = self.op.take().expect("an operation is polled until it is done");
@@ -174,31 +156,47 @@ impl<O: Op, C: OnCore> Submission<O, C> {
             _ => driver.start(op),
         };
         drop(driver);
-        self.stage = match started {
+        let (token, parked) = match started {
             Started::Done(result) => return Some(result),
-            Started::Submitted(token) => Stage::Submitted { token, cancelled: None },
-            Started::Parked(token) => Stage::Parked { token, cancelled: None },
-            Started::Helper => Stage::Helped(Work::begin(op)),
+            Started::Submitted(token) => (token, false),
+            Started::Parked(token) => (token, true),
+            Started::Helper => {
+                self.stage = Stage::Helped(Work::begin(op));
+                return None;
+            }
         };
+        self.stage = Stage::InFlight { token, parked, cancelled: None };
         None
+    }
+
+    /// A helper thread may be at work on it, and cannot be asked to end.
+    #[cold]
+    fn abandon(&mut self) {
+        let stage = std::mem::replace(&mut self.stage, Stage::New { again: false });
+        if let (Stage::Helped(work), Some(op)) = (stage, self.op.take()) {
+            abandon(self.place.core(), op, work);
+        }
     }
 }
 
 /// What a completion means for its operation.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Answer {
     /// It is the result.
     Final,
-    /// The operation is to be started again, and is to wait for its descriptor before.
-    Again { wait: bool },
+    /// The operation is to be started again.
+    Again,
+    /// The same, and it is to wait for its descriptor before.
+    Wait,
 }
 
 fn answered(completion: Completion, parked: bool) -> Answer {
     match -completion.result {
         // The kernel was interrupted, or the descriptor is non-blocking: nothing was done.
-        errno::EINTR => Answer::Again { wait: false },
-        errno::EAGAIN => Answer::Again { wait: true },
+        errno::EINTR => Answer::Again,
+        errno::EAGAIN => Answer::Wait,
         // Ready at last.
-        ..=0 if parked => Answer::Again { wait: false },
+        ..=0 if parked => Answer::Again,
         _ => Answer::Final,
     }
 }
@@ -216,15 +214,10 @@ impl<O: Op, C: OnCore> Unpin for Submission<O, C> {}
 
 impl<O: Op, C: OnCore> Drop for Submission<O, C> {
     fn drop(&mut self) {
-        let (token, parked) = match std::mem::replace(&mut self.stage, Stage::New { again: false })
-        {
+        let (token, parked) = match self.stage {
             Stage::New { .. } => return,
-            Stage::Submitted { token, .. } => (token, false),
-            Stage::Parked { token, .. } => (token, true),
-            Stage::Helped(work) => {
-                let op = self.op.take().expect("an operation that is helped has its data");
-                return abandon(self.place.core(), op, work);
-            }
+            Stage::InFlight { token, parked, .. } => (token, parked),
+            Stage::Helped(_) => return self.abandon(),
         };
         if parked {
             return self.place.core().driver.borrow_mut().unpark(token);

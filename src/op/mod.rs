@@ -28,6 +28,7 @@
 use std::io;
 use std::rc::Rc;
 
+use crate::buf::Pool;
 use crate::completion::{Loan, Orphan};
 use crate::sys::fd::RawFd;
 
@@ -131,6 +132,11 @@ pub(crate) trait KeepsOpen: 'static {
 pub(crate) trait Keeps<T>: KeepsOpen {
     /// Keeps the outcome for the next operation of this kind.
     fn keep(&self, outcome: io::Result<T>);
+}
+
+/// Keeps a descriptor open, and knows the core's buffers for what comes from it.
+pub(crate) trait HasPool: KeepsOpen {
+    fn pool(&self) -> &Pool;
 }
 
 /// One kernel operation.

@@ -1,11 +1,10 @@
 //! `recv(2)`: bytes from a socket, into the caller's buffer or into the core's.
 
 use std::io;
-use std::rc::Rc;
 
 use super::entry::BUFFER_SELECT;
-use super::{Code, Entry, Interest, Keeps, Op, Question, Row, Stream, Waits};
-use crate::buf::{IoBufMut, Lease, Pool};
+use super::{Code, Entry, HasPool, Interest, Keeps, Op, Question, Row, Stream, Waits};
+use crate::buf::{IoBufMut, Lease};
 use crate::sys;
 use crate::sys::abi;
 use crate::sys::fd::RawFd;
@@ -139,20 +138,19 @@ unsafe impl<S: Keeps<Vec<u8>>, B: IoBufMut> Op for Recv<S, B> {
 /// choose the buffer itself. No buffer is held while it waits.
 pub(crate) struct RecvPooled<S> {
     socket: S,
-    pool: Rc<Pool>,
     lease: Option<Lease>,
     /// The last attempt filled the room that there was.
     full: bool,
 }
 
 impl<S> RecvPooled<S> {
-    pub(crate) fn new(socket: S, pool: Rc<Pool>) -> RecvPooled<S> {
-        RecvPooled { socket, pool, lease: None, full: false }
+    pub(crate) fn new(socket: S) -> RecvPooled<S> {
+        RecvPooled { socket, lease: None, full: false }
     }
 }
 
 // SAFETY: there is no entry.
-unsafe impl<S: Keeps<Vec<u8>>> Op for RecvPooled<S> {
+unsafe impl<S: Keeps<Vec<u8>> + HasPool> Op for RecvPooled<S> {
     /// The lease, an empty one at the end of the stream, `None` if there was no buffer; and what
     /// keeps the socket open.
     type Output = (io::Result<Option<Lease>>, S);
@@ -176,14 +174,14 @@ unsafe impl<S: Keeps<Vec<u8>>> Op for RecvPooled<S> {
 
     fn attempt(&mut self) -> io::Result<u32> {
         let fd = self.fd();
-        let Some(room) = self.pool.room() else {
+        let Some(room) = self.socket.pool().room() else {
             return Ok(0);
         };
         // SAFETY: the room is valid for its length, and nobody else uses it until `fill`.
         let count = unsafe { sys::recv(fd, room.memory.as_ptr(), room.len, 0) }?;
         self.full = count as usize == room.len;
         // SAFETY: the kernel has written the first `count` bytes of the room.
-        self.lease = Some(unsafe { self.pool.fill(count) });
+        self.lease = Some(unsafe { self.socket.pool().fill(count) });
         Ok(count)
     }
 

@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::core::Core;
 use super::run_queues::RunQueues;
-use super::shared;
-pub(super) use super::shared::is_outside;
+use crate::sync::home;
+pub(super) use crate::sync::home::is_outside;
 use crate::sys;
 
 thread_local! {
@@ -23,7 +23,7 @@ pub(super) struct Entered;
 /// Makes `core` the one that this thread runs.
 pub(super) fn enter(core: Rc<Core>) -> Entered {
     assert_outside();
-    core.shared.enter();
+    home::enter(&*core.shared);
     RunQueues::enter(core.queues.clone());
     CORE.set(Some(core));
     Entered
@@ -63,7 +63,7 @@ pub(super) fn assert_outside() {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        shared::leave();
+        home::leave();
         drop(CORE.take());
         RunQueues::leave();
     }

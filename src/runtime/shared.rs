@@ -8,9 +8,7 @@
 //! the system call: ten notifies cost one. `task/models.rs` has this checked in every order of
 //! steps.
 
-use std::cell::Cell;
 use std::io;
-use std::ptr;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::Arc;
 
@@ -19,7 +17,7 @@ use super::load::LoadMeter;
 use super::published::Published;
 use super::task::inbox::{Inbox, Linked};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::Home;
+use crate::sync::{home, Home};
 use crate::sys::Notify;
 
 /// Counts order nothing.
@@ -27,21 +25,6 @@ pub(super) const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Order
 
 /// Tasks from other threads that may wait to be taken in: more than any core starts in a second.
 const PENDING_MAX: usize = 65_536;
-
-thread_local! {
-    /// The core that this thread runs, for a question that is asked at every wake: only ever compared.
-    static CURRENT: Cell<*const ()> = const { Cell::new(ptr::null()) };
-}
-
-/// Whether the calling thread runs no core.
-pub(super) fn is_outside() -> bool {
-    CURRENT.get().is_null()
-}
-
-/// The calling thread runs no core any more.
-pub(super) fn leave() {
-    CURRENT.set(ptr::null());
-}
 
 /// What threads share of one core, whose tasks are counted by `T`s.
 pub(crate) struct Shared<T: Linked> {
@@ -85,12 +68,7 @@ impl<T: Linked> Shared<T> {
 
     /// Whether the calling thread runs this core.
     pub(crate) fn is_current(&self) -> bool {
-        ptr::addr_eq(CURRENT.get(), self)
-    }
-
-    /// The calling thread runs this core from now on.
-    pub(super) fn enter(&self) {
-        CURRENT.set(ptr::from_ref(self).cast());
+        home::is_here(self)
     }
 
     /// Puts a task into the inbox; gives it back if the core has ended. Any thread; never blocks.
@@ -193,10 +171,6 @@ impl<T: Linked> Shared<T> {
 }
 
 impl<T: Linked> Home for Shared<T> {
-    fn is_current(&self) -> bool {
-        self.is_current()
-    }
-
     fn notify(&self) {
         self.notify();
     }

@@ -2,7 +2,7 @@
 
 pub(crate) mod atomic;
 mod biased;
-mod home;
+pub(crate) mod home;
 mod wait_queue;
 
 pub(crate) use biased::Biased;

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::ptr;
 
 thread_local! {
-    /// The core that this thread runs, for a question that is asked at every wake and every lease: only
-    /// ever compared.
+    /// The core that this thread runs, for a question that is asked at every wake and of every
+    /// lease: only ever compared.
     static CURRENT: Cell<*const ()> = const { Cell::new(ptr::null()) };
 }
 

@@ -13,10 +13,11 @@ use super::elsewhere::elsewhere;
 use super::options::OpenOptions;
 use crate::buf::{BufResult, IoBuf, IoBufMut, Slice};
 use crate::handle::Submission;
-use crate::op::{Close, KeepsOpen, Op, ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
+use crate::op::{Advise, Close, KeepsOpen, Op};
+use crate::op::{ReadAt, ReadVectoredAt, WriteAt, WriteVectoredAt};
 use crate::runtime::Core;
-use crate::sys;
 use crate::sys::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use crate::sys::{self, advice};
 
 /// What a file whose length says nothing is read with (those in /proc have none).
 const ROOM_MIN: usize = 4096;
@@ -44,6 +45,40 @@ const ROOM_MIN: usize = 4096;
 pub struct File {
     open: Rc<Open>,
     direct: bool,
+}
+
+/// What is going to be done with a part of a file: see [`File::advise`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Advice {
+    /// Nothing in particular: what holds without advice. On Linux for the whole of the open file.
+    Normal,
+    /// It is read from the beginning to the end: more is read ahead. On Linux for the whole of the open
+    /// file.
+    Sequential,
+    /// It is read here and there: nothing is read ahead. On Linux for the whole of the open file.
+    Random,
+    /// It is read soon: the disk is asked for it now.
+    WillNeed,
+    /// It is not read soon: what is on the disk already leaves the memory. Of pages that are only
+    /// in part within the range nothing does.
+    DontNeed,
+    /// It is read once: memory is better kept for other things. Linux heeds it from 6.3 on, for the
+    /// whole of the open file.
+    NoReuse,
+}
+
+impl Advice {
+    fn number(self) -> i32 {
+        match self {
+            Advice::Normal => advice::NORMAL,
+            Advice::Sequential => advice::SEQUENTIAL,
+            Advice::Random => advice::RANDOM,
+            Advice::WillNeed => advice::WILL_NEED,
+            Advice::DontNeed => advice::DONT_NEED,
+            Advice::NoReuse => advice::NO_REUSE,
+        }
+    }
 }
 
 /// What keeps a file open: the file, and each operation on it.
@@ -272,6 +307,38 @@ impl File {
     /// and OpenBSD.
     pub async fn allocate(&self, at: u64, len: u64) -> io::Result<()> {
         self.elsewhere(move |file| sys::allocate(file.as_fd(), at, len)).await
+    }
+
+    /// Tells the kernel what is going to be done with `len` bytes from byte `at` on, or with all bytes
+    /// from there to the end if `len` is 0. It changes when the disk is read and what stays in
+    /// memory, and never what is in the file. What is to be read ahead has been asked of the disk when
+    /// this returns, and need not be there yet.
+    ///
+    /// It is [posix_fadvise(2)][man]; on a ring [`WillNeed`](Advice::WillNeed) and
+    /// [`DontNeed`](Advice::DontNeed), which may wait for the disk, are an entry (`IORING_OP_FADVISE`,
+    /// Linux 5.6) where `len` is below 4 GiB. Dropping the future leaves open whether the advice is
+    /// given; the file stays open until that is decided.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { ringpark::block_on(async {
+    /// use ringpark::fs::{Advice, File};
+    /// let file = File::open("/proc/self/exe").await?;
+    /// file.advise(0, 1 << 20, Advice::WillNeed).await?;
+    /// let (count, start) = file.read_at(Vec::with_capacity(4), 0).await;
+    /// assert_eq!(&start[..count?], b"\x7fELF");
+    /// file.advise(0, 0, Advice::DontNeed).await?;
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput`, without a call, if `at`, `len` or their sum is more than [`i64::MAX`]. Those of
+    /// posix_fadvise(2): `ESPIPE` for a pipe. `Unsupported` on macOS, OpenBSD and NetBSD, where nothing is
+    /// done.
+    ///
+    /// [man]: https://man7.org/linux/man-pages/man2/posix_fadvise.2.html
+    pub async fn advise(&self, at: u64, len: u64, advice: Advice) -> io::Result<()> {
+        let op = Advise::new(self.keep(), at, len, advice.number())?;
+        self.run(op).await
     }
 
     /// Sets who may do what with the file.

@@ -14,6 +14,7 @@
 //! | [`File::read_at`], `read_exact_at`, `read_vectored_at` | if the bytes are cached (Linux 4.14), and not with direct I/O | the ring; without one a helper thread |
 //! | [`File::read_to_end`] | the length, and what is cached | as for `read_at` |
 //! | [`File::write_at`], `write_all_at`, `write_vectored_at` | | the ring; without one a helper thread |
+//! | [`File::advise`] | all but `WillNeed` and `DontNeed` | the ring, below 4 GiB; without one, or for more, a helper thread |
 //! | [`File::metadata`] | always | |
 //! | [`File::sync_all`], `sync_data`, `allocate`, `set_len`, `set_permissions` | | helper thread: the ring would use one too |
 //! | [`File::sendfile`] | what is cached, by sendfile(2) on Linux | what is not is read ahead by a helper thread; without sendfile, read as by `read_at` and written |
@@ -48,7 +49,7 @@ mod send;
 
 pub use directory::{read_dir, DirEntry, ReadDir};
 use elsewhere::elsewhere;
-pub use file::File;
+pub use file::{Advice, File};
 pub use options::OpenOptions;
 
 /// All the bytes of a file.

@@ -33,6 +33,7 @@ use crate::completion::{Loan, Orphan};
 use crate::sys::fd::RawFd;
 
 mod accept;
+mod advise;
 mod call;
 mod cancel;
 mod close;
@@ -59,6 +60,7 @@ mod waitid;
 mod write;
 
 pub(crate) use accept::{accepted, Accept};
+pub(crate) use advise::Advise;
 pub(crate) use call::{Call, Waits};
 pub(crate) use cancel::{cancel_sqe, CancelAnswer};
 pub(crate) use close::{close_sqe, Close};
@@ -89,6 +91,7 @@ pub(crate) use write::Write;
 codes! {
     Accept = accept::ROW;
     AcceptMulti = accept::MULTISHOT;
+    Advise = advise::ROW;
     Cancel = cancel::ROW;
     Close = close::ROW;
     Connect = connect::ROW;

@@ -169,6 +169,51 @@ pub(super) fn position(number: u64) -> io::Result<libc::off_t> {
     libc::off_t::try_from(number).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
 
+/// The furthest position that kernels count to: what is longer is no file.
+pub(crate) const POSITION_MAX: u64 = i64::MAX as u64;
+
+/// The kinds of advice.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+pub(crate) mod advice {
+    pub(crate) use libc::{
+        POSIX_FADV_DONTNEED as DONT_NEED, POSIX_FADV_NOREUSE as NO_REUSE,
+        POSIX_FADV_NORMAL as NORMAL, POSIX_FADV_RANDOM as RANDOM,
+        POSIX_FADV_SEQUENTIAL as SEQUENTIAL, POSIX_FADV_WILLNEED as WILL_NEED,
+    };
+}
+
+/// The kinds of advice, which `advise` refuses: the numbers tell them apart, and go nowhere.
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+pub(crate) mod advice {
+    pub(crate) const NORMAL: libc::c_int = 0;
+    pub(crate) const RANDOM: libc::c_int = 1;
+    pub(crate) const SEQUENTIAL: libc::c_int = 2;
+    pub(crate) const WILL_NEED: libc::c_int = 3;
+    pub(crate) const DONT_NEED: libc::c_int = 4;
+    pub(crate) const NO_REUSE: libc::c_int = 5;
+}
+
+/// Gives advice on a range of a file, whose length 0 is all that follows; may wait for the disk.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+pub(crate) fn advise(fd: RawFd, at: u64, len: u64, advice: libc::c_int) -> io::Result<u32> {
+    let (at, len) = (position(at)?, position(len)?);
+    loop {
+        // SAFETY: the call takes no pointer.
+        match unsafe { libc::posix_fadvise(fd, at, len, advice) } {
+            0 => return Ok(0),
+            libc::EINTR => {}
+            errno => return Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+/// Gives advice: there is no such call here. (NetBSD has it, and the libc crate does not.)
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+pub(crate) fn advise(_fd: RawFd, _at: u64, _len: u64, _advice: libc::c_int) -> io::Result<u32> {
+    let message = "this system takes no advice on files";
+    Err(io::Error::new(io::ErrorKind::Unsupported, message))
+}
+
 /// Sends bytes of a file to a socket that is non-blocking, without a copy in user space. What else may
 /// fail, a file that cannot be sent so is EINVAL or ENOSYS.
 #[cfg(target_os = "linux")]

@@ -2,14 +2,14 @@
 
 use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
 
 use ringpark::buf::AlignedBuf;
-use ringpark::fs::{self, File, OpenOptions};
+use ringpark::fs::{self, Advice, File, OpenOptions};
 use ringpark::io::Descriptor;
 
 use crate::harness::*;
@@ -28,6 +28,7 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "F4" => lengths_and_permissions_of_a_file,
     Every: "F4" => names_in_a_directory,
     Every: "F1" => a_file_comes_from_a_descriptor_and_goes_back_to_std,
+    Every: "F5" => advice_on_a_file_is_taken_whole_and_changes_no_byte,
     Every: "R5" => a_regular_file_can_be_any_descriptor,
     Every: "S7" => a_file_goes_to_a_socket,
     Every: "D12" => sending_a_file_under_an_expired_deadline_sends_nothing,
@@ -321,6 +322,71 @@ fn lengths_and_permissions_of_a_file(variant: &Variant) {
         let (result, bytes) = File::from_std(std_file).read_at(Vec::with_capacity(4), 0).await;
         assert_eq!((result.expect("bytes"), &bytes[..]), (4, &b"0123"[..]));
     });
+}
+
+/// Each kind on any range, also one that is longer than an entry of a ring can say. Where the kernel
+/// lets go of what is not needed, it does so as far as it was told.
+fn advice_on_a_file_is_taken_whole_and_changes_no_byte(variant: &Variant) {
+    const SIZE: usize = 1 << 20;
+    let place = Place::on_disk();
+    variant.run(async {
+        let bytes = Pattern::small(3).bytes(0, SIZE);
+        std::fs::write(place.path("file"), &bytes).expect("there is room");
+        let file = File::open(place.path("file")).await.expect("it is there");
+        file.sync_all().await.expect("the disk works");
+        // SAFETY: the call takes no pointer.
+        let forget = |fd: BorrowedFd<'_>| unsafe {
+            libc::posix_fadvise(fd.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED)
+        };
+        assert_eq!(file.with_fd(forget), 0);
+        // Files in memory alone never leave it.
+        let forgets = !is_in_memory(&file, SIZE);
+        for len in [0, (1 << 32) + 4096, i64::MAX as u64] {
+            assert!(std::fs::read(place.path("file")).expect("it is there") == bytes);
+            let advise = file.advise(0, len, Advice::DontNeed);
+            promptly("advice", advise).await.expect("it is a file");
+            assert!(!forgets || !is_in_memory(&file, SIZE), "{len}: it was cut");
+        }
+        for advice in [
+            Advice::Normal,
+            Advice::Sequential,
+            Advice::Random,
+            Advice::WillNeed,
+            Advice::DontNeed,
+            Advice::NoReuse,
+        ] {
+            for (at, len) in [(0, 0), (4095, 2), (SIZE as u64, 1), (1 << 40, 1 << 40)] {
+                file.advise(at, len, advice).await.expect("it is a file");
+            }
+            file.advise(i64::MAX as u64, 0, advice).await.expect("the last position of all");
+            for (at, len) in [(1 << 63, 0), (0, 1 << 63), (i64::MAX as u64, 1), (u64::MAX, 1)] {
+                assert_kind(file.advise(at, len, advice).await, ErrorKind::InvalidInput);
+            }
+            let (reader, _writer) = pipe();
+            let error = File::from(reader).advise(0, 0, advice).await;
+            assert_eq!(error.expect_err("a pipe").raw_os_error(), Some(libc::ESPIPE));
+            drop(poll_once(pin!(file.advise(0, 0, advice))).await);
+        }
+        let (result, got) = file.read_exact_at(Vec::with_capacity(SIZE), 0).await;
+        result.expect("so many bytes are there");
+        assert!(got == bytes);
+        promptly("the close", file.close()).await.expect("the disk works");
+    });
+}
+
+/// Whether the last of so many bytes of a file is in memory.
+fn is_in_memory(file: &File, size: usize) -> bool {
+    let fd = file.as_raw_fd();
+    let (null, mut pages) = (std::ptr::null_mut(), vec![0u8; size / 4096]);
+    // SAFETY: the kernel chooses where it is mapped, nobody reads it, and the pages are at least as many.
+    unsafe {
+        let map = libc::mmap(null, size, libc::PROT_READ, libc::MAP_SHARED, fd, 0);
+        assert_ne!(map, libc::MAP_FAILED);
+        assert_eq!(libc::mincore(map, size, pages.as_mut_ptr()), 0);
+        assert_eq!(libc::munmap(map, size), 0);
+        let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
+        pages[size / page - 1] & 1 == 1
+    }
 }
 
 /// Directories, links, renames, copies, and the ends of all of them.

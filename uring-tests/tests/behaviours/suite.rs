@@ -19,6 +19,7 @@ pub const LIST: &[Behaviour] = behaviours![
 const OPERATIONS: &[(&str, &str)] = &[
     ("accept", "ten_tasks_accept_from_one_listener_and_end_on_close"),
     ("accept-multishot", "dropped_accepts_lose_no_connection"),
+    ("fadvise", "advice_on_a_file_is_taken_whole_and_changes_no_byte"),
     ("cancel", "a_submission_queue_of_two_loses_no_cancel"),
     ("close", "close_returns_once_the_descriptor_is_closed"),
     ("connect", "connect_goes_on_to_the_next_address"),

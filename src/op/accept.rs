@@ -8,9 +8,13 @@ use crate::sys;
 use crate::sys::fd::{IntoRawFd, OwnedFd, RawFd};
 
 /// One connection from a listener.
+///
+/// Tried by `ten_tasks_accept_from_one_listener_and_end_on_close`.
 pub(super) const ROW: Row = Row::new("accept", 13, "5.5");
 
 /// Connections from a listener, until cancelled.
+///
+/// Tried by `dropped_accepts_lose_no_connection`.
 pub(super) const MULTISHOT: Row = Row {
     question: Question::Entry(|misfit| accept_multi(misfit.no_socket, 0)),
     stream: Some(Stream { entry: accept_multi, takes_buffers: false }),

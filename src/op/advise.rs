@@ -10,6 +10,8 @@ use crate::sys::fd::RawFd;
 use crate::sys::{self, advice};
 
 /// What is going to be done with a file.
+///
+/// Tried by `advice_on_a_file_is_taken_whole_and_changes_no_byte`.
 pub(super) const ROW: Row = Row::new("fadvise", 24, "5.6");
 
 /// Gives advice on a range of a file. `K` keeps the file open.

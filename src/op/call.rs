@@ -32,7 +32,7 @@ impl Call {
         Call::new(move || unsafe { transfer.run() })
     }
 
-    /// Makes the call. An interrupted one is made again.
+    /// Makes the call, which goes on by itself where it is interrupted.
     ///
     /// # Safety
     /// The operation that it comes from must not be let go of until this returns.

@@ -9,6 +9,8 @@ use crate::completion::Token;
 use crate::sys::errno;
 
 /// The wish that another operation end. (The question finds nothing to cancel.)
+///
+/// Tried by `a_submission_queue_of_two_loses_no_cancel`.
 pub(super) const ROW: Row = Row::new("cancel", 14, "5.5");
 
 /// The entry that cancels `target`.

@@ -8,6 +8,8 @@ use crate::sys::errno;
 use crate::sys::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// The end of a descriptor.
+///
+/// Tried by `close_returns_once_the_descriptor_is_closed`.
 pub(super) const ROW: Row = Row::new("close", 19, "5.6");
 
 /// Closes a descriptor that no other operation names any more.

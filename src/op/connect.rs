@@ -11,6 +11,8 @@ use crate::sys::errno;
 use crate::sys::fd::RawFd;
 
 /// A connection to an address.
+///
+/// Tried by `connect_goes_on_to_the_next_address`.
 pub(super) const ROW: Row = Row {
     question: Question::Entry(|misfit| Entry {
         address: misfit.address.as_ptr() as u64,

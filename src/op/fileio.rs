@@ -13,15 +13,23 @@ use crate::sys::fd::RawFd;
 use crate::sys::{self, Memory, Transfer};
 
 /// Bytes of a file, into registered memory. (The question names a place of a table that is not there.)
+///
+/// Tried by `fixed_buffers_are_read_into_and_written_from`.
 pub(super) const READ_FIXED: Row = Row::new("read-fixed", 4, "5.1");
 
 /// Bytes of a file, into several buffers.
+///
+/// Tried by `vectors_of_a_file_are_one_operation`.
 pub(super) const READ_VECTORED: Row = Row::new("readv", 1, "5.1");
 
 /// Bytes to a file, from registered memory.
+///
+/// Tried by `fixed_buffers_are_read_into_and_written_from`.
 pub(super) const WRITE_FIXED: Row = Row::new("write-fixed", 5, "5.1");
 
 /// Bytes to a file, from several buffers.
+///
+/// Tried by `vectors_of_a_file_are_one_operation`.
 pub(super) const WRITE_VECTORED: Row = Row::new("writev", 2, "5.1");
 
 /// Reads into one buffer. `K` keeps the file open.

@@ -9,6 +9,8 @@ use crate::sys::errno;
 use crate::sys::fd::RawFd;
 
 /// The wait for readiness.
+///
+/// Tried by `readiness_is_told_without_reading`.
 pub(super) const ROW: Row = Row::new("poll", 6, "5.1");
 
 /// Waits until a descriptor is readable or writable. `K` keeps it open.

@@ -10,6 +10,8 @@ use crate::sys::fd::RawFd;
 use crate::sys::{self, Memory, Transfer};
 
 /// Bytes from any descriptor.
+///
+/// Tried by `pipes_carry_bytes_both_ways_of_reading`.
 pub(super) const ROW: Row = Row::new("read", 22, "5.6");
 
 /// What a descriptor of any kind does where a call would have to wait.

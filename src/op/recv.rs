@@ -10,12 +10,16 @@ use crate::sys::abi;
 use crate::sys::fd::RawFd;
 
 /// Bytes from a socket; into a buffer of the core if it goes to a sink.
+///
+/// Tried by `dropped_reads_lose_nothing`.
 pub(super) const ROW: Row = Row {
     stream: Some(Stream { entry: recv_piece, takes_buffers: true }),
     ..Row::new("recv", 27, "5.6")
 };
 
 /// Bytes from a socket into the core's buffers, until cancelled.
+///
+/// Tried by `recv_read_and_peek_mixed_keep_the_order`.
 pub(super) const MULTISHOT: Row = Row {
     question: Question::Entry(|misfit| recv_multi(misfit.no_socket, 0)),
     stream: Some(Stream { entry: recv_multi, takes_buffers: true }),

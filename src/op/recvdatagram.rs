@@ -23,6 +23,8 @@ use crate::sys::abi;
 use crate::sys::fd::RawFd;
 
 /// Datagrams from a socket into the core's buffers, until cancelled.
+///
+/// Tried by `many_kept_datagrams_do_not_stop_the_next`.
 pub(super) const MULTISHOT: Row = Row {
     question: Question::Entry(|misfit| recvmsg_multi(misfit.no_socket, 0)),
     stream: Some(Stream { entry: recvmsg_multi, takes_buffers: true }),

@@ -9,6 +9,8 @@ use crate::sys::abi;
 use crate::sys::fd::RawFd;
 
 /// Bytes to a socket.
+///
+/// Tried by `bytes_written_before_close_arrive`.
 pub(super) const ROW: Row = Row::new("send", 26, "5.6");
 
 /// Sends from the caller's buffer. `S` keeps the socket open.

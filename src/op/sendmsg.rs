@@ -10,6 +10,8 @@ use crate::sys::fd::RawFd;
 
 /// Several buffers to a socket, or a message with an address.
 pub(super) const ROW: Row = Row {
+    ///
+    /// Tried by `vectored_writes_go_on_where_they_stopped`.
     question: Question::Entry(|misfit| ROW.entry(-1).memory(&raw const *misfit.header, 1)),
     ..Row::new("sendmsg", 9, "5.3")
 };

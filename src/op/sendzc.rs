@@ -13,6 +13,8 @@ use crate::completion::Loan;
 use crate::sys::fd::RawFd;
 
 /// Bytes to a socket, out of the memory that they are in.
+///
+/// Tried by `zero_copy_over_loopback_is_reported_as_copied`.
 pub(super) const ROW: Row = Row { answered_twice: true, ..Row::new("send-zc", 47, "6.0") };
 
 /// `IORING_SEND_ZC_REPORT_USAGE` (6.2): the notification says whether the bytes were copied.

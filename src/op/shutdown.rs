@@ -10,6 +10,8 @@ use crate::sys;
 use crate::sys::fd::RawFd;
 
 /// The end of one or both halves of a connection.
+///
+/// Tried by `shutdown_of_writing_leaves_reading_alone`.
 pub(super) const ROW: Row = Row { question: Question::Never, ..Row::new("shutdown", 34, "5.11") };
 
 /// Shuts a socket down. `K` keeps the descriptor open.

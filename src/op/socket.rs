@@ -8,6 +8,8 @@ use crate::sys::abi;
 use crate::sys::fd::{OwnedFd, RawFd};
 
 /// A new socket. (The question is for one of an impossible family.)
+///
+/// Tried by `a_cancel_during_connect_leaves_nothing`.
 pub(super) const ROW: Row = Row {
     question: Question::Entry(|_| socket(-1, abi::SOCK_STREAM)),
     ..Row::new("socket", 45, "5.19")

@@ -12,6 +12,8 @@ use crate::sys::errno;
 use crate::sys::fd::RawFd;
 
 /// Bytes from socket to socket, inside the kernel.
+///
+/// Tried by `pipes_are_pooled_and_one_with_bytes_in_it_is_closed`.
 pub(super) const ROW: Row = Row { question: Question::Never, ..Row::new("splice", 30, "5.7") };
 
 /// What became of an attempt to fill a pipe.

@@ -10,6 +10,8 @@ use crate::sys::abi;
 use crate::sys::fd::RawFd;
 
 /// The end of a child process. (No process has the number of the question.)
+///
+/// Tried by `a_child_says_how_it_ended`.
 pub(super) const ROW: Row = Row {
     question: Question::Entry(|_| wait(abi::id_t::MAX >> 1, abi::WEXITED | abi::WNOHANG)),
     ..Row::new("waitid", 50, "6.7")

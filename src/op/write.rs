@@ -10,6 +10,8 @@ use crate::sys::fd::RawFd;
 use crate::sys::{self, Memory, Transfer};
 
 /// Bytes to any descriptor.
+///
+/// Tried by `a_write_to_a_full_pipe_waits_for_its_reader`.
 pub(super) const ROW: Row = Row::new("write", 23, "5.6");
 
 /// Writes at the descriptor's own position. `S` keeps it open.

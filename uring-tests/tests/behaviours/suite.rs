@@ -15,34 +15,6 @@ pub const LIST: &[Behaviour] = behaviours![
     Once: "" => names_are_unique,
 ];
 
-/// For each operation a behaviour that cannot hold without it.
-const OPERATIONS: &[(&str, &str)] = &[
-    ("accept", "ten_tasks_accept_from_one_listener_and_end_on_close"),
-    ("accept-multishot", "dropped_accepts_lose_no_connection"),
-    ("fadvise", "advice_on_a_file_is_taken_whole_and_changes_no_byte"),
-    ("cancel", "a_submission_queue_of_two_loses_no_cancel"),
-    ("close", "close_returns_once_the_descriptor_is_closed"),
-    ("connect", "connect_goes_on_to_the_next_address"),
-    ("poll", "readiness_is_told_without_reading"),
-    ("read", "pipes_carry_bytes_both_ways_of_reading"),
-    ("read-fixed", "fixed_buffers_are_read_into_and_written_from"),
-    ("write-fixed", "fixed_buffers_are_read_into_and_written_from"),
-    ("readv", "vectors_of_a_file_are_one_operation"),
-    ("writev", "vectors_of_a_file_are_one_operation"),
-    ("recv", "dropped_reads_lose_nothing"),
-    ("recv-multishot", "recv_read_and_peek_mixed_keep_the_order"),
-    ("recvmsg-multishot", "many_kept_datagrams_do_not_stop_the_next"),
-    ("recvmsg", "descriptors_go_along_with_bytes"),
-    ("send", "bytes_written_before_close_arrive"),
-    ("sendmsg", "vectored_writes_go_on_where_they_stopped"),
-    ("send-zc", "zero_copy_over_loopback_is_reported_as_copied"),
-    ("shutdown", "shutdown_of_writing_leaves_reading_alone"),
-    ("socket", "a_cancel_during_connect_leaves_nothing"),
-    ("splice", "pipes_are_pooled_and_one_with_bytes_in_it_is_closed"),
-    ("waitid", "a_child_says_how_it_ended"),
-    ("write", "a_write_to_a_full_pipe_waits_for_its_reader"),
-];
-
 /// Sources of what users call, files or folders, and the files here that call all of it.
 const SURFACE: &[(&str, &[&str])] = &[
     ("net/udp", &["udp", "udp_options", "options"]),
@@ -67,12 +39,17 @@ fn all() -> impl Iterator<Item = &'static Behaviour> {
 
 /// An operation that no test needs may as well be broken.
 fn every_operation_has_a_test(_: &Variant) {
-    let listed: BTreeSet<&str> = OPERATIONS.iter().map(|(operation, _)| *operation).collect();
-    let known: BTreeSet<&str> = ringpark::Builder::operations().iter().copied().collect();
-    assert_eq!(listed, known);
-    for (operation, test) in OPERATIONS {
-        assert!(all().any(|behaviour| behaviour.name == *test), "{operation}: no test `{test}`");
+    let sources = text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/op"));
+    let mut listed = BTreeSet::new();
+    for row in sources.split("/// Tried by `").skip(1) {
+        let (test, rest) = row.split_once('`').expect("the name of a test ends");
+        let (_, operation) = rest.split_once("Row::new(\"").expect("a row follows");
+        let (operation, _) = operation.split_once('"').expect("its name ends");
+        assert!(all().any(|behaviour| behaviour.name == test), "{operation}: no test `{test}`");
+        listed.insert(operation);
     }
+    let known: BTreeSet<&str> = ringpark::Builder::operations().iter().copied().collect();
+    assert_eq!(listed, known, "each row in src/op says which test tries it");
 }
 
 /// A method that no test calls is a promise that nobody keeps either.

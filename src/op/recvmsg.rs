@@ -15,9 +15,9 @@ use crate::sys::{self, ControlMessages};
 
 /// One message from a socket, with its sender and what came beside it. (The question's header is only
 /// read: without a descriptor it is not written to.)
+///
+/// Tried by `descriptors_go_along_with_bytes`.
 pub(super) const ROW: Row = Row {
-    ///
-    /// Tried by `descriptors_go_along_with_bytes`.
     question: Question::Entry(|misfit| ROW.entry(-1).memory(&raw const *misfit.header, 1)),
     ..Row::new("recvmsg", 10, "5.3")
 };

@@ -9,9 +9,9 @@ use crate::sys::abi;
 use crate::sys::fd::RawFd;
 
 /// Several buffers to a socket, or a message with an address.
+///
+/// Tried by `vectored_writes_go_on_where_they_stopped`.
 pub(super) const ROW: Row = Row {
-    ///
-    /// Tried by `vectored_writes_go_on_where_they_stopped`.
     question: Question::Entry(|misfit| ROW.entry(-1).memory(&raw const *misfit.header, 1)),
     ..Row::new("sendmsg", 9, "5.3")
 };

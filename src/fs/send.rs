@@ -5,9 +5,10 @@ use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 use super::File;
-use crate::handle::{incomplete, ready, send, IoHandle};
+use crate::handle::send::{self, ToSocket};
+use crate::handle::{incomplete, ready, IoHandle};
 use crate::io::Connection;
-use crate::op::{Interest, Send};
+use crate::op::Interest;
 use crate::sys;
 use crate::sys::errno;
 use crate::sys::fd::{AsRawFd, BorrowedFd};
@@ -71,7 +72,7 @@ impl File {
     async fn copy_piece(&self, stream: &Rc<IoHandle>, at: u64, len: usize) -> io::Result<u32> {
         let (result, bytes) = self.read_at(Vec::with_capacity(len), at).await;
         let count = result?;
-        send::write_all(stream, bytes, Send::all).await.0?;
+        send::write_all(stream, bytes, ToSocket).await.0?;
         Ok(count as u32)
     }
 }

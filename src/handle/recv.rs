@@ -15,7 +15,7 @@ use super::permit::{acquire, perform, Acquire, Perform, Permit};
 use super::refill::{self, Refill, Source};
 use crate::buf::{IoBufMut, Lease, Pool, Slice};
 use crate::completion::{Completion, Sink};
-use crate::op::{Code, Interest, Op, Recv, RecvPooled};
+use crate::op::{self, Code, Interest, Op, RecvPooled};
 use crate::runtime::Core;
 
 /// The bytes of a stream.
@@ -51,13 +51,17 @@ impl Sink for IoHandle {
 }
 
 /// The next bytes, in a lease; `None` at the end of the stream.
-pub(crate) fn recv(handle: &Rc<IoHandle>) -> NextLease<'_> {
-    NextLease { handle, stage: Receiving::Acquiring(acquire(handle, Interest::Readable)) }
+pub(crate) fn recv(handle: &Rc<IoHandle>) -> Recv<'_> {
+    Recv { handle, stage: Receiving::Acquiring(acquire(handle, Interest::Readable)) }
 }
 
-/// The future of [`recv`]. It is written out, like [`Perform`], since it is the state of every task
-/// that waits for its connection, and this way it is smallest.
-pub(crate) struct NextLease<'a> {
+/// The next bytes of a connection: the future of
+/// [`TcpStream::recv`](crate::net::TcpStream::recv), and of that method of each connection and each
+/// read half. Dropping it loses nothing.
+// It is written out, like `Perform`, since it is the state of every task that waits for its
+// connection, and this way it is smallest.
+#[must_use = "futures do nothing unless awaited"]
+pub struct Recv<'a> {
     handle: &'a Rc<IoHandle>,
     stage: Receiving<'a>,
 }
@@ -75,7 +79,7 @@ enum Receiving<'a> {
     Done,
 }
 
-impl NextLease<'_> {
+impl Recv<'_> {
     /// Gives the permit back: a future that is kept after its end must not keep the permit. It is
     /// called before the result is made, so that the result is made in the caller's place and not
     /// moved there.
@@ -94,7 +98,7 @@ impl NextLease<'_> {
     }
 }
 
-impl Future for NextLease<'_> {
+impl Future for Recv<'_> {
     type Output = io::Result<Option<Lease>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -260,7 +264,7 @@ pub(crate) async fn peek<B: IoBufMut>(
             (Ok(count), buffer)
         }
         Ok(None) => {
-            let op = Recv::peek(permit, buffer);
+            let op = op::Recv::peek(permit, buffer);
             let (result, buffer, _permit) = perform(handle, Interest::Readable, op).await;
             (result, buffer)
         }
@@ -270,8 +274,12 @@ pub(crate) async fn peek<B: IoBufMut>(
 /// Ends the multishot receive, so that the next bytes stay in the socket.
 async fn end_multishot(handle: &Rc<IoHandle>) -> io::Result<()> {
     handle.cancel_multishot();
-    let interest = Interest::Readable;
-    poll_fn(|cx| handle.poll_until(interest, cx, |cx| handle.queue.poll_disarmed(cx).map(Ok))).await
+    poll_fn(|cx| poll_ended(handle, cx)).await
+}
+
+/// Waits for the end of a multishot receive that has been asked to end.
+pub(super) fn poll_ended(handle: &Rc<IoHandle>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    handle.poll_until(Interest::Readable, cx, |cx| handle.queue.poll_disarmed(cx).map(Ok))
 }
 
 /// Ends the multishot receive. Fails if some bytes have been received already: whoever wants to look

@@ -11,8 +11,8 @@ use super::chunk::{Chunk, IoHandle};
 use super::error::{incomplete, write_zero, Closed};
 use super::permit::{acquire, perform, Acquire, Perform, Permit};
 use super::submission::Submission;
-use crate::buf::IoBuf;
-use crate::op::{Interest, KeepsOpen, Op, SendMsg, Shutdown};
+use crate::buf::{BufResult, IoBuf};
+use crate::op::{Interest, KeepsOpen, Mode, Op, Send, SendMsg, Shutdown, Write};
 use crate::sys::fd::RawFd;
 
 /// What an operation that writes gives back: the count, the buffer, the permit.
@@ -36,43 +36,74 @@ pub(crate) async fn write<B: IoBuf, O: Op<Output = WriteOutput<B>>>(
     (result, buffer)
 }
 
-/// Writes all of the buffer, with one permit, so that no other write comes between. `direct` makes the
-/// operations, as in [`write`].
-pub(crate) fn write_all<B, O, F>(
-    handle: &Rc<IoHandle>,
-    buffer: B,
-    direct: F,
-) -> WriteAll<'_, B, O, F>
-where
-    B: IoBuf,
-    O: Op<Output = WriteOutput<B>>,
-    F: Fn(Permit<Chunk>, B, usize) -> O,
-{
-    let len = buffer.bytes_init();
-    write_len(handle, buffer, len, direct)
+/// What a write is made of, as a type: what a closure makes could not be named in a struct.
+pub(crate) trait Writes<B> {
+    type Op: Op<Output = WriteOutput<B>>;
+
+    /// The operation that writes what follows a number of bytes.
+    fn rest(&self, permit: Permit<Chunk>, buffer: B, start: usize) -> Self::Op;
 }
 
-fn write_len<B, O, F>(
+/// Writes to a socket.
+pub(crate) struct ToSocket;
+
+impl<B: IoBuf> Writes<B> for ToSocket {
+    type Op = Send<Permit<Chunk>, B>;
+
+    fn rest(&self, permit: Permit<Chunk>, buffer: B, start: usize) -> Self::Op {
+        Send::all(permit, buffer, start)
+    }
+}
+
+/// Writes to a descriptor of any kind.
+pub(crate) struct ToDescriptor(pub(crate) Mode);
+
+impl<B: IoBuf> Writes<B> for ToDescriptor {
+    type Op = Write<Permit<Chunk>, B>;
+
+    fn rest(&self, permit: Permit<Chunk>, buffer: B, start: usize) -> Self::Op {
+        Write::new(permit, buffer, start, self.0)
+    }
+}
+
+/// Writes several buffers to a socket.
+struct Gathered;
+
+impl<B: IoBuf> Writes<Vec<B>> for Gathered {
+    type Op = SendMsg<Permit<Chunk>, B>;
+
+    fn rest(&self, permit: Permit<Chunk>, buffers: Vec<B>, start: usize) -> Self::Op {
+        SendMsg::new(permit, buffers, start, true)
+    }
+}
+
+/// Writes all of the buffer, with one permit, so that no other write comes between.
+pub(crate) fn write_all<B: IoBuf, W: Writes<B>>(
+    handle: &Rc<IoHandle>,
+    buffer: B,
+    writes: W,
+) -> WriteAll<'_, B, W> {
+    let len = buffer.bytes_init();
+    write_len(handle, buffer, len, writes)
+}
+
+fn write_len<B, W: Writes<B>>(
     handle: &Rc<IoHandle>,
     buffer: B,
     len: usize,
-    direct: F,
-) -> WriteAll<'_, B, O, F>
-where
-    O: Op<Output = WriteOutput<B>>,
-    F: Fn(Permit<Chunk>, B, usize) -> O,
-{
+    writes: W,
+) -> WriteAll<'_, B, W> {
     let stage = Writing::Acquiring(acquire(handle, Interest::Writable), Some(buffer));
-    WriteAll { direct, len, written: 0, stage }
+    WriteAll { writes, len, written: 0, stage }
 }
 
 /// The future of [`write_all`]. It is written out, like [`Perform`], since it is part of the state of
 /// every task that relays or answers, and this way it is smallest.
-pub(crate) struct WriteAll<'a, B, O: Op, F> {
-    direct: F,
+pub(crate) struct WriteAll<'a, B, W: Writes<B>> {
+    writes: W,
     len: usize,
     written: usize,
-    stage: Writing<'a, B, O>,
+    stage: Writing<'a, B, W::Op>,
 }
 
 enum Writing<'a, B, O: Op> {
@@ -80,15 +111,11 @@ enum Writing<'a, B, O: Op> {
     Performing(Perform<'a, Chunk, O>),
 }
 
-impl<B, O, F> Future for WriteAll<'_, B, O, F>
-where
-    O: Op<Output = WriteOutput<B>>,
-    F: Fn(Permit<Chunk>, B, usize) -> O,
-{
-    type Output = (io::Result<()>, B);
+impl<B, W: Writes<B>> Future for WriteAll<'_, B, W> {
+    type Output = BufResult<(), B>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let WriteAll { direct, len, written, stage } = self.get_mut();
+        let WriteAll { writes, len, written, stage } = self.get_mut();
         loop {
             *stage = match stage {
                 Writing::Acquiring(wait, buffer) => {
@@ -105,7 +132,7 @@ where
                     Writing::Performing(perform(
                         handle,
                         Interest::Writable,
-                        direct(permit, buffer, 0),
+                        writes.rest(permit, buffer, 0),
                     ))
                 }
                 Writing::Performing(op) => {
@@ -123,7 +150,7 @@ where
                     if *written >= *len {
                         return Poll::Ready((Ok(()), buffer));
                     }
-                    let rest = direct(permit, buffer, *written);
+                    let rest = writes.rest(permit, buffer, *written);
                     Writing::Performing(perform(handle, Interest::Writable, rest))
                 }
             };
@@ -132,7 +159,7 @@ where
 }
 
 // The buffer is moved into its operation, as every buffer is; nothing of this is pinned.
-impl<B, O: Op, F> Unpin for WriteAll<'_, B, O, F> {}
+impl<B, W: Writes<B>> Unpin for WriteAll<'_, B, W> {}
 
 /// Writes some of the buffers, in order.
 pub(crate) async fn write_vectored<B: IoBuf>(
@@ -157,8 +184,7 @@ pub(crate) async fn write_vectored_all<B: IoBuf>(
     buffers: Vec<B>,
 ) -> (io::Result<()>, Vec<B>) {
     let len = total(&buffers);
-    let direct = |permit, buffers, start| SendMsg::new(permit, buffers, start, true);
-    write_len(handle, buffers, len, direct).await
+    write_len(handle, buffers, len, Gathered).await
 }
 
 fn total<B: IoBuf>(buffers: &[B]) -> usize {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::user::User;
+use super::methods::User;
 
 /// A connection that carries a stream of bytes both ways:
 /// [`TcpStream`](crate::net::TcpStream) or [`UnixStream`](crate::net::UnixStream).

@@ -3,8 +3,9 @@
 use std::io;
 use std::rc::Rc;
 
+use super::futures::DescriptorWriteAll;
 use super::{methods, User};
-use crate::buf::{IoBuf, IoBufMut, Lease};
+use crate::buf::{BufResult, IoBuf, IoBufMut, Lease};
 use crate::handle::{recv, send, Handle, IoHandle, NotPollable};
 use crate::op::{Mode, Read, Write};
 use crate::runtime::Core;
@@ -104,7 +105,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// Those of read(2); `TimedOut` after the read deadline; [`Closed`](crate::Closed).
-    pub async fn read<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
+    pub async fn read<B: IoBufMut>(&self, buffer: B) -> BufResult<usize, B> {
         let handle = self.handle();
         let mode = self.mode();
         let direct = |permit, buffer| Read::new(permit, buffer, mode);
@@ -115,7 +116,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// `UnexpectedEof` if the end comes before; those of [`read`](Descriptor::read).
-    pub async fn read_exact<B: IoBufMut>(&self, buffer: B) -> (io::Result<()>, B) {
+    pub async fn read_exact<B: IoBufMut>(&self, buffer: B) -> BufResult<(), B> {
         let handle = self.handle();
         let mode = self.mode();
         let direct = |permit, buffer| Read::new(permit, buffer, mode);
@@ -127,7 +128,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// Those of [`read`](Descriptor::read); what was read before is in the vector.
-    pub async fn read_to_end(&self, mut buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+    pub async fn read_to_end(&self, mut buffer: Vec<u8>) -> BufResult<usize, Vec<u8>> {
         let start = buffer.len();
         loop {
             if buffer.capacity() == buffer.len() {
@@ -148,7 +149,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// Those of write(2); `TimedOut` after the write deadline; [`Closed`](crate::Closed).
-    pub async fn write<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
+    pub async fn write<B: IoBuf>(&self, buffer: B) -> BufResult<usize, B> {
         let handle = self.handle();
         let mode = self.mode();
         let direct = |permit, buffer, start| Write::new(permit, buffer, start, mode);
@@ -159,11 +160,8 @@ impl Descriptor {
     ///
     /// # Errors
     /// As for [`write`](Descriptor::write); [`written`](super::written) tells how many went out.
-    pub async fn write_all<B: IoBuf>(&self, buffer: B) -> (io::Result<()>, B) {
-        let handle = self.handle();
-        let mode = self.mode();
-        let direct = |permit, buffer, start| Write::new(permit, buffer, start, mode);
-        send::write_all(handle, buffer, direct).await
+    pub fn write_all<B: IoBuf>(&self, buffer: B) -> DescriptorWriteAll<'_, B> {
+        DescriptorWriteAll::new(self.handle(), buffer, self.mode())
     }
 
     methods::readable_methods!("descriptor");

@@ -14,6 +14,51 @@
 //! | `descriptor_read_methods` | `recv`, `read`, `read_exact`, `read_to_end`, by the `descriptor` within |
 //! | `descriptor_write_methods` | `write`, `write_all`, by the `descriptor` within |
 //! | `descriptor_traits` | `AsRawFd` and `Debug` |
+//!
+//! Each such type holds a [`User`] of its handle.
+
+use std::io;
+use std::rc::Rc;
+
+use crate::handle::{Handle, IoHandle};
+use crate::runtime::Core;
+use crate::sys;
+use crate::sys::fd::{AsRawFd, OwnedFd};
+
+/// One user of a handle. When the last one is dropped, what is in flight on the descriptor ends, and it
+/// is closed a moment later.
+pub struct User {
+    handle: Rc<IoHandle>,
+}
+
+impl User {
+    /// The first user of a handle.
+    pub(crate) fn new(handle: Rc<IoHandle>) -> User {
+        User { handle }
+    }
+
+    /// Takes over a socket that is nobody else's and does not listen.
+    pub(crate) fn take_over(fd: OwnedFd) -> io::Result<User> {
+        sys::set_nonblocking(fd.as_raw_fd(), true)?;
+        Ok(User { handle: Handle::new(Core::current(), fd) })
+    }
+
+    pub(crate) fn handle(&self) -> &Rc<IoHandle> {
+        &self.handle
+    }
+
+    /// Another user of the same handle.
+    pub(crate) fn share(&self) -> User {
+        self.handle.add_user();
+        User { handle: self.handle.clone() }
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        self.handle.remove_user();
+    }
+}
 
 /// Waiting until there is something to read.
 macro_rules! readable_methods {
@@ -23,9 +68,9 @@ macro_rules! readable_methods {
         /// # Errors
         /// `TimedOut` after the read deadline; [`Closed`](crate::Closed);
         /// [`NotPollable`](crate::io::NotPollable) where the backend cannot wait for such a descriptor.
-        pub async fn readable(&self) -> std::io::Result<()> {
+        pub fn readable(&self) -> $crate::io::futures::Readiness<'_> {
             let interest = $crate::op::Interest::Readable;
-            $crate::handle::ready::ready(self.handle(), interest).await
+            $crate::handle::ready::ready(self.handle(), interest)
         }
 
         /// Calls `attempt` with the descriptor, which is non-blocking meanwhile, until it does not
@@ -62,9 +107,9 @@ macro_rules! writable_methods {
         /// # Errors
         /// `TimedOut` after the write deadline; [`Closed`](crate::Closed);
         /// [`NotPollable`](crate::io::NotPollable) where the backend cannot wait for such a descriptor.
-        pub async fn writable(&self) -> std::io::Result<()> {
+        pub fn writable(&self) -> $crate::io::futures::Readiness<'_> {
             let interest = $crate::op::Interest::Writable;
-            $crate::handle::ready::ready(self.handle(), interest).await
+            $crate::handle::ready::ready(self.handle(), interest)
         }
 
         /// Calls `attempt` with the descriptor, which is non-blocking meanwhile, until it does not
@@ -129,9 +174,9 @@ macro_rules! close_methods {
     };
 }
 
-/// Reading the bytes of a connection. A type with a parameter tells that too.
+/// Reading the bytes of a connection.
 macro_rules! stream_read_methods {
-    ($($param:ident)?) => {
+    () => {
         /// The next bytes, wherever the kernel has put them; `None` at the end of the stream. While
         /// nothing arrives no buffer is held. When the core's buffers are all in use this waits
         /// until one comes back. Dropping the future loses nothing.
@@ -139,10 +184,7 @@ macro_rules! stream_read_methods {
         /// # Errors
         /// Those of recv(2), above all `ConnectionReset`; `TimedOut` after the read deadline;
         /// [`Closed`](crate::Closed).
-        pub fn recv(
-            &self,
-        ) -> impl std::future::Future<Output = std::io::Result<Option<$crate::buf::Lease>>>
-               + use<'_, $($param)?> {
+        pub fn recv(&self) -> $crate::io::futures::Recv<'_> {
             $crate::handle::recv::recv(self.handle())
         }
 
@@ -154,7 +196,7 @@ macro_rules! stream_read_methods {
         pub async fn read<B: $crate::buf::IoBufMut>(
             &self,
             buffer: B,
-        ) -> (std::io::Result<usize>, B) {
+        ) -> $crate::buf::BufResult<usize, B> {
             $crate::handle::recv::read(self.handle(), buffer, $crate::op::Recv::new).await
         }
 
@@ -166,7 +208,7 @@ macro_rules! stream_read_methods {
         pub async fn read_exact<B: $crate::buf::IoBufMut>(
             &self,
             buffer: B,
-        ) -> (std::io::Result<()>, B) {
+        ) -> $crate::buf::BufResult<(), B> {
             $crate::handle::recv::read_exact(self.handle(), buffer, $crate::op::Recv::new).await
         }
 
@@ -177,21 +219,24 @@ macro_rules! stream_read_methods {
         pub async fn peek<B: $crate::buf::IoBufMut>(
             &self,
             buffer: B,
-        ) -> (std::io::Result<usize>, B) {
+        ) -> $crate::buf::BufResult<usize, B> {
             $crate::handle::recv::peek(self.handle(), buffer).await
         }
     };
 }
 
-/// Writing the bytes of a connection. A type with a parameter tells that too.
+/// Writing the bytes of a connection.
 macro_rules! stream_write_methods {
-    ($($param:ident)?) => {
+    () => {
         /// Writes some of the buffer's bytes. Dropping the future may have written some, or none.
         ///
         /// # Errors
         /// Those of send(2), above all `BrokenPipe` and `ConnectionReset`; `TimedOut` after the
         /// write deadline; [`Closed`](crate::Closed).
-        pub async fn write<B: $crate::buf::IoBuf>(&self, buffer: B) -> (std::io::Result<usize>, B) {
+        pub async fn write<B: $crate::buf::IoBuf>(
+            &self,
+            buffer: B,
+        ) -> $crate::buf::BufResult<usize, B> {
             $crate::handle::send::write(self.handle(), buffer, $crate::op::Send::some).await
         }
 
@@ -204,8 +249,8 @@ macro_rules! stream_write_methods {
         pub fn write_all<B: $crate::buf::IoBuf>(
             &self,
             buffer: B,
-        ) -> impl std::future::Future<Output = (std::io::Result<()>, B)> + use<'_, B, $($param)?> {
-            $crate::handle::send::write_all(self.handle(), buffer, $crate::op::Send::all)
+        ) -> $crate::io::futures::WriteAll<'_, B> {
+            $crate::io::futures::WriteAll::new(self.handle(), buffer)
         }
 
         /// Writes all of the buffer's bytes out of the memory that they are in, where the kernel
@@ -279,7 +324,7 @@ macro_rules! stream_write_methods {
         pub async fn write_vectored<B: $crate::buf::IoBuf>(
             &self,
             buffers: Vec<B>,
-        ) -> (std::io::Result<usize>, Vec<B>) {
+        ) -> $crate::buf::BufResult<usize, Vec<B>> {
             $crate::handle::send::write_vectored(self.handle(), buffers).await
         }
 
@@ -290,7 +335,7 @@ macro_rules! stream_write_methods {
         pub async fn write_vectored_all<B: $crate::buf::IoBuf>(
             &self,
             buffers: Vec<B>,
-        ) -> (std::io::Result<()>, Vec<B>) {
+        ) -> $crate::buf::BufResult<(), Vec<B>> {
             $crate::handle::send::write_vectored_all(self.handle(), buffers).await
         }
     };
@@ -330,7 +375,7 @@ macro_rules! descriptor_read_methods {
         pub async fn read<B: $crate::buf::IoBufMut>(
             &self,
             buffer: B,
-        ) -> (std::io::Result<usize>, B) {
+        ) -> $crate::buf::BufResult<usize, B> {
             self.descriptor.read(buffer).await
         }
 
@@ -341,7 +386,7 @@ macro_rules! descriptor_read_methods {
         pub async fn read_exact<B: $crate::buf::IoBufMut>(
             &self,
             buffer: B,
-        ) -> (std::io::Result<()>, B) {
+        ) -> $crate::buf::BufResult<(), B> {
             self.descriptor.read_exact(buffer).await
         }
 
@@ -350,7 +395,7 @@ macro_rules! descriptor_read_methods {
         ///
         /// # Errors
         /// Those of [`read`](Self::read); what was read before is in the vector.
-        pub async fn read_to_end(&self, buffer: Vec<u8>) -> (std::io::Result<usize>, Vec<u8>) {
+        pub async fn read_to_end(&self, buffer: Vec<u8>) -> $crate::buf::BufResult<usize, Vec<u8>> {
             self.descriptor.read_to_end(buffer).await
         }
     };
@@ -365,7 +410,10 @@ macro_rules! descriptor_write_methods {
         /// Those of write(2), above all `BrokenPipe` when nobody can read (and no SIGPIPE, unless
         /// the program has given it back its power); `TimedOut` after the write deadline;
         /// [`Closed`](crate::Closed).
-        pub async fn write<B: $crate::buf::IoBuf>(&self, buffer: B) -> (std::io::Result<usize>, B) {
+        pub async fn write<B: $crate::buf::IoBuf>(
+            &self,
+            buffer: B,
+        ) -> $crate::buf::BufResult<usize, B> {
             self.descriptor.write(buffer).await
         }
 
@@ -374,11 +422,11 @@ macro_rules! descriptor_write_methods {
         /// # Errors
         /// As for [`write`](Self::write); [`io::written`](crate::io::written) tells how many went
         /// out.
-        pub async fn write_all<B: $crate::buf::IoBuf>(
+        pub fn write_all<B: $crate::buf::IoBuf>(
             &self,
             buffer: B,
-        ) -> (std::io::Result<()>, B) {
-            self.descriptor.write_all(buffer).await
+        ) -> $crate::io::futures::DescriptorWriteAll<'_, B> {
+            self.descriptor.write_all(buffer)
         }
     };
 }

@@ -83,7 +83,7 @@ impl<S: Split> OwnedReadHalf<S> {
         Ok(self.stream)
     }
 
-    methods::stream_read_methods!(S);
+    methods::stream_read_methods!();
     methods::readable_methods!("connection");
 }
 
@@ -120,7 +120,7 @@ impl<S: Split> OwnedWriteHalf<S> {
         crate::handle::send::shutdown(self.handle(), Shutdown::Write)?.await
     }
 
-    methods::stream_write_methods!(S);
+    methods::stream_write_methods!();
     methods::writable_methods!("connection");
 }
 

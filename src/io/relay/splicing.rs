@@ -7,8 +7,9 @@ use super::path::{Pace, RelayPath};
 use super::progress::Progress;
 use crate::buf::{Lease, PooledPipe, PIPE_SIZE};
 use crate::handle::permit::{acquire, perform};
-use crate::handle::{recv, send, Chunk, IoHandle};
-use crate::op::{Interest, Send, SpliceIn, SpliceOut, Spliced};
+use crate::handle::send::{self, ToSocket};
+use crate::handle::{recv, Chunk, IoHandle};
+use crate::op::{Interest, SpliceIn, SpliceOut, Spliced};
 
 /// Why splicing has ended.
 pub(super) enum Exit {
@@ -82,7 +83,7 @@ impl Splicing<'_> {
         let len = lease.len() as u64;
         self.progress.note_received(len);
         self.to.core.counters.relayed_copied.add(len);
-        let result = send::write_all(self.to, lease, Send::all).await.0;
+        let result = send::write_all(self.to, lease, ToSocket).await.0;
         self.progress.note_result(self.index, len, &result);
         result
     }

@@ -13,11 +13,9 @@ use std::task::{ready, Context, Poll};
 use super::path::{Pace, RelayPath};
 use super::progress::Progress;
 use crate::buf::Lease;
-use crate::handle::permit::Permit;
-use crate::handle::recv::{self, NextLease};
-use crate::handle::send::{self, WriteAll};
-use crate::handle::{Chunk, IoHandle};
-use crate::op::Send;
+use crate::handle::recv::{self, Recv};
+use crate::handle::send::{self, ToSocket, WriteAll};
+use crate::handle::IoHandle;
 
 #[cfg(target_os = "linux")]
 use super::splicing::{self, Exit};
@@ -34,17 +32,14 @@ pub(super) struct Way<'a> {
     stage: Stage<'a>,
 }
 
-type WriteLease<'a> = WriteAll<'a, Lease, Send<Permit<Chunk>, Lease>, Direct>;
-type Direct = fn(Permit<Chunk>, Lease, usize) -> Send<Permit<Chunk>, Lease>;
-
 enum Stage<'a> {
     /// The next lease is awaited.
-    Receiving(NextLease<'a>),
+    Receiving(Recv<'a>),
     /// So many bytes of a lease are being written; with them the limit is reached, or not.
     Writing {
         len: u64,
         is_last: bool,
-        write: WriteLease<'a>,
+        write: WriteAll<'a, Lease, ToSocket>,
     },
     /// Bulk is being spliced, until the stream has ended or there is no bulk any more.
     #[cfg(target_os = "linux")]
@@ -153,7 +148,7 @@ impl<'a> Way<'a> {
         }
         let len = len.min(left);
         self.progress.note_received(len);
-        let write = send::write_all(self.to, lease, Send::all as Direct);
+        let write = send::write_all(self.to, lease, ToSocket);
         Stage::Writing { len, is_last, write }
     }
 

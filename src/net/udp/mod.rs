@@ -8,7 +8,7 @@ use super::connect::{bind, connect, open};
 use super::options;
 use super::ports::{self, Protocol};
 use super::resolve::{resolve, ToSocketAddrs};
-use crate::buf::{IoBuf, IoBufMut, Lease};
+use crate::buf::{BufResult, IoBuf, IoBufMut, Lease};
 use crate::handle::{datagram, incomplete, message, IoHandle};
 use crate::io::{methods, User};
 use crate::op::{Ancillary, Envelope, Outgoing, Socket};
@@ -116,7 +116,7 @@ impl UdpSocket {
     /// # Errors
     /// Those of send(2), above all `NotConnected`, `ConnectionRefused`, and EMSGSIZE for more than can
     /// go; `TimedOut` after the write deadline; [`Closed`](crate::Closed).
-    pub async fn send<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
+    pub async fn send<B: IoBuf>(&self, buffer: B) -> BufResult<usize, B> {
         message::send(self.handle(), buffer, Envelope::datagram(None)).await
     }
 
@@ -124,7 +124,7 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As for [`send`](UdpSocket::send).
-    pub async fn send_to<B: IoBuf>(&self, buffer: B, to: SocketAddr) -> (io::Result<usize>, B) {
+    pub async fn send_to<B: IoBuf>(&self, buffer: B, to: SocketAddr) -> BufResult<usize, B> {
         message::send(self.handle(), buffer, Envelope::datagram(Some(to.into()))).await
     }
 
@@ -134,11 +134,7 @@ impl UdpSocket {
     /// As for [`send`](UdpSocket::send); EINVAL if the kernel does not take what is asked for, such as
     /// more than 64 segments (128 from Linux 6.9), or a segment longer than the network's packets. Where
     /// a series goes out one by one, [`io::written`](crate::io::written) tells how much went before.
-    pub async fn transmit<B: IoBuf>(
-        &self,
-        buffer: B,
-        transmit: &Transmit,
-    ) -> (io::Result<usize>, B) {
+    pub async fn transmit<B: IoBuf>(&self, buffer: B, transmit: &Transmit) -> BufResult<usize, B> {
         let Some(length) = transmit.one_by_one() else {
             return message::send(self.handle(), buffer, transmit.envelope(self.v6)).await;
         };
@@ -168,7 +164,7 @@ impl UdpSocket {
     pub async fn send_batch<B: IoBuf>(
         &self,
         datagrams: Vec<(B, SocketAddr)>,
-    ) -> (io::Result<usize>, Vec<B>) {
+    ) -> BufResult<usize, Vec<B>> {
         let outgoing = datagrams.into_iter().map(|(buffer, to)| Outgoing { buffer, to: to.into() });
         let (sent, outgoing) = datagram::send_many(self.handle(), outgoing.collect()).await;
         (sent, outgoing.into_iter().map(|outgoing| outgoing.buffer).collect())
@@ -203,7 +199,7 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As for [`recv`](UdpSocket::recv).
-    pub async fn recv_from<B: IoBufMut>(&self, buffer: B) -> (io::Result<(usize, SocketAddr)>, B) {
+    pub async fn recv_from<B: IoBufMut>(&self, buffer: B) -> BufResult<(usize, SocketAddr), B> {
         let (received, buffer) = self.recv_msg(buffer).await;
         (received.map(|received| (received.len, received.from)), buffer)
     }
@@ -212,7 +208,7 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As for [`recv`](UdpSocket::recv).
-    pub async fn recv_msg<B: IoBufMut>(&self, buffer: B) -> (io::Result<Received>, B) {
+    pub async fn recv_msg<B: IoBufMut>(&self, buffer: B) -> BufResult<Received, B> {
         let (received, buffer) = message::recv_datagram(self.handle(), buffer).await;
         (received.map(|(len, ancillary)| Received::new(len, &ancillary)), buffer)
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::{check_fds, to_raw, UnixMessage};
-use crate::buf::{IoBuf, IoBufMut};
+use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::handle::{message, IoHandle};
 use crate::io::{methods, User};
 use crate::net::connect::open;
@@ -112,7 +112,7 @@ impl UnixDatagram {
     /// # Errors
     /// Those of send(2), above all `ConnectionRefused` and `NotConnected`; `TimedOut` after the write
     /// deadline; [`Closed`](crate::Closed).
-    pub async fn send<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
+    pub async fn send<B: IoBuf>(&self, buffer: B) -> BufResult<usize, B> {
         message::send(self.handle(), buffer, Envelope::local(None)).await
     }
 
@@ -125,7 +125,7 @@ impl UnixDatagram {
         &self,
         buffer: B,
         path: impl AsRef<Path>,
-    ) -> (io::Result<usize>, B) {
+    ) -> BufResult<usize, B> {
         match SocketAddr::from_pathname(path) {
             Ok(address) => self.send_to_addr(buffer, &address).await,
             Err(error) => (Err(error), buffer),
@@ -140,7 +140,7 @@ impl UnixDatagram {
         &self,
         buffer: B,
         address: &SocketAddr,
-    ) -> (io::Result<usize>, B) {
+    ) -> BufResult<usize, B> {
         match to_raw(address) {
             Ok(to) => message::send(self.handle(), buffer, Envelope::local(Some(to))).await,
             Err(error) => (Err(error), buffer),
@@ -153,7 +153,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// As for [`send`](UnixDatagram::send); `InvalidInput` with too many descriptors.
-    pub async fn send_fds<B: IoBuf>(&self, buffer: B, fds: Vec<OwnedFd>) -> (io::Result<usize>, B) {
+    pub async fn send_fds<B: IoBuf>(&self, buffer: B, fds: Vec<OwnedFd>) -> BufResult<usize, B> {
         match check_fds(&fds) {
             Ok(()) => {
                 message::send(self.handle(), buffer, Envelope::local(None).with_fds(fds)).await
@@ -167,7 +167,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// Those of recv(2); `TimedOut` after the read deadline; [`Closed`](crate::Closed).
-    pub async fn recv<B: IoBufMut>(&self, buffer: B) -> (io::Result<usize>, B) {
+    pub async fn recv<B: IoBufMut>(&self, buffer: B) -> BufResult<usize, B> {
         let (received, buffer) = self.recv_msg(buffer).await;
         (received.map(|message| message.len), buffer)
     }
@@ -179,7 +179,7 @@ impl UnixDatagram {
     pub async fn recv_from<B: IoBufMut>(
         &self,
         buffer: B,
-    ) -> (io::Result<(usize, Option<SocketAddr>)>, B) {
+    ) -> BufResult<(usize, Option<SocketAddr>), B> {
         let (received, buffer) = self.recv_msg(buffer).await;
         (received.map(|message| (message.len, message.from)), buffer)
     }
@@ -188,7 +188,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// As for [`recv`](UnixDatagram::recv).
-    pub async fn recv_msg<B: IoBufMut>(&self, buffer: B) -> (io::Result<UnixMessage>, B) {
+    pub async fn recv_msg<B: IoBufMut>(&self, buffer: B) -> BufResult<UnixMessage, B> {
         let (received, buffer) = message::recv_datagram(self.handle(), buffer).await;
         (received.map(UnixMessage::new), buffer)
     }

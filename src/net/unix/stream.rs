@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::{check_fds, Credentials, UnixMessage};
-use crate::buf::{IoBuf, IoBufMut};
+use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::handle::{message, IoHandle};
 use crate::io::{methods, Connection, User};
 use crate::net::connect::open;
@@ -101,7 +101,7 @@ impl UnixStream {
     /// # Errors
     /// Those of sendmsg(2), and of [`write_all`](UnixStream::write_all); `InvalidInput` without
     /// bytes or with too many descriptors.
-    pub async fn send_fds<B: IoBuf>(&self, buffer: B, fds: Vec<OwnedFd>) -> (io::Result<()>, B) {
+    pub async fn send_fds<B: IoBuf>(&self, buffer: B, fds: Vec<OwnedFd>) -> BufResult<(), B> {
         match check_fds(&fds) {
             Ok(()) => {
                 let envelope = Envelope::default().with_fds(fds);
@@ -120,7 +120,7 @@ impl UnixStream {
     ///
     /// # Errors
     /// Those of recvmsg(2); `TimedOut` after the read deadline; [`Closed`](crate::Closed).
-    pub async fn recv_fds<B: IoBufMut>(&self, buffer: B) -> (io::Result<UnixMessage>, B) {
+    pub async fn recv_fds<B: IoBufMut>(&self, buffer: B) -> BufResult<UnixMessage, B> {
         let (received, buffer) = message::recv_beside(self.handle(), buffer).await;
         let received = received.map(|(len, mut ancillary)| {
             ancillary.full_len = len;
@@ -197,7 +197,7 @@ impl OwnedReadHalf<UnixStream> {
     ///
     /// # Errors
     /// As for the whole connection.
-    pub async fn recv_fds<B: IoBufMut>(&self, buffer: B) -> (io::Result<UnixMessage>, B) {
+    pub async fn recv_fds<B: IoBufMut>(&self, buffer: B) -> BufResult<UnixMessage, B> {
         self.stream().recv_fds(buffer).await
     }
 }
@@ -208,7 +208,7 @@ impl OwnedWriteHalf<UnixStream> {
     ///
     /// # Errors
     /// As for the whole connection.
-    pub async fn send_fds<B: IoBuf>(&self, buffer: B, fds: Vec<OwnedFd>) -> (io::Result<()>, B) {
+    pub async fn send_fds<B: IoBuf>(&self, buffer: B, fds: Vec<OwnedFd>) -> BufResult<(), B> {
         self.stream().send_fds(buffer, fds).await
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ringpark::io::futures::{Readiness, Recv, WriteAll};
 use ringpark::io::{written, Descriptor};
 
 use crate::harness::*;
@@ -24,6 +25,8 @@ pub const LIST: &[Behaviour] = behaviours![
     Every: "R6" => a_closure_is_called_again_when_ready_to_write,
     Every: "R6" => a_closure_stands_under_deadlines,
     Every: "R6" => readiness_is_told_without_reading,
+    Every: "R6" => readiness_waits_behind_a_receive_that_was_dropped,
+    Every: "R6" => named_futures_that_are_kept_after_their_end_block_nobody,
     Every: "R7" => vectored_writes_go_on_where_they_stopped,
     Every: "R7" => more_vectors_than_the_kernel_takes_at_once_work,
     Every: "R8" => interrupts_are_never_seen,
@@ -236,6 +239,59 @@ fn readiness_is_told_without_reading(variant: &Variant) {
         drop(plain);
         promptly("readable", ours.readable()).await.expect("the end is something to read");
         assert!(ours.recv().await.expect("a clean end").is_none());
+    });
+}
+
+/// A dropped `recv` may have left a receive under way: readiness is told all the same, and what came is
+/// there for the next.
+fn readiness_waits_behind_a_receive_that_was_dropped(variant: &Variant) {
+    variant.run(async {
+        let (ours, mut plain) = half();
+        {
+            let mut receive = pin!(ours.recv());
+            start(receive.as_mut()).await;
+        }
+        let mut readable = pin!(ours.readable());
+        start(readable.as_mut()).await;
+        plain.write_all(b"x").expect("there is room");
+        promptly("readable", readable).await.expect("a byte");
+        assert_eq!(receive(&ours, 1).await, b"x");
+    });
+}
+
+/// The futures of a connection, in a struct.
+struct Kept<'a> {
+    readable: Readiness<'a>,
+    receive: Recv<'a>,
+    writable: Readiness<'a>,
+    write: WriteAll<'a, &'static str>,
+}
+
+/// A struct holds the futures of a connection by their names. Those that are over, but kept, are not in
+/// the way of others.
+fn named_futures_that_are_kept_after_their_end_block_nobody(variant: &Variant) {
+    variant.run(async {
+        let (ours, mut plain) = half();
+        let mut kept = Kept {
+            readable: ours.readable(),
+            receive: ours.recv(),
+            writable: ours.writable(),
+            write: ours.write_all("y"),
+        };
+        plain.write_all(b"x").expect("there is room");
+        promptly("readable", &mut kept.readable).await.expect("a byte");
+        let lease = promptly("bytes", &mut kept.receive).await.expect("a byte");
+        assert_eq!(lease.expect("no end")[..], *b"x");
+        promptly("writable", &mut kept.writable).await.expect("there is room");
+        promptly("a write", &mut kept.write).await.0.expect("there is room");
+
+        plain.write_all(b"z").expect("there is room");
+        assert_eq!(promptly("bytes", receive(&ours, 1)).await, b"z");
+        promptly("a write", ours.write_all("!")).await.0.expect("there is room");
+        let mut bytes = [0; 2];
+        plain.read_exact(&mut bytes).expect("both have been written");
+        assert_eq!(bytes, *b"y!");
+        drop(kept);
     });
 }
 

@@ -512,7 +512,11 @@ fn a_runtime_dropped_with_zero_copy_writes_in_flight(variant: &Variant) {
     for reader in readers {
         reader.join().expect("no panic").expect("the bytes as they were");
     }
-    assert_eq!(alive.get(), 0, "every buffer has been freed");
+    // A machine that is busy with other things may not get round to reading in time. That is told, with
+    // the number of the sends whose memory is left alone; nothing else is.
+    let left = |line: &String| line.split("left=").nth(1)?.split(' ').next()?.parse::<usize>().ok();
+    let leaked = log::lines_with("its memory is leaked").iter().filter_map(left).sum::<usize>();
+    assert!(alive.get() <= leaked, "{} buffers are not freed, {leaked} told of", alive.get());
 }
 
 /// Memory that a peer holds by not reading is given up soon, and never freed.

@@ -247,15 +247,19 @@ fn readiness_is_told_without_reading(variant: &Variant) {
 fn readiness_waits_behind_a_receive_that_was_dropped(variant: &Variant) {
     variant.run(async {
         let (ours, mut plain) = half();
-        {
-            let mut receive = pin!(ours.recv());
-            start(receive.as_mut()).await;
-        }
+        assert!(poll_once(pin!(ours.recv())).await.is_pending());
         let mut readable = pin!(ours.readable());
         start(readable.as_mut()).await;
         plain.write_all(b"x").expect("there is room");
         promptly("readable", readable).await.expect("a byte");
         assert_eq!(receive(&ours, 1).await, b"x");
+
+        // What came before the receive could end is there at once; the wait for it is kept.
+        assert!(poll_once(pin!(ours.recv())).await.is_pending());
+        plain.write_all(b"y").expect("there is room");
+        let mut readable = pin!(ours.readable());
+        promptly("readable", readable.as_mut()).await.expect("a byte");
+        assert_eq!(promptly("the byte", receive(&ours, 1)).await, b"y");
     });
 }
 

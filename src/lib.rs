@@ -10,14 +10,17 @@
 //! ```text
 //!    your async fn
 //!         │ await
-//!    net fs io time       owned buffers, leases, deadlines, relay
-//!         │ builds
-//!    op                   one file per kernel operation: its ring form, its system call
+//!    net fs io process    owned buffers, leases, deadlines, relay
 //!         │
-//!    driver               operations in flight, cancellation, the choice of backend
+//!    handle               the engine of each of them: permits, the receive queue, closing
+//!         │
+//!    runtime              tasks, the turn loop, cores, wakes from other threads
+//!         │
+//!    driver               where an operation runs; operations in flight, cancellation
 //!      ├─ uring           ring, set-up ladder, buffer ring
 //!      └─ ready           one readiness engine over epoll, kqueue, poll or select
-//!    runtime              tasks, the turn loop, cores, wakes from other threads
+//!         │
+//!    op                   one file per kernel operation: its ring form, its system call
 //! ```
 //!
 //! # A relay
